@@ -1,0 +1,60 @@
+"""
+CPU time of a process tree, in nanoseconds.
+
+Facts: `/proc/PID/stat` counts in ticks of 10 ms, and on a kernel with tick accounting it samples: it misses what happens
+between two ticks. `/proc/PID/task/TID/schedstat` is the scheduler's own sum of run time in ns, without sampling. It is
+brought up to date when a thread leaves the core (or at a tick), so it is read when the load is over and the proxy sleeps.
+
+Warning: interrupt work (the receiving half of loopback TCP) is charged to whoever sends. So each proxy pays
+for the delivery to client and upstream, and the upstream pays for the delivery to the proxy: the same for all.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+PROC = Path("/proc")
+
+
+class ProcessGoneError(RuntimeError):
+    """A process of the tree ended or was replaced while it was measured: the figure would be too small."""
+
+
+class Spent(NamedTuple):
+    """CPU time between two snapshots of one tree, ns."""
+
+    tree_ns: int
+    busiest_ns: int  # the process that used most: the worker, as each proxy has one
+
+
+def tree(pid: int, proc: Path = PROC) -> list[int]:
+    """Return `pid` and all its living descendants, parents first."""
+    found = [pid]
+    for parent in found:  # grows while it is walked
+        for children in (proc / str(parent)).glob("task/*/children"):
+            found += [int(child) for child in children.read_text().split()]
+    return found
+
+
+def run_ns(pid: int, proc: Path = PROC) -> int:
+    """Return the time that all living threads of `pid` have run, ns."""
+    return sum(int(path.read_text().split()[0]) for path in (proc / str(pid)).glob("task/*/schedstat"))
+
+
+def snapshot(pid: int, proc: Path = PROC) -> dict[int, int]:
+    """Return run time in ns for each process of the tree of `pid`."""
+    return {member: run_ns(member, proc) for member in tree(pid, proc)}
+
+
+def spent(before: Mapping[int, int], after: Mapping[int, int]) -> Spent:
+    """
+    Return what a tree used between two snapshots.
+
+    Raises:
+        ProcessGoneError: the tree has other members than before.
+
+    """
+    if before.keys() != after.keys():
+        raise ProcessGoneError(f"processes {sorted(before)} became {sorted(after)}")
+    used = [after[pid] - before[pid] for pid in before]
+    return Spent(tree_ns=sum(used), busiest_ns=max(used))

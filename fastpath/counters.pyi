@@ -1,0 +1,56 @@
+"""What a worker counts, in shared memory: one block for each, written by it alone, summed by the analyst."""
+
+from typing import Final
+
+from fastpath.snapshot import Snapshot
+
+COUNTER_BYTES: Final[int]
+"""Size of the memory, bytes."""
+
+class Counters:
+    """The counters of one worker; only that worker may call what changes them."""
+
+    def __init__(self, memory: memoryview) -> None:
+        """Take `COUNTER_BYTES` of memory; ValueError if it is smaller or not aligned."""
+
+    def start(self) -> None:
+        """Begin a worker's life: nothing is open or held; what its predecessor counted stays."""
+
+    def record(
+        self,
+        operation: int,
+        action: int,
+        status: int,
+        decision_ns: int,
+        added_ns: int,
+        upstream_ns: int,
+        wait_ns: int,
+    ) -> None:
+        """
+        Count a request.
+
+        Args:
+            operation: 0..11.
+            action: 0..5; plus 6 if it was only a shadow's.
+            status: Of the response; what is not in 0..599 is counted as 0.
+            decision_ns: Time of the decision; this and the following: negative if not observed.
+            added_ns: Time that the guard added.
+            upstream_ns: Time of the upstream.
+            wait_ns: Time that the request was delayed.
+
+        Raises:
+            ValueError: operation or action is out of range.
+
+        """
+
+    def set_connections(self, count: int) -> None:
+        """Set the number of open client connections, >= 0."""
+
+    def set_tarpit_held(self, count: int) -> None:
+        """Set the number of connections held in the tarpit, >= 0."""
+
+    def set_parked(self, count: int) -> None:
+        """Set the number of requests that wait for their time, >= 0."""
+
+    def snapshot(self) -> Snapshot:
+        """Return what stands there now; may be called in any process."""

@@ -1,0 +1,56 @@
+"""The C half of `_gcra_py.py`, inlined by `gcra.pyx` (for the tests) and `table.pyx` (for the requests)."""
+
+from libc.stdint cimport int64_t
+
+
+cdef enum:
+    OFF = 0
+    SHADOW = 1
+    ENFORCE = 2
+
+
+cdef struct Rate:  # a Limit, ready to reckon with; all zero: there is none
+    int64_t interval_ns
+    int64_t offset_ns
+    int64_t max_delay_ns
+    int64_t burst
+    int64_t mode
+
+
+cdef struct Outcome:  # a Decision before it is put into words
+    bint allowed
+    int64_t excess_ns
+    int64_t tat_ns
+
+
+cdef Rate rate_of(limit) except *
+
+
+cdef inline Outcome decide(const Rate *rate, int64_t tat_ns, int64_t cost, int64_t now_ns) noexcept nogil:
+    cdef Outcome outcome
+    cdef int64_t start_ns = tat_ns if tat_ns > now_ns else now_ns
+    cdef int64_t wanted_ns = start_ns + cost * rate.interval_ns
+    outcome.excess_ns = wanted_ns - now_ns - rate.offset_ns
+    outcome.allowed = outcome.excess_ns <= rate.max_delay_ns
+    outcome.tat_ns = wanted_ns if outcome.allowed else start_ns
+    return outcome
+
+
+cdef inline int64_t wait_ns(const Outcome *outcome) noexcept nogil:
+    return outcome.excess_ns if outcome.allowed and outcome.excess_ns > 0 else 0
+
+
+cdef inline int64_t retry_after_ns(const Rate *rate, const Outcome *outcome) noexcept nogil:
+    return 0 if outcome.allowed else outcome.excess_ns - rate.max_delay_ns
+
+
+cdef inline int64_t remaining(const Rate *rate, const Outcome *outcome, int64_t now_ns) noexcept nogil:
+    cdef int64_t room_ns = rate.offset_ns - (outcome.tat_ns - now_ns)
+    return room_ns // rate.interval_ns if room_ns > 0 else 0
+
+
+cdef inline int64_t given_back(const Rate *rate, int64_t tat_ns, int64_t cost, int64_t now_ns) noexcept nogil:
+    cdef int64_t back_ns = tat_ns - cost * rate.interval_ns
+    if tat_ns <= now_ns:
+        return tat_ns
+    return back_ns if back_ns > now_ns else now_ns

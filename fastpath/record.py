@@ -1,0 +1,33 @@
+"""One request as the workers tell it to the analyst: the layout of a record of the ring, in one place."""
+
+import struct
+from typing import Final, NamedTuple
+
+RECORD_FORMAT: Final = "<qQQQ5IH7B3x16s64s"
+RECORD_BYTES: Final = struct.calcsize(RECORD_FORMAT)
+SUBJECT_BYTES: Final = 64
+NO_UPSTREAM: Final = 255
+
+
+class Record(NamedTuple):
+    """One request. Times end in their unit; `received` and `sent` are bytes and stop at 2**32-1, as the times do."""
+
+    time_ns: int  # CLOCK_MONOTONIC at the decision
+    client: int  # from client_key
+    request_id: int
+    subject_hash: int
+    upstream_us: int
+    wait_us: int
+    total_us: int
+    received: int
+    sent: int
+    status: int
+    operation: int
+    action: int
+    reason: int
+    source: int  # where the client's address came from
+    method: int
+    flags: int
+    upstream: int  # index; NO_UPSTREAM: none was asked
+    address: bytes  # 16 bytes, IPv4 as mapped
+    subject: bytes  # cut at 64 bytes, maybe within a character

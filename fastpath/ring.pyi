@@ -1,0 +1,57 @@
+"""A ring of records: one worker writes, the analyst reads, nobody waits."""
+
+from typing import Final
+
+from fastpath.record import Record
+
+RING_BYTES: Final[int]
+"""Size of the memory, bytes."""
+RING_RECORDS: Final[int]
+"""How many records it holds."""
+
+class Ring:
+    """One ring over shared memory, for the one process that writes and the one that reads."""
+
+    def __init__(self, memory: memoryview) -> None:
+        """Take `RING_BYTES` of memory; ValueError if it is smaller or not aligned."""
+
+    @property
+    def lost(self) -> int:
+        """Records that were dropped because the ring was full, since the region was made."""
+
+    def write(  # noqa: PLR0913, PLR0917 - one C crossing for each request; the fields of Record in their order
+        self,
+        time_ns: int,
+        client: int,
+        request_id: int,
+        subject_hash: int,
+        upstream_us: int,
+        wait_us: int,
+        total_us: int,
+        received: int,
+        sent: int,
+        status: int,
+        operation: int,
+        action: int,
+        reason: int,
+        source: int,
+        method: int,
+        flags: int,
+        upstream: int,
+        address: bytes,
+        subject: bytes,
+        /,
+    ) -> bool:
+        """
+        Append a record (fields: `Record`); False if the ring was full and it was lost.
+
+        Times in µs and bytes stop at 0 and 2**32-1; the subject is cut at 64 bytes.
+
+        Raises:
+            ValueError: The address has neither 4 nor 16 bytes.
+            OverflowError: Another field does not fit.
+
+        """
+
+    def drain(self, most: int) -> list[Record]:
+        """Return up to `most` records, the oldest first, and free their places."""

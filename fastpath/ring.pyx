@@ -1,0 +1,146 @@
+# cython: language_level=3str
+"""
+A ring of records: one worker writes, the analyst reads, nobody waits.
+
+    line 0    head: records ever written; lost: records that found the ring full   (the writer's)
+    line 1    tail: records ever read                                              (the reader's)
+    then      8192 records of `record.RECORD_FORMAT`
+
+The writer stores a record and then releases `head`; the reader acquires `head`, copies, and then releases `tail`.
+Whatever stands in these words, nobody leaves the memory: a position is always taken modulo 8192. If they make no sense
+(more than 8192 between them) the reader skips to `head`, which is the state after reading everything.
+"""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from fastpath._atomic cimport add, load_acquire, map_words, peek_word, store_release, unmap
+
+import struct
+
+from fastpath.record import RECORD_FORMAT, Record
+
+cdef enum:
+    RECORDS = 8192  # a power of two
+    HEAD = 0  # words
+    LOST = 1
+    TAIL = 8
+    HEADER_BYTES = 128
+    SUBJECT = 64
+
+
+cdef packed struct Entry:
+    int64_t time_ns
+    uint64_t client
+    uint64_t request_id
+    uint64_t subject_hash
+    uint32_t upstream_us
+    uint32_t wait_us
+    uint32_t total_us
+    uint32_t received
+    uint32_t sent
+    uint16_t status
+    uint8_t operation
+    uint8_t action
+    uint8_t reason
+    uint8_t source
+    uint8_t method
+    uint8_t flags
+    uint8_t upstream
+    uint8_t padding[3]
+    uint8_t address[16]
+    uint8_t subject[SUBJECT]
+
+
+RING_RECORDS = RECORDS
+RING_BYTES = HEADER_BYTES + RECORDS * sizeof(Entry)
+
+cdef _format = struct.Struct(RECORD_FORMAT)
+
+assert sizeof(Entry) == _format.size
+
+
+cdef inline uint32_t saturated(int64_t value) noexcept nogil:
+    return <uint32_t>min(max(value, 0), 0xFFFFFFFF)
+
+
+cdef inline int write_address(Entry *entry, bytes address) except -1:
+    cdef const unsigned char *data = address
+    memset(entry.address, 0, 16)
+    if len(address) == 16:
+        memcpy(entry.address, data, 16)
+    elif len(address) == 4:
+        memset(entry.address + 10, 0xFF, 2)
+        memcpy(entry.address + 12, data, 4)
+    else:
+        raise ValueError(f"address has {len(address)} bytes, not 4 or 16")
+    return 0
+
+
+cdef inline int write_subject(Entry *entry, bytes subject) except -1:
+    cdef const unsigned char *data = subject
+    cdef Py_ssize_t size = min(len(subject), SUBJECT)
+    memcpy(entry.subject, data, size)
+    memset(entry.subject + size, 0, SUBJECT - size)
+    return 0
+
+
+cdef class Ring:
+    cdef uint64_t *words
+    cdef Entry *entries
+    cdef Py_buffer memory
+
+    def __cinit__(self, memory):
+        map_words(&self.memory, memory, "a ring", RING_BYTES)
+        self.words = <uint64_t *>self.memory.buf
+        self.entries = <Entry *>(<char *>self.memory.buf + HEADER_BYTES)
+
+    def __dealloc__(self):
+        unmap(&self.memory)
+
+    @property
+    def lost(self):
+        return peek_word(self.words + LOST)
+
+    def write(
+        self, int64_t time_ns, uint64_t client, uint64_t request_id, uint64_t subject_hash,
+        int64_t upstream_us, int64_t wait_us, int64_t total_us, int64_t received, int64_t sent,
+        uint16_t status, uint8_t operation, uint8_t action, uint8_t reason, uint8_t source, uint8_t method,
+        uint8_t flags, uint8_t upstream, bytes address not None, bytes subject not None,
+    ):
+        cdef uint64_t head = peek_word(self.words + HEAD)
+        cdef Entry *entry = self.entries + head % RECORDS
+        if head - load_acquire(self.words + TAIL) >= RECORDS:
+            add(self.words + LOST, 1)
+            return False
+        write_address(entry, address)
+        write_subject(entry, subject)
+        entry.time_ns, entry.client, entry.request_id = time_ns, client, request_id
+        entry.subject_hash = subject_hash
+        entry.upstream_us, entry.wait_us = saturated(upstream_us), saturated(wait_us)
+        entry.total_us = saturated(total_us)
+        entry.received, entry.sent = saturated(received), saturated(sent)
+        entry.status, entry.operation, entry.action = status, operation, action
+        entry.reason, entry.source, entry.method = reason, source, method
+        entry.flags, entry.upstream = flags, upstream
+        store_release(self.words + HEAD, head + 1)
+        return True
+
+    def drain(self, uint64_t most):
+        cdef uint64_t tail = peek_word(self.words + TAIL), head = load_acquire(self.words + HEAD)
+        cdef uint64_t count = min(head - tail, most)
+        if head - tail > RECORDS:
+            store_release(self.words + TAIL, head)
+            return []
+        cdef uint64_t before_end = min(count, RECORDS - tail % RECORDS)
+        copied = self.copy(tail % RECORDS, before_end) + self.copy(0, count - before_end)
+        store_release(self.words + TAIL, tail + count)
+        return [_record(fields) for fields in _format.iter_unpack(copied)]
+
+    cdef bytes copy(self, uint64_t first, uint64_t count):
+        return PyBytes_FromStringAndSize(<char *>(self.entries + first), count * sizeof(Entry))
+
+
+cdef object _record(tuple fields):
+    return Record._make(fields[:-1] + (fields[-1].rstrip(b"\0"),))

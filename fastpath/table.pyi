@@ -1,0 +1,106 @@
+"""
+The table of clients in shared memory: who has how many tokens left, exact across the workers of a node.
+
+Every method may be called in any process that maps the memory, at any time. Times are ns of CLOCK_MONOTONIC, given by
+the caller, 0..2**61.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from fastpath._gcra_py import Limit
+
+LAYOUT: Final[dict[str, int]]
+"""Sizes of the parts, bytes, and the number of ways; for tests that write into the memory."""
+
+def table_bytes(clients: int) -> int:
+    """Return the size of the memory for at least `clients` clients (a multiple of 8), bytes."""
+
+def hash_key(key: int, secret: bytes) -> int:
+    """Return SipHash-1-3 of the 8 little-endian bytes of `key`; ValueError unless the secret has 16 bytes."""
+
+class LimitSet:
+    """The limits of one policy, compiled; immutable. None or Mode.OFF: the bucket is not limited."""
+
+    def __init__(self, limits: Sequence[Limit | None]) -> None:
+        """Take 12 limits by index, the total first; ValueError for another number."""
+
+class Spending:
+    """
+    What the weightier of the two limits of a request says: refused before delayed, enforced before shadow.
+
+    `shadow`: what the limit would have done; the caller must neither wait nor refuse. Then `retry_after_ns` > 0 means
+    it would have refused, else it would have delayed by `wait_ns`.
+    """
+
+    @property
+    def bucket(self) -> int:
+        """Index of the limit that says this, 0..11."""
+    @property
+    def allowed(self) -> bool:
+        """Whether the request goes on (after `wait_ns`, unless `shadow`); always true in shadow mode."""
+    @property
+    def shadow(self) -> bool:
+        """Whether the limit is in shadow mode."""
+    @property
+    def wait_ns(self) -> int:
+        """How long the request waits for its tokens, which are already taken, ns; 0 if refused."""
+    @property
+    def remaining(self) -> int:
+        """Tokens left in that bucket."""
+    @property
+    def retry_after_ns(self) -> int:
+        """After this time the same request would be allowed, ns; 0 if it is allowed now."""
+    @property
+    def reset_after_ns(self) -> int:
+        """Time until that bucket is full, ns."""
+
+class ClientTable:
+    """A set-associative table of fixed size over shared memory; all zero is an empty table."""
+
+    def __init__(self, memory: memoryview, secret: bytes) -> None:
+        """
+        Take memory of `table_bytes()` bytes and the 16-byte secret of the region.
+
+        Raises:
+            ValueError: The size or the alignment of the memory, or the length of the secret, is wrong.
+
+        """
+
+    @property
+    def capacity(self) -> int:
+        """Number of slots."""
+    @property
+    def evictions(self) -> int:
+        """Clients that lost their slot while they still owed something; since the region was made, all processes."""
+    @property
+    def untracked(self) -> int:
+        """Requests let through unaccounted because their set was full of fresh claims; in practice 0."""
+    def spend(self, limits: LimitSet, key: int, bucket: int, price: int, now_ns: int) -> Spending | None:
+        """
+        Take `price` tokens of the total (bucket 0) and one of `bucket`, or neither.
+
+        Args:
+            limits: The policy.
+            key: From `client_key`, 1..2**64-1.
+            bucket: 1..11; the total is always charged.
+            price: Tokens of the total, 0..1_000_000; more than its burst counts as its burst.
+            now_ns: Now, 0..2**61.
+
+        Returns:
+            None: allowed now, nothing to say. Otherwise what the weightier limit says; if it refuses, nothing was paid.
+            A limit in shadow mode is charged if it would allow the request and never refuses.
+
+        Raises:
+            ValueError: An argument is out of range.
+            OverflowError: An argument does not fit its machine word.
+
+        """
+    def refund(self, limits: LimitSet, key: int, bucket: int, price: int, now_ns: int) -> None:
+        """Give back what a `spend` with the same arguments paid, for a request that was never served."""
+    def peek(self, key: int) -> tuple[int, ...] | None:
+        """Return the 12 TATs of a client, ns, or None; creates nothing."""
+    def used(self, now_ns: int) -> int:
+        """Return the number of clients that still owe something; reads the whole table (some 10 ms for a million)."""
+    def place(self, key: int) -> tuple[int, int]:
+        """Return where a key belongs: the index of the first way of its set, and its tag; for tests."""

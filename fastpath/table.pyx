@@ -1,0 +1,278 @@
+# cython: language_level=3str
+"""
+The table of clients in shared memory: who has how many tokens left, exact across the workers of a node.
+
+`slots.pxd` has the layout and the argument why no interleaving breaks it; `_table_py.py` is the specification of what
+a request pays. One crossing for each request; a request to which no limit objects allocates nothing.
+
+Loops. A payment that loses a compare-and-swap lost it to another payment that went through, so the loops of `pay`,
+`give_back` and `raise_expiry` are lock-free: the system moves on whenever one of them turns. The search for a slot is
+bounded (ATTEMPTS), because a claim of a killed worker does not go away while the caller's `now_ns` stands still.
+"""
+
+cimport cython
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memset
+
+from fastpath._atomic cimport (
+    add, keyed_hash, load, load_time, map_words, read_secret, swap_time, unmap,
+)
+from fastpath.gcra cimport (
+    ENFORCE, OFF, SHADOW, Outcome, Rate, decide, given_back, rate_of, remaining, retry_after_ns, wait_ns,
+)
+from fastpath.slots cimport (
+    ABSENT, BUCKETS, CONFIRMED, EVICTED, HEADER_WORDS, PENDING, PRESENT, UNTRACKED, WAYS, Found, Place, Slot, Table,
+    find, first_way, insert, kind_of, same, tag_of,
+)
+
+from fastpath._gcra_py import MAX_BURST, MAX_OFFSET_NS
+from fastpath._table_py import check_limits, check_spend
+
+cdef enum:
+    ATTEMPTS = 256
+    PATIENCE = 32  # of these, how often to look whether somebody else confirms the key before competing
+
+cdef int64_t MAX_PRICE = MAX_BURST
+cdef int64_t MAX_NOW_NS = MAX_OFFSET_NS
+
+assert sizeof(Slot) == 128
+
+LAYOUT = {"ways": WAYS, "header_bytes": 8 * HEADER_WORDS, "slot_bytes": sizeof(Slot), "key_bytes": 8}
+
+
+def table_bytes(clients):
+    return 8 * HEADER_WORDS + -(-clients // WAYS) * WAYS * (8 + sizeof(Slot))
+
+
+def hash_key(uint64_t key, bytes secret not None):
+    cdef uint64_t k0, k1
+    read_secret(secret, &k0, &k1)
+    return keyed_hash(k0, k1, key)
+
+
+cdef class LimitSet:
+    cdef Rate rates[BUCKETS]
+
+    def __cinit__(self, limits):
+        memset(self.rates, 0, sizeof(self.rates))
+        for bucket, limit in enumerate(check_limits(limits)):
+            if limit is not None:
+                self.rates[bucket] = rate_of(limit)
+
+
+@cython.freelist(64)
+cdef class Spending:
+    cdef readonly int bucket
+    cdef readonly bint allowed
+    cdef readonly bint shadow
+    cdef readonly int64_t wait_ns
+    cdef readonly int64_t remaining
+    cdef readonly int64_t retry_after_ns
+    cdef readonly int64_t reset_after_ns
+
+
+cdef struct Bill:  # what one request owes to one bucket
+    const Rate *rate
+    int bucket
+    int64_t cost
+    Outcome outcome
+
+
+cdef inline void write_bill(Bill *bill, LimitSet limits, int bucket, int64_t cost) noexcept:
+    bill.rate = &limits.rates[bucket]
+    bill.bucket = bucket
+    bill.cost = min(cost, bill.rate.burst)
+
+
+cdef inline bint objects(const Bill *bill) noexcept nogil:
+    return bill.rate.mode == ENFORCE and not bill.outcome.allowed
+
+
+cdef inline void look(Bill *bill, Slot *slot, int64_t now_ns) noexcept nogil:
+    bill.outcome = decide(bill.rate, load_time(&slot.tat_ns[bill.bucket]), bill.cost, now_ns)
+
+
+cdef inline void pay(Bill *bill, Slot *slot, int64_t now_ns) noexcept nogil:
+    """Take the tokens unless the limit says no; the outcome says which."""
+    cdef int64_t *tat_ns = &slot.tat_ns[bill.bucket]
+    cdef int64_t seen_ns
+    while bill.rate.mode != OFF:
+        seen_ns = load_time(tat_ns)
+        bill.outcome = decide(bill.rate, seen_ns, bill.cost, now_ns)
+        if not bill.outcome.allowed or swap_time(tat_ns, seen_ns, bill.outcome.tat_ns):
+            return
+
+
+cdef inline void give_back(const Rate *rate, int64_t *tat_ns, int64_t cost, int64_t now_ns) noexcept nogil:
+    cdef int64_t seen_ns
+    while rate.mode != OFF:
+        seen_ns = load_time(tat_ns)
+        if swap_time(tat_ns, seen_ns, given_back(rate, seen_ns, cost, now_ns)):
+            return
+
+
+cdef inline void raise_expiry(Slot *slot, const Bill *bill) noexcept nogil:
+    cdef int64_t seen_ns = load_time(&slot.expiry_ns)
+    while bill.rate.mode != OFF and seen_ns < bill.outcome.tat_ns:
+        if swap_time(&slot.expiry_ns, seen_ns, bill.outcome.tat_ns):
+            return
+        seen_ns = load_time(&slot.expiry_ns)
+
+
+cdef inline bint settle(Bill *total, Bill *own, Slot *slot, int64_t now_ns) noexcept nogil:
+    """
+    Pay both bills or, if an enforced limit objects, neither; returns which.
+
+    In a race the total may be paid and given back; another request may be refused for that moment, never one admitted
+    too many. A worker killed in between leaves the total paid: one request, too much and not too little.
+    """
+    look(total, slot, now_ns)
+    look(own, slot, now_ns)
+    if objects(total) or objects(own):
+        return False
+    pay(total, slot, now_ns)
+    if objects(total):
+        return False
+    pay(own, slot, now_ns)
+    if not objects(own):
+        return True
+    if total.outcome.allowed:
+        give_back(total.rate, &slot.tat_ns[total.bucket], total.cost, now_ns)
+    return False
+
+
+cdef inline bint locate(Table *table, uint64_t key, uint64_t hash, int64_t now_ns, int *tries, Place *place) noexcept nogil:
+    """Find the slot of a client or give it one; false after too many tries, which take a set full of fresh claims."""
+    cdef Found found
+    while tries[0] < ATTEMPTS:
+        tries[0] += 1
+        found = find(table, key, hash, place)
+        if found == PRESENT:
+            return True
+        if found == PENDING and tries[0] < PATIENCE:
+            continue
+        if insert(table, key, hash, now_ns, place):
+            return True
+    return False
+
+
+cdef inline bint charge(Table *table, uint64_t key, Bill *total, Bill *own, int64_t now_ns) noexcept nogil:
+    cdef uint64_t hash = keyed_hash(table.k0, table.k1, key)
+    cdef Place place
+    cdef int tries = 0
+    cdef bint paid
+    while locate(table, key, hash, now_ns, &tries, &place):
+        paid = settle(total, own, place.slot, now_ns)
+        if same(&place, key):
+            if paid:
+                raise_expiry(place.slot, total)
+                raise_expiry(place.slot, own)
+            return True
+    add(table.header + UNTRACKED, 1)
+    return False
+
+
+cdef inline int rank(const Bill *bill) noexcept nogil:
+    """Order of what is worth telling: refused, delayed, would be refused, would be delayed; 0: nothing."""
+    if bill.rate.mode == OFF or bill.outcome.excess_ns <= 0:
+        return 0
+    return (2 if bill.rate.mode == ENFORCE else 0) + (1 if bill.outcome.allowed else 2)
+
+
+cdef inline int64_t trouble_ns(const Bill *bill) noexcept nogil:
+    return wait_ns(&bill.outcome) + retry_after_ns(bill.rate, &bill.outcome)
+
+
+cdef inline const Bill *weightier(const Bill *total, const Bill *own) noexcept nogil:
+    if rank(total) == rank(own):
+        return total if trouble_ns(total) > trouble_ns(own) else own
+    return total if rank(total) > rank(own) else own
+
+
+cdef Spending report(const Bill *bill, int64_t now_ns):
+    cdef Spending spending = Spending.__new__(Spending)
+    spending.bucket = bill.bucket
+    spending.shadow = bill.rate.mode == SHADOW
+    spending.allowed = bill.outcome.allowed or spending.shadow
+    spending.wait_ns = wait_ns(&bill.outcome)
+    spending.remaining = remaining(bill.rate, &bill.outcome, now_ns)
+    spending.retry_after_ns = retry_after_ns(bill.rate, &bill.outcome)
+    spending.reset_after_ns = bill.outcome.tat_ns - now_ns
+    return spending
+
+
+cdef class ClientTable:
+    cdef Table table
+    cdef Py_buffer memory
+
+    def __cinit__(self, memory, bytes secret not None):
+        read_secret(secret, &self.table.k0, &self.table.k1)
+        map_words(&self.memory, memory, "the client table", table_bytes(1))
+        if (self.memory.len - 8 * HEADER_WORDS) % (WAYS * (8 + sizeof(Slot))):
+            raise ValueError(f"memory of the client table: {self.memory.len} bytes, not what table_bytes() gives")
+        self.table.sets = (self.memory.len - 8 * HEADER_WORDS) // (WAYS * (8 + sizeof(Slot)))
+        self.table.header = <uint64_t *>self.memory.buf
+        self.table.keys = self.table.header + HEADER_WORDS
+        self.table.slots = <Slot *>(self.table.keys + self.table.sets * WAYS)
+
+    def __dealloc__(self):
+        unmap(&self.memory)
+
+    @property
+    def capacity(self):
+        return self.table.sets * WAYS
+
+    @property
+    def evictions(self):
+        return load(self.table.header + EVICTED)
+
+    @property
+    def untracked(self):
+        return load(self.table.header + UNTRACKED)
+
+    def spend(self, LimitSet limits not None, uint64_t key, int bucket, int64_t price, int64_t now_ns):
+        if key == 0 or not 0 < bucket < BUCKETS or not 0 <= price <= MAX_PRICE or not 0 <= now_ns <= MAX_NOW_NS:
+            check_spend(key, bucket, price, now_ns)
+        cdef Bill total, own
+        write_bill(&total, limits, 0, price)
+        write_bill(&own, limits, bucket, 1)
+        cdef const Bill *told
+        if total.rate.mode == OFF and own.rate.mode == OFF:
+            return None
+        if not charge(&self.table, key, &total, &own, now_ns):
+            return None
+        told = weightier(&total, &own)
+        return report(told, now_ns) if rank(told) else None
+
+    def refund(self, LimitSet limits not None, uint64_t key, int bucket, int64_t price, int64_t now_ns):
+        check_spend(key, bucket, price, now_ns)
+        cdef Bill total, own
+        write_bill(&total, limits, 0, price)
+        write_bill(&own, limits, bucket, 1)
+        cdef Place place
+        if find(&self.table, key, keyed_hash(self.table.k0, self.table.k1, key), &place) == PRESENT:
+            give_back(total.rate, &place.slot.tat_ns[0], total.cost, now_ns)
+            give_back(own.rate, &place.slot.tat_ns[bucket], own.cost, now_ns)
+
+    def peek(self, uint64_t key):
+        cdef uint64_t hash = keyed_hash(self.table.k0, self.table.k1, key)
+        cdef Place place
+        while find(&self.table, key, hash, &place) == PRESENT:
+            tats = tuple([load_time(&place.slot.tat_ns[bucket]) for bucket in range(BUCKETS)])
+            if same(&place, key):
+                return tats
+        return None
+
+    def used(self, int64_t now_ns):
+        cdef uint64_t i, count = 0
+        cdef const Slot *slot
+        with nogil:
+            for i in range(self.table.sets * WAYS):
+                slot = self.table.slots + i
+                if load(self.table.keys + i) and kind_of(load(&slot.state)) == CONFIRMED:
+                    count += load_time(&slot.expiry_ns) > now_ns
+        return count
+
+    def place(self, uint64_t key):
+        cdef uint64_t hash = keyed_hash(self.table.k0, self.table.k1, key)
+        return first_way(&self.table, hash), tag_of(hash) >> 2

@@ -1,0 +1,233 @@
+"""The configuration of hkpguard: what may be set, the defaults, and `Config.from_env`, which reads it.
+
+Every leaf of the models carries a `Kind`, which reads and prints it; `KEYS` lists the leaves, and whatever
+names settings (faults, `hkpguard check`, the test of `docs/configuration.md`) is made from it. What users
+call `grace` is `grace_ns` here: the suffix is our unit, the alias their key.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import Field
+
+from proxy.settings.checks import conflicts, warnings
+from proxy.settings.kinds import (
+    HOUR,
+    KIB,
+    MIB,
+    MILLISECOND,
+    MINUTE,
+    SECOND,
+    Address,
+    Choice,
+    Cidr,
+    Duration,
+    HostPort,
+    ListOf,
+    Network,
+    OrEmpty,
+    PathPrefix,
+    Size,
+    Switch,
+    Whole,
+)
+from proxy.settings.limits import (
+    NETWORKS,
+    ClassName,
+    LimitConfig,
+    LimitOverride,
+    Limits,
+    Mode,
+    ModeWord,
+    NetworkConfig,
+)
+from proxy.settings.section import Key, Section, keys
+from proxy.settings.sources import ConfigError, Fault, Setting, SettingPath, nested, read, variable
+
+__all__ = [
+    "KEYS",
+    "Address",
+    "ClassName",
+    "Config",
+    "ConfigError",
+    "Fault",
+    "LimitConfig",
+    "LimitOverride",
+    "Limits",
+    "ModeWord",
+    "NetworkConfig",
+]
+
+MOST_WORKERS: Final = 64
+
+OnOff = Annotated[bool, Switch()]
+Networks = Annotated[tuple[Network, ...], ListOf(Cidr())]
+Timeout = Annotated[int, Duration(100 * MILLISECOND, HOUR)]
+Patience = Annotated[int, Duration(0, HOUR)]
+
+
+class Timeouts(Section):
+    """How long each step of a request may take."""
+
+    head_ns: Timeout = Field(default=10 * SECOND, alias="head")  # from the first byte of a head to its end
+    body_ns: Timeout = Field(default=30 * SECOND, alias="body")  # between two pieces of an upload
+    keepalive_ns: Timeout = Field(default=30 * SECOND, alias="keepalive")  # of an idle client connection
+    write_ns: Timeout = Field(default=MINUTE, alias="write")  # a client takes nothing of its answer
+    connect_ns: Timeout = Field(default=3 * SECOND, alias="connect")  # to an upstream
+    first_byte_ns: Timeout = Field(default=MINUTE, alias="first_byte")  # of an upstream's answer
+    upstream_idle_ns: Timeout = Field(default=30 * SECOND, alias="upstream_idle")  # between two pieces of it
+
+
+class HttpConfig(Section):
+    """The largest request that is read."""
+
+    head_bytes: Annotated[int, Size(KIB, 256 * KIB)] = 16 * KIB  # request line and headers
+    target_bytes: Annotated[int, Size(256, 128 * KIB)] = 8 * KIB  # path and query
+    body_bytes: Annotated[int, Size(KIB, 64 * MIB)] = MIB
+
+
+class PoolConfig(Section):
+    """Connections of one worker to one upstream."""
+
+    connections: Annotated[int, Whole(1, 65_536)] = 256
+    idle: Annotated[int, Whole(0, 65_536)] = 64
+
+
+class HealthConfig(Section):
+    """How upstreams are watched."""
+
+    path: Annotated[str, PathPrefix()] = "/"
+    interval_ns: Timeout = Field(default=5 * SECOND, alias="interval")
+    timeout_ns: Timeout = Field(default=3 * SECOND, alias="timeout")
+    failures: Annotated[int, Whole(1, 100)] = 3  # one after the other make it count as down
+    down_ns: Timeout = Field(default=10 * SECOND, alias="down")  # until a request may try it again
+
+
+class LogConfig(Section):
+    """What is logged. Subjects (what was searched) and addresses are personal data, so they are off."""
+
+    access: OnOff = True
+    format: Annotated[Literal["json", "console"], Choice(("json", "console"))] = "json"
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Choice(("debug", "info", "warning", "error"))
+    ] = "info"
+    subjects: OnOff = False
+    addresses: OnOff = False
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may run on, 1..64."""
+    return min(MOST_WORKERS, len(os.sched_getaffinity(0)))
+
+
+class Config(Section):
+    """Everything that can be set. Make it with `from_env`: only that checks that settings fit together."""
+
+    listen: Annotated[tuple[Address, ...], ListOf(HostPort())] = (Address("127.0.0.1", 11371),)
+    upstream: Annotated[tuple[Address, ...], ListOf(HostPort(scheme="http://", lowest_port=1))] = ()
+    admin: Annotated[Address, HostPort()] = Address("127.0.0.1", 11380)
+    workers: Annotated[int, Whole(1, MOST_WORKERS)] = Field(default_factory=usable_cores)
+    mode: Mode = "enforce"
+    trusted_proxies: Networks = ()
+    forwarded_header: Annotated[
+        Literal["x-forwarded-for", "forwarded"], Choice(("x-forwarded-for", "forwarded"))
+    ] = "x-forwarded-for"
+    table_clients: Annotated[int, Whole(1024, 134_217_728)] = 1_048_576
+    allow: Networks = ()
+    peers: Networks = ()
+    networks: Annotated[tuple[NetworkConfig, ...], NETWORKS] = ()  # the most specific first
+    limits: Limits = Field(default_factory=lambda: Limits.model_validate({}))
+    unknown: Annotated[Literal["refuse", "pass"], Choice(("refuse", "pass"))] = "refuse"
+    static_paths: Annotated[tuple[str, ...] | None, OrEmpty(ListOf(PathPrefix()))] = None  # None: built in
+    word_search: OnOff = True
+    word_min_chars: Annotated[int, Whole(1, 32)] = 3
+    timeouts: Timeouts = Timeouts()
+    http: HttpConfig = HttpConfig()
+    pool: PoolConfig = PoolConfig()
+    health: HealthConfig = HealthConfig()
+    connections: Annotated[int, Whole(16, 1_048_576)] = 16_384  # of clients, per worker
+    parked: Annotated[int, Whole(0, 1_048_576)] = 8192  # requests that wait, per worker
+    grace_ns: Patience = Field(default=3 * SECOND, alias="grace")  # from SIGTERM until no one is taken on
+    hard_stop_after_ns: Patience = Field(default=30 * SECOND, alias="hard_stop_after")  # for those in flight
+    log: LogConfig = LogConfig()
+    ratelimit_headers: Annotated[Literal["draft", "legacy", "off"], Choice(("draft", "legacy", "off"))] = (
+        "draft"
+    )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Read `HKPGUARD_*` of `environ` and the TOML file that HKPGUARD_CONFIG names; the environment wins.
+
+        Raises:
+            ConfigError: With every fault: unknown keys, bad values, settings that do not fit together.
+
+        """
+        settings, faults = read(environ, KEYS)
+        bad = [(setting, problem) for setting in settings.values() for problem in _problems(setting)]
+        faults += [Fault(setting.name, setting.value, problem) for setting, problem in bad]
+        doubtful = {setting.path for setting, _ in bad}
+        good = {path: setting for path, setting in settings.items() if path not in doubtful}
+        config = cls.model_validate(nested(good))
+        faults += _conflict_faults(config, settings, doubtful)
+        if faults:
+            raise ConfigError(faults)
+        return config
+
+    def require_upstream(self) -> tuple[Address, ...]:
+        """Return the upstreams, at least one; raise ConfigError if none is set."""
+        if not self.upstream:
+            problem = "must be set: where the keyserver is, http://host:port"
+            raise ConfigError([Fault(variable(("upstream",)), None, problem)])
+        return self.upstream
+
+    def limits_for(self, network: NetworkConfig | None = None) -> dict[ClassName, LimitConfig]:
+        """Return the complete limits by class name, in the order of their indices.
+
+        Args:
+            network: One of `networks`; None for the clients that are in none of them.
+
+        """
+        overrides = network.limits if network else {}
+        return {
+            name: overrides[name].onto(limit) if name in overrides else limit
+            for name, limit in self.limits.by_name().items()
+        }
+
+    def describe(self) -> list[str]:
+        """Return the effective configuration as lines `HKPGUARD_X=value`.
+
+        Above a value that differs from the default stands a comment, `# default: ...`. The lines are a valid
+        environment file; reading it gives an equal Config.
+        """
+        default = Config.model_validate({})
+        return [line for key in KEYS.values() for line in _described(key, self, default)]
+
+    def warnings(self) -> list[str]:
+        """Return what is allowed but probably not meant, in sentences for `hkpguard check`."""
+        return warnings(self)
+
+
+KEYS: Final[Mapping[SettingPath, Key]] = {key.path: key for key in keys(Config)}
+
+
+def _problems(setting: Setting) -> list[str]:
+    return KEYS[setting.path].kind.problems(setting.value)
+
+
+def _conflict_faults(
+    config: Config, settings: Mapping[SettingPath, Setting], doubtful: set[SettingPath]
+) -> Iterator[Fault]:
+    """Name the conflicts of `config`, but none with a default that stands in for a value already refused."""
+    for conflict in conflicts(config):
+        path = conflict.paths[0]
+        setting = settings.get(path, Setting(path, None, variable(path)))
+        if doubtful.isdisjoint(conflict.paths):
+            yield Fault(setting.name, setting.value, conflict.problem)
+
+
+def _described(key: Key, config: Config, default: Config) -> Iterator[str]:
+    value, usual = key.text(config), key.text(default)
+    if value != usual:
+        yield f"# default: {usual or 'empty'}"
+    yield f"{key.variable}={value}"

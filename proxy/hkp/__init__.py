@@ -1,0 +1,1 @@
+"""Operations of OpenPGP keyservers: what a request asks for and what it costs. No I/O."""

@@ -1,0 +1,99 @@
+"""Strict reader of HTTP/1 request and reply heads; the theory stands in `head.pyx`."""
+
+NO_LENGTH: int
+CHUNKED: int
+
+class HeadError(ValueError):
+    """A head that is refused; `status` is the HTTP status that says why."""
+
+    status: int
+    def __init__(self, status: int, why: str) -> None: ...
+
+class RequestHead:
+    """
+    A request head that has one meaning.
+
+    Attributes:
+        method: Token, case as sent.
+        target: Origin form, starts with "/", visible ASCII; "/" for `OPTIONS *`.
+        minor: 0 or 1, of HTTP/1.x.
+        length: Bytes of the body; 0 where there is none; CHUNKED.
+        keep_alive: Whether the client lets the connection be used again.
+        expects_continue: It waits for `100 Continue` before it sends the body.
+        host: Value of Host, or None.
+        block: Lines that may be forwarded (Host among them), each with its CRLF.
+        forwarded_for: X-Forwarded-For, all its lines joined by ", ", or None.
+        forwarded: Forwarded (RFC 7239), likewise.
+        forwarded_proto: X-Forwarded-Proto, or None.
+        accept: Value of the first Accept, or None.
+        size: Bytes of the head in the buffer it was read from.
+    """
+
+    method: str
+    target: str
+    minor: int
+    length: int
+    keep_alive: bool
+    expects_continue: bool
+    host: bytes | None
+    block: bytes
+    forwarded_for: bytes | None
+    forwarded: bytes | None
+    forwarded_proto: bytes | None
+    accept: bytes | None
+    size: int
+
+class ReplyHead:
+    """
+    A reply head of the upstream.
+
+    Attributes:
+        status: 100..599.
+        minor: 0 or 1, of HTTP/1.x.
+        length: Bytes of the body; CHUNKED; NO_LENGTH where the end of the connection ends it.
+        keep_alive: Whether the upstream lets the connection be used again.
+        block: `HTTP/1.1 <status> <reason>` CRLF and the lines that may be relayed, each with its CRLF.
+        size: Bytes of the head in the buffer it was read from.
+    """
+
+    status: int
+    minor: int
+    length: int
+    keep_alive: bool
+    block: bytes
+    size: int
+
+def read_request(buffer: bytes, head_most: int, target_most: int) -> RequestHead | None:
+    """
+    Read the request head at the start of `buffer`.
+
+    Args:
+        buffer: Bytes received so far.
+        head_most: Most bytes of a head; more is 431.
+        target_most: Most bytes of a target; more is 414.
+
+    Returns:
+        The head, or None if it is not complete yet.
+
+    Raises:
+        HeadError: With the status to refuse it with (400, 414, 417, 431, 505).
+
+    Source: RFC 9112 sections 2 to 6.
+    """
+
+def read_reply(buffer: bytes, head_most: int) -> ReplyHead | None:
+    """
+    Read the reply head at the start of `buffer`.
+
+    Args:
+        buffer: Bytes received from the upstream so far.
+        head_most: Most bytes of a head.
+
+    Returns:
+        The head, or None if it is not complete yet.
+
+    Raises:
+        HeadError: The upstream does not speak HTTP/1 as we understand it; `status` means nothing here.
+
+    Source: RFC 9112 sections 4 to 6.
+    """

@@ -1,0 +1,110 @@
+"""
+Places for requests of costly classes: so many upstream at once for one client, so many for all.
+
+The places are leases in shared memory, so the caps hold across the workers of a node. Who finds none waits here, in
+order, for as long as the class allows. A place that this worker gives back is passed on at once; one that another
+worker gives back is noticed within `POLL_SECONDS`, while somebody waits.
+"""
+
+from asyncio import AbstractEventLoop, TimerHandle
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from fastpath import Leases, monotonic_ns
+from proxy.policy.policy import Cap
+
+POLL_SECONDS = 0.02
+MOST_WAITING = 256  # of one class in one worker
+NO_LEASE = -1
+
+
+class Entrant(Protocol):
+    """A request that wants a place."""
+
+    lease: int
+
+    def entered(self) -> None:
+        """A place was found; `lease` holds it."""
+
+    def turned_away(self) -> None:
+        """None became free in time."""
+
+
+class _Waiting:
+    """A request in the queue; `entrant` is None once it left."""
+
+    __slots__ = ("cap", "deadline_ns", "entrant", "key")
+
+    def __init__(self, entrant: Entrant, key: int, cap: Cap, deadline_ns: int) -> None:
+        self.entrant: Entrant | None = entrant
+        self.key = key
+        self.cap = cap
+        self.deadline_ns = deadline_ns
+
+
+class Turnstile:
+    """The places of one class in one worker."""
+
+    def __init__(
+        self, loop: AbstractEventLoop, leases: Leases, bucket: int, clock: Callable[[], int] = monotonic_ns
+    ) -> None:
+        """`bucket`: index of the class."""
+        self._loop = loop
+        self._leases = leases
+        self._bucket = bucket
+        self._clock = clock
+        self._queue: deque[_Waiting] = deque()
+        self._timer: TimerHandle | None = None
+
+    def enter(self, entrant: Entrant, key: int, cap: Cap) -> None:
+        """Give `entrant` a place now, later or never: one of its two methods is called, unless it leaves first."""
+        if not self._queue and self._take(entrant, key, cap):
+            entrant.entered()
+        elif cap.queue_ns == 0 or len(self._queue) >= MOST_WAITING:
+            entrant.turned_away()
+        else:
+            self._queue.append(_Waiting(entrant, key, cap, self._clock() + cap.queue_ns))
+            self._arm()
+
+    def leave(self, entrant: Entrant) -> None:
+        """Give back the place of `entrant`, or its place in the queue."""
+        if entrant.lease != NO_LEASE:
+            self._leases.release(entrant.lease)
+            entrant.lease = NO_LEASE
+            self._advance()
+            return
+        for waiting in self._queue:
+            if waiting.entrant is entrant:
+                waiting.entrant = None
+
+    def _take(self, entrant: Entrant, key: int, cap: Cap) -> bool:
+        lease = self._leases.acquire(self._bucket, key, cap.client, cap.total)
+        if lease < 0:
+            return False
+        entrant.lease = lease
+        return True
+
+    def _advance(self) -> None:
+        """Let in who can be let in, in order; one client at its own cap does not hold up the others."""
+        now_ns = self._clock()
+        for _ in range(len(self._queue)):
+            waiting = self._queue.popleft()
+            entrant = waiting.entrant
+            if entrant is None:
+                continue
+            if self._take(entrant, waiting.key, waiting.cap):
+                entrant.entered()
+            elif waiting.deadline_ns <= now_ns:
+                entrant.turned_away()
+            else:
+                self._queue.append(waiting)
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._queue and self._timer is None:
+            self._timer = self._loop.call_later(POLL_SECONDS, self._poll)
+
+    def _poll(self) -> None:
+        self._timer = None
+        self._advance()

@@ -1,0 +1,125 @@
+"""What can be wrong with settings that are each valid: conflicts (errors) and warnings."""
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from proxy.settings.kinds import SECOND, Address, Network
+from proxy.settings.sources import SettingPath
+
+if TYPE_CHECKING:
+    from proxy.config import Config
+
+# OpenKeychain gives up when it has read nothing for 25 s; leave time for the upstream's answer.
+LONG_DELAY_NS: Final = 20 * SECOND
+
+
+class Conflict(NamedTuple):
+    """Settings that do not fit together; the fault is reported under the first path."""
+
+    paths: tuple[SettingPath, ...]
+    problem: str
+
+
+def conflicts(config: "Config") -> list[Conflict]:
+    """Return every conflict between settings."""
+    return [*_sizes(config), *_sockets(config), *_upstreams(config), *_networks(config)]
+
+
+def warnings(config: "Config") -> list[str]:
+    """Return what is allowed but probably not meant, in sentences for `hkpguard check`."""
+    return [*_long_delays(config), *_public_admin(config), *_trusting_all(config)]
+
+
+def _sizes(config: "Config") -> Iterator[Conflict]:
+    if config.http.head_bytes <= config.http.target_bytes:
+        paths = (("http", "head_bytes"), ("http", "target_bytes"))
+        yield Conflict(
+            paths,
+            f"must be larger than the target in it: head_bytes is {config.http.head_bytes}, "
+            f"target_bytes {config.http.target_bytes} bytes",
+        )
+
+
+def _sockets(config: "Config") -> Iterator[Conflict]:
+    if not config.listen:
+        yield Conflict((("listen",),), "must name at least one address")
+    for address in _doubles(config.listen):
+        yield Conflict((("listen",),), f"names {address} twice")
+    for address in config.listen:
+        if _reaches(config.admin, address):
+            yield Conflict((("admin",), ("listen",)), f"must not be an address to listen on ({address})")
+
+
+def _upstreams(config: "Config") -> Iterator[Conflict]:
+    for address in _doubles(config.upstream):
+        yield Conflict((("upstream",),), f"names {address} twice")
+    own_sockets = [*(("listen", address) for address in config.listen), ("admin", config.admin)]
+    for address in config.upstream:
+        for name, own in own_sockets:
+            if _reaches(address, own):
+                yield Conflict((("upstream",), (name,)), f"{address} is hkpguard itself ({name} is {own})")
+
+
+def _networks(config: "Config") -> Iterator[Conflict]:
+    for cidr in _doubles(tuple(network.cidr for network in config.networks)):
+        yield Conflict((("networks",),), f"names {cidr} twice")
+
+
+def _long_delays(config: "Config") -> Iterator[str]:
+    places = [("LIMITS", config.limits_for())]
+    places += [(f"NETWORKS ({network.cidr})", config.limits_for(network)) for network in config.networks]
+    for place, limits in places:
+        slow = [name for name, limit in limits.items() if limit.max_delay_ns > LONG_DELAY_NS]
+        if slow:
+            yield (
+                f"HKPGUARD_{place}: max_delay of {', '.join(slow)} is above 20s; "
+                "OpenKeychain gives up after 25 s without an answer"
+            )
+
+
+def _public_admin(config: "Config") -> Iterator[str]:
+    if not _is_loopback(config.admin.host):
+        yield f"HKPGUARD_ADMIN={config.admin}: the admin API has no password and is not on a loopback address"
+
+
+def _trusting_all(config: "Config") -> Iterator[str]:
+    if any(network.prefixlen == 0 for network in config.trusted_proxies):
+        yield "HKPGUARD_TRUSTED_PROXIES has every address in it: clients can choose how they are counted"
+
+
+def _doubles(items: tuple[Address, ...] | tuple[Network, ...]) -> list[Address | Network]:
+    """Return what is named more than once; port 0 is another port each time."""
+    return [
+        item
+        for item in dict.fromkeys(items)
+        if items.count(item) > 1 and not (isinstance(item, Address) and item.port == 0)
+    ]
+
+
+def _reaches(target: Address, listener: Address) -> bool:
+    """Tell whether a connection to `target` arrives at `listener`, as far as is known without a resolver."""
+    if target.port != listener.port or target.port == 0:
+        return False
+    if _is_any(listener.host) or _is_any(target.host):
+        return _is_local(target.host) and _is_local(listener.host)
+    return _plain(target.host) == _plain(listener.host)
+
+
+def _plain(host: str) -> str:
+    return "127.0.0.1" if host == "localhost" else host
+
+
+def _is_any(host: str) -> bool:
+    return host in {"0.0.0.0", "::"}  # noqa: S104 (compared, not bound)
+
+
+def _is_local(host: str) -> bool:
+    return _is_any(host) or _is_loopback(host)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(_plain(host)).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,154 @@
+"""Where settings come from (environment, TOML file), and the faults that are found in them.
+
+A source becomes a flat list of `Setting`, each with its path (`("limits", "cert", "burst")`), its raw value
+and its name as the user typed it. What the values mean is not known here: see `kinds.py`, `proxy/config.py`.
+"""
+
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final, NamedTuple
+
+PREFIX: Final = "HKPGUARD_"
+FILE_KEY: Final = ("config",)
+URL_USER: Final = re.compile(r"//\S*@")  # greedy: a password may hold an @ and a comma
+LONGEST_VALUE: Final = 80  # characters of a value that are repeated in a fault
+
+SettingPath = tuple[str, ...]
+
+
+class Fault(NamedTuple):
+    """One thing wrong with the configuration."""
+
+    name: str  # as typed by the user: HKPGUARD_MODE, or "mode in /etc/hkpguard.toml"
+    value: object  # as given; None if it is not about a value
+    problem: str
+
+    def __str__(self) -> str:
+        """Return one line for the operator, without passwords."""
+        given = "" if self.value is None else f"={_shortened(masked(self.value))}"
+        return f"{self.name}{given}: {masked(self.problem)}"
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; holds every fault that was found."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        """Keep the faults, at least one."""
+        super().__init__("\n".join(str(fault) for fault in faults))
+        self.faults = tuple(faults)
+
+
+class Setting(NamedTuple):
+    """One value as the user gave it."""
+
+    path: SettingPath
+    value: object
+    name: str
+
+
+class Reading(NamedTuple):
+    """What the sources say: known settings by path, and what was wrong with the rest."""
+
+    settings: dict[SettingPath, Setting]
+    faults: list[Fault]
+
+
+def masked(value: object) -> str:
+    """Return a value as text, with the user and password of every URL hidden."""
+    return URL_USER.sub("//***@", str(value))
+
+
+def variable(path: SettingPath) -> str:
+    """Return the environment variable of a setting: HKPGUARD_LIMITS__CERT__BURST."""
+    return PREFIX + "__".join(path).upper()
+
+
+def read(environ: Mapping[str, str], known: Collection[SettingPath]) -> Reading:
+    """Read the environment and the file that it names; the environment wins.
+
+    Unknown and repeated keys are faults.
+    """
+    from_environment = _environment(environ)
+    file = next((setting for setting in from_environment if setting.path == FILE_KEY), None)
+    from_environment = [setting for setting in from_environment if setting.path != FILE_KEY]
+    from_file, file_faults = _file(file) if file else ([], [])
+    faults = list(file_faults)
+    for source in (from_file, from_environment):
+        faults += _repeated(source)
+        faults += [fault for setting in source if (fault := _unknown(setting, known))]
+    every = {setting.path: setting for setting in (*from_file, *from_environment) if setting.path in known}
+    return Reading(every, faults)
+
+
+def nested(settings: Mapping[SettingPath, Setting]) -> dict[str, object]:
+    """Return the values as the tree that their paths spell. No path may be the beginning of another."""
+    tree: dict[str, object] = {}
+    for path, setting in settings.items():
+        node = tree
+        for step in path[:-1]:
+            node = node.setdefault(step, {})  # type: ignore[assignment]  # inner nodes are ours, always dicts
+        node[path[-1]] = setting.value
+    return tree
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
+
+
+def _environment(environ: Mapping[str, str]) -> list[Setting]:
+    return [
+        Setting(tuple(name[len(PREFIX) :].lower().split("__")), value, name)
+        for name, value in environ.items()
+        if name.upper().startswith(PREFIX)
+    ]
+
+
+def _file(setting: Setting) -> tuple[list[Setting], list[Fault]]:
+    path = Path(str(setting.value))
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        return [], [Fault(setting.name, setting.value, f"cannot be read: {error.strerror}")]
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return [], [Fault(setting.name, setting.value, f"is not TOML: {error}")]
+    return list(_leaves(table, (), str(path))), []
+
+
+def _leaves(table: Mapping[str, object], above: SettingPath, file: str) -> Iterator[Setting]:
+    for key, value in table.items():
+        path = (*above, key)
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, path, file)
+        else:
+            yield Setting(tuple(step.lower() for step in path), value, f"{'.'.join(path)} in {file}")
+
+
+def _repeated(settings: Sequence[Setting]) -> list[Fault]:
+    """Find keys that differ only in case; which of them wins would be chance."""
+    times = Counter(setting.path for setting in settings)
+    again = [setting for setting in settings if times[setting.path] > 1]
+    return [
+        Fault(setting.name, setting.value, "is set more than once, spelt differently") for setting in again
+    ]
+
+
+def _unknown(setting: Setting, known: Collection[SettingPath]) -> Fault | None:
+    if setting.path in known:
+        return None
+    depth = len(setting.path)
+    below = sorted({path[depth] for path in known if path[:depth] == setting.path})
+    if below and setting.value == {}:
+        return None  # a TOML table with nothing in it
+    if below:
+        return Fault(setting.name, setting.value, f"is a group of settings; it has {', '.join(below)}")
+    return Fault(setting.name, None, f"is not a setting{_hint('__'.join(setting.path), known)}")
+
+
+def _hint(wrong: str, known: Collection[SettingPath]) -> str:
+    names = {"__".join(path): path for path in known}
+    near = get_close_matches(wrong, names, n=1, cutoff=0.75)
+    return f"; did you mean {variable(names[near[0]])}?" if near else ""
