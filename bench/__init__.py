@@ -1,0 +1,1 @@
+"""Every claim of speed and memory, as a command: `python -m bench`."""

@@ -12,8 +12,7 @@ def drive(
     late_us: array[float],
     patience_ns: int,
 ) -> None:
-    """
-    Send one request each `interval_ns` until `waited_us` is full.
+    """Send one request each `interval_ns` until `waited_us` is full.
 
     Args:
         epoll: Epoll descriptor that watches all of `descriptors` for input.

@@ -1,19 +1,21 @@
-"""
-CPU time of a process tree, in nanoseconds.
+"""CPU time of a process tree, in nanoseconds.
 
-Facts: `/proc/PID/stat` counts in ticks of 10 ms, and on a kernel with tick accounting it samples: it misses what happens
-between two ticks. `/proc/PID/task/TID/schedstat` is the scheduler's own sum of run time in ns, without sampling. It is
-brought up to date when a thread leaves the core (or at a tick), so it is read when the load is over and the proxy sleeps.
+Facts: `/proc/PID/stat` counts in ticks of 10 ms, and on a kernel with tick accounting it samples: it misses
+what happens between two ticks. `/proc/PID/task/TID/schedstat` is the scheduler's own sum of run time in ns,
+without sampling. It is brought up to date when a thread leaves the core (or at a tick), so it is read when
+the load is over and the proxy sleeps.
 
 Warning: interrupt work (the receiving half of loopback TCP) is charged to whoever sends. So each proxy pays
-for the delivery to client and upstream, and the upstream pays for the delivery to the proxy: the same for all.
+for the delivery to client and upstream, and the upstream for the delivery to the proxy: the same for all.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 PROC = Path("/proc")
+TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 class ProcessGoneError(RuntimeError):
@@ -25,6 +27,13 @@ class Spent(NamedTuple):
 
     tree_ns: int
     busiest_ns: int  # the process that used most: the worker, as each proxy has one
+
+
+def core_busy_ns(core: int, proc: Path = PROC) -> int:
+    """Return how long `core` has not been idle since start, ns, in steps of a tick; stolen time is busy."""
+    line = next(text for text in (proc / "stat").read_text().splitlines() if text.startswith(f"cpu{core} "))
+    user, nice, system, _idle, _iowait, irq, softirq, steal = (int(word) for word in line.split()[1:9])
+    return (user + nice + system + irq + softirq + steal) * TICK_NS
 
 
 def tree(pid: int, proc: Path = PROC) -> list[int]:
@@ -47,8 +56,7 @@ def snapshot(pid: int, proc: Path = PROC) -> dict[int, int]:
 
 
 def spent(before: Mapping[int, int], after: Mapping[int, int]) -> Spent:
-    """
-    Return what a tree used between two snapshots.
+    """Return what a tree used between two snapshots.
 
     Raises:
         ProcessGoneError: the tree has other members than before.

@@ -27,8 +27,7 @@ class LoadError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """
-    What the clients saw.
+    """What the clients saw.
 
     Attributes:
         requests: Complete answers, of any status.
@@ -73,17 +72,15 @@ def drive(
     *,
     core: int | None,
     refused: bool = False,
-    connections: int = CONNECTIONS,
 ) -> Outcome:
-    """
-    Load `port` for `seconds` (rounded up to whole ones, as wrk counts).
+    """Load `port` for `seconds` (rounded up to whole ones, as wrk counts).
 
     Raises:
-        LoadError: wrk failed, a request failed, or the answers were not refused (or served) as `refused` says.
+        LoadError: wrk failed, requests failed, or answers were not refused (or served) as `refused` says.
 
     """
     whole = max(1, round(seconds))
-    command = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{whole}s"]
+    command = ["wrk", "--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{whole}s"]
     command += ["--timeout", "5s", "--script", str(SCRIPT), f"http://127.0.0.1:{port}", "--"]
     command += [client.value, str(targets.COUNT)]
     done = subprocess.run(
@@ -100,8 +97,7 @@ def parse(output: str) -> Outcome:
 
 
 def checked(outcome: Outcome, *, refused: bool) -> Outcome:
-    """
-    Return `outcome` if it is what the row wants to measure.
+    """Return `outcome` if it is what the row wants to measure.
 
     Raises:
         LoadError: faults in one request of a thousand or more, or answers of the wrong kind.

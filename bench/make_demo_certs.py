@@ -80,7 +80,7 @@ def newest(home: str, user_id: str) -> str:
 
 
 def revoke(home: str, fingerprint: str) -> None:
-    """Import the revocation that gpg made with the key; a colon guards it against being imported by mistake."""
+    """Import the revocation that gpg made with the key; a colon guards it against mistakes."""
     kept = Path(home, "openpgp-revocs.d", f"{fingerprint}.rev")
     ready = Path(home, "revocation.asc")
     ready.write_text(kept.read_text(encoding="utf-8").replace(":-----BEGIN", "-----BEGIN"), encoding="utf-8")

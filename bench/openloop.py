@@ -1,9 +1,10 @@
-"""
-Open-loop load: requests leave by the clock, whether or not earlier ones are answered.
+"""Open-loop load: requests leave by the clock, whether or not earlier ones are answered.
 
-Latency is counted from the time at which a request was *scheduled*, so a stall of the proxy is paid by every request
-that fell due meanwhile (no coordinated omission), and so is a delay of the generator itself. That own error is
-reported as `late_p99_us`, and is in the figure of the direct upstream as well, which stands beside each measurement.
+Latency is counted from the time at which a request was *scheduled*, so a stall of the proxy is paid by every
+request that fell due meanwhile (no coordinated omission), and so is a delay of the generator itself. That own
+error is reported as `late_p99_us`, and is in the figure of the direct upstream too, which stands beside each
+measurement. Where somebody else takes the generator's core, it is late by more than what is to be measured:
+then the measurement is repeated, chosen by the generator's error and never by what the proxy did.
 """
 
 import json
@@ -14,7 +15,7 @@ import sys
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bench.processes import pinned
@@ -24,6 +25,8 @@ CONNECTIONS = 128
 WARM_UP_S = 0.3
 PATIENCE_S = 2.0  # for the last answers
 SPARE_S = 20.0  # how much longer than asked the process may take
+ATTEMPTS = 4
+PUNCTUAL_US = 250.0
 
 _LOOP = Path(__file__).with_name("_clocked.pyx")
 
@@ -34,17 +37,18 @@ class OpenLoopError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """
-    What the clients waited, from the scheduled time of sending to the last byte.
+    """What the clients waited, from the scheduled time of sending to the last byte.
 
     Attributes:
-        requests: Answers counted, without those of the warm-up.
+        sent: All requests, those of the warm-up and of repeated runs too: what the CPU is divided by.
+        requests: Answers counted: all but those of the warm-up.
         p50_us: Median.
         p99_us: 99th percentile.
         late_p99_us: 99th percentile of how late the generator itself was with sending.
 
     """
 
+    sent: int
     requests: int
     p50_us: float
     p99_us: float
@@ -57,7 +61,7 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 
 def build() -> None:
-    """Compile the loop if its source is newer; it is no part of the product, so `setup.py` does not know it."""
+    """Compile the loop if its source is newer; `setup.py` does not know it: it is no part of the product."""
     compiled = max((path.stat().st_mtime for path in _LOOP.parent.glob("_clocked.*.so")), default=0.0)
     if compiled < _LOOP.stat().st_mtime:
         command = [sys.executable, "-m", "Cython.Build.Cythonize", "--inplace", "--quiet", str(_LOOP)]
@@ -65,13 +69,20 @@ def build() -> None:
 
 
 def measure(port: int, rate: float, seconds: float, *, core: int | None) -> Latency:
-    """
-    Load `port` with `rate` requests a second from a process of its own, on `core`.
+    """Load `port` with `rate` requests a second; the most punctual of up to ATTEMPTS runs.
 
     Raises:
         OpenLoopError: see the class.
 
     """
+    runs: list[Latency] = []
+    while len(runs) < ATTEMPTS and all(each.late_p99_us > PUNCTUAL_US for each in runs):
+        runs.append(_in_own_process(port, rate, seconds, core))
+    best = min(runs, key=lambda each: each.late_p99_us)
+    return replace(best, sent=sum(each.sent for each in runs))
+
+
+def _in_own_process(port: int, rate: float, seconds: float, core: int | None) -> Latency:
     command = [sys.executable, "-m", "bench.openloop", str(port), str(rate), str(seconds)]
     done = subprocess.run(
         pinned(command, core),
@@ -104,6 +115,7 @@ def summary(waited_us: Sequence[float], late_us: Sequence[float], *, skip: int) 
     """Return the percentiles of what came after the first `skip` requests."""
     waited, late = sorted(waited_us[skip:]), sorted(late_us[skip:])
     return Latency(
+        sent=len(waited_us),
         requests=len(waited),
         p50_us=percentile(waited, 0.50),
         p99_us=percentile(waited, 0.99),
@@ -118,7 +130,7 @@ def _connections(port: int) -> Iterator[tuple[int, list[int]]]:
             stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(CONNECTIONS)
         ]
         for each in sockets:
-            each.setblocking(False)
+            each.settimeout(0)
             each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             poll.register(each, select.EPOLLIN)
         yield poll.fileno(), [each.fileno() for each in sockets]

@@ -1,9 +1,8 @@
-"""
-The programs under test and how each is configured at its best.
+"""The programs under test and how each is configured at its best.
 
-Each gets one worker, keep-alive on both sides, its limiter on, its access log off and a forwarding header to set, because
-this is what hkpguard does too. Two set-ups: `Setup.OPEN` (a limit that is accounted and never reached) and
-`Setup.REFUSE` (practically every request is refused with 429).
+Each gets one worker, keep-alive on both sides, its limiter on, its access log off and a forwarding header to
+set, because this is what hkpguard does too. Two set-ups: `Setup.OPEN` (a limit that is accounted and never
+reached) and `Setup.REFUSE` (practically every request is refused with 429).
 """
 
 import sys
@@ -44,7 +43,13 @@ class Running:
     port: int
 
 
-Prepare = Callable[[Path, int, int, Setup], Launch]  # folder, own port, upstream's port, set-up
+@dataclass(frozen=True, slots=True)
+class Program:
+    """How to start one: `prepare` gets its folder, its port, the upstream's port and the set-up."""
+
+    name: str
+    prepare: Callable[[Path, int, int, Setup], Launch]
+
 
 _NGINX_COMMON = """
 daemon off;
@@ -125,7 +130,13 @@ backend keyserver
 """)
 
 _LIMIT_FIELDS: Mapping[Setup, Mapping[str, str]] = {
-    Setup.OPEN: {"BURST": "1000000", "COUNT": "1000000", "PERIOD": "1s", "MAX_DELAY": "0s", "CONCURRENT": "0"},
+    Setup.OPEN: {
+        "BURST": "1000000",
+        "COUNT": "1000000",
+        "PERIOD": "1s",
+        "MAX_DELAY": "0s",
+        "CONCURRENT": "0",
+    },
     Setup.REFUSE: {"BURST": "1", "COUNT": "1", "PERIOD": "1h", "MAX_DELAY": "0s", "CONCURRENT": "0"},
 }
 
@@ -188,37 +199,39 @@ def _hkpguard(folder: Path, port: int, upstream: int, setup: Setup) -> Launch:
     )
 
 
-UPSTREAM: Prepare = _upstream
+UPSTREAM = Program("upstream", _upstream)
 REFERENCE = "haproxy"  # what the others are compared with
-PROXIES: Mapping[str, Prepare] = {
-    "hkpguard": _hkpguard,
-    REFERENCE: _haproxy,
-    "nginx": _nginx,
-    "aiohttp": _aiohttp,
+PROXIES: Mapping[str, Program] = {
+    program.name: program
+    for program in (
+        Program("hkpguard", _hkpguard),
+        Program(REFERENCE, _haproxy),
+        Program("nginx", _nginx),
+        Program("aiohttp", _aiohttp),
+    )
 }
 
 
 @contextmanager
 def serving(
-    name: str, prepare: Prepare, folder: Path, *, upstream: int = 0, setup: Setup = Setup.OPEN, core: int | None
+    program: Program, folder: Path, *, upstream: int = 0, setup: Setup = Setup.OPEN, core: int | None
 ) -> Iterator[Running]:
-    """
-    Run one program in a folder of its own below `folder`.
+    """Run one program in a folder of its own below `folder`, before the upstream on that port.
 
     Raises:
         StartError: it does not listen.
 
     """
-    own = folder / f"{name}-{setup.value}"
+    own = folder / f"{program.name}-{setup.value}"
     own.mkdir()
     port = free_port()
-    launch = prepare(own, port, upstream, setup)
+    launch = program.prepare(own, port, upstream, setup)
     with running(launch.command, port, own, core=core, env=launch.env) as pid:
-        yield Running(name, pid, port)
+        yield Running(program.name, pid, port)
 
 
 @contextmanager
 def upstream(folder: Path, cores: Cores) -> Iterator[Running]:
     """Run the keyserver that all proxies share, beside the load generator."""
-    with serving("upstream", UPSTREAM, folder, core=cores.load) as server:
+    with serving(UPSTREAM, folder, core=cores.load) as server:
         yield server

@@ -1,4 +1,4 @@
-"""The reverse proxy that one would write with aiohttp in half an hour: a server, a client session, a limit. A peer."""
+"""A peer: the reverse proxy that one writes with aiohttp in half an hour, a server and a client session."""
 
 import argparse
 from collections.abc import Awaitable, Callable

@@ -24,16 +24,16 @@ class StartError(RuntimeError):
 
 
 class Cores(NamedTuple):
-    """Which core runs what; None: the machine has one core, or pinning is off."""
+    """Which core runs what; None: the machine has one core only."""
 
     load: int | None
     proxy: int | None
 
 
-def choose_cores(*, pin: bool = True) -> Cores:
-    """Return the first allowed core for load and upstream and the last one for the proxy."""
+def choose_cores() -> Cores:
+    """Return the first allowed core for load and upstream, the last for the proxy; no pinning on one core."""
     allowed = sorted(os.sched_getaffinity(0))
-    return Cores(allowed[0], allowed[-1]) if pin and len(allowed) > 1 else Cores(None, None)
+    return Cores(allowed[0], allowed[-1]) if len(allowed) > 1 else Cores(None, None)
 
 
 def pinned(command: Sequence[str], core: int | None) -> list[str]:
@@ -63,8 +63,7 @@ def scratch() -> Iterator[Path]:
 def running(
     command: Sequence[str], port: int, folder: Path, *, core: int | None, env: Mapping[str, str] | None = None
 ) -> Iterator[int]:
-    """
-    Run `command` until the block ends; yields its pid once `port` accepts connections.
+    """Run `command` until the block ends; yields its pid once `port` accepts connections.
 
     Args:
         command: Program and arguments; must stay in the foreground.

@@ -1,4 +1,4 @@
-"""What clients ask and the upstream answers: thousands of made-up fingerprints, one made-up certificate of 2 KB."""
+"""What clients ask and the upstream answers: thousands of made-up fingerprints, one made-up certificate."""
 
 import random
 

@@ -19,6 +19,7 @@ cdef extern from *:
     #define hkp_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
     #define hkp_relaxed(p) __atomic_load_n((p), __ATOMIC_RELAXED)
     #define hkp_put(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+    #define hkp_prefetch(p) __builtin_prefetch((p), 1, 3)
     #define hkp_add(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
 
     static inline int hkp_swap_u64(uint64_t *p, uint64_t seen, uint64_t wanted) {
@@ -60,6 +61,7 @@ cdef extern from *:
     uint64_t peek_word "hkp_relaxed"(const uint64_t *word) noexcept nogil
     void put_word "hkp_put"(uint64_t *word, uint64_t value) noexcept nogil
     void put_time "hkp_put"(int64_t *word, int64_t value) noexcept nogil
+    void prefetch "hkp_prefetch"(const void *line) noexcept nogil
     void add "hkp_add"(uint64_t *word, uint64_t value) noexcept nogil
     bint swap "hkp_swap_u64"(uint64_t *word, uint64_t seen, uint64_t wanted) noexcept nogil
     bint swap_time "hkp_swap_i64"(int64_t *word, int64_t seen, int64_t wanted) noexcept nogil

@@ -1,5 +1,4 @@
-"""
-GCRA, the specification: what a limit is and what one request does to the bucket of one client.
+"""GCRA, the specification: what a limit is and what one request does to the bucket of one client.
 
 The compiled twin (`gcra.pyx`, and the table that inlines it) must give the same answers; the property tests compare
 them. A bucket is one integer, the theoretical arrival time (TAT): the moment at which the bucket will be full again.
@@ -29,8 +28,7 @@ class Mode(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """
-    A bucket of `burst` tokens into which `count` tokens flow per period.
+    """A bucket of `burst` tokens into which `count` tokens flow per period.
 
     Args:
         name: Shown in errors and metrics; not empty.
@@ -95,8 +93,7 @@ def check_cost(limit: Limit, cost: int) -> None:
 
 
 def spend(limit: Limit, tat_ns: int, cost: int, now_ns: int) -> Decision:
-    """
-    Take `cost` tokens from the bucket in state `tat_ns`, at once or by queueing for them. Pure.
+    """Take `cost` tokens from the bucket in state `tat_ns`, at once or by queueing for them. Pure.
 
     A request that comes too early by no more than `max_delay_ns` is allowed with a wait: its tokens are taken now, so
     that its place in the queue is its own. One that comes earlier still is denied and pays nothing.
@@ -132,8 +129,7 @@ def spend(limit: Limit, tat_ns: int, cost: int, now_ns: int) -> Decision:
 
 
 def refund(limit: Limit, tat_ns: int, cost: int, now_ns: int) -> int:
-    """
-    Give back `cost` tokens that were taken and never used. Pure.
+    """Give back `cost` tokens that were taken and never used. Pure.
 
     Args:
         limit: The limit they were taken from.

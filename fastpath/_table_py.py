@@ -1,5 +1,4 @@
-"""
-The client table, the specification: what a request pays, to whom, and what is said of it.
+"""The client table, the specification: what a request pays, to whom, and what is said of it.
 
 The compiled twin (`table.pyx`) keeps the same state in shared memory; one contract suite runs on both. The twin here
 evicts over the whole table, the compiled one within a set of eight; everything else is equal.

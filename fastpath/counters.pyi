@@ -26,8 +26,7 @@ class Counters:
         upstream_ns: int,
         wait_ns: int,
     ) -> None:
-        """
-        Count a request.
+        """Count a request.
 
         Args:
             operation: 0..11.

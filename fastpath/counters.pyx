@@ -1,6 +1,5 @@
 # cython: language_level=3str
-"""
-What a worker counts, in shared memory: one block for each, written by it alone, summed by the analyst.
+"""What a worker counts, in shared memory: one block for each, written by it alone, summed by the analyst.
 
 With a single writer a plain aligned store is enough: a reader sees the old or the new value of a word, never half of
 one. A sum over words is not one moment's, which no metric needs.
@@ -21,7 +20,7 @@ cdef enum:
     HISTOGRAM = BOUNDS + 2  # counts, the last for what is beyond the bounds, and the sum
     SUM = BOUNDS + 1
 
-cdef enum Kind:
+cdef enum:
     DECISION
     ADDED
     UPSTREAM
@@ -56,7 +55,7 @@ cdef inline void increase(uint64_t *word, uint64_t by) noexcept nogil:
     put_word(word, peek_word(word) + by)
 
 
-cdef inline void observe(uint64_t *histogram, Kind kind, int64_t value_ns) noexcept nogil:
+cdef inline void observe(uint64_t *histogram, int kind, int64_t value_ns) noexcept nogil:
     """Count a value in the first bucket whose bound is not below it; a negative value was not observed."""
     cdef int i = 0
     if value_ns < 0:
@@ -107,12 +106,13 @@ cdef class Counters:
 
     def snapshot(self):
         cdef Block *block = self.block
+        cdef int i
         return Snapshot(
-            requests=[_words(block.requests + i * ACTIONS, ACTIONS) for i in range(OPERATIONS)],
+            requests=[_words(&block.requests[i * ACTIONS], ACTIONS) for i in range(OPERATIONS)],
             responses=_words(block.responses, STATUSES),
             decision=_histogram(block.decision, DECISION),
             added=_histogram(block.added, ADDED),
-            upstream=[_histogram(block.upstream + i * HISTOGRAM, UPSTREAM) for i in range(OPERATIONS)],
+            upstream=[_histogram(&block.upstream[i * HISTOGRAM], UPSTREAM) for i in range(OPERATIONS)],
             delayed=_histogram(block.delayed, DELAYED),
             connections=peek_word(&block.connections),
             tarpit_held=peek_word(&block.tarpit_held),
@@ -121,8 +121,9 @@ cdef class Counters:
 
 
 cdef list _words(const uint64_t *words, int count):
-    return [peek_word(words + i) for i in range(count)]
+    cdef int i
+    return [peek_word(&words[i]) for i in range(count)]
 
 
-cdef object _histogram(const uint64_t *words, Kind kind):
-    return Histogram(_words(words, sizes[kind] + 1), peek_word(words + SUM))
+cdef object _histogram(const uint64_t *words, int kind):
+    return Histogram(_words(words, sizes[kind] + 1), peek_word(&words[SUM]))

@@ -9,8 +9,7 @@ from fastpath._gcra_py import Limit as Limit
 from fastpath._gcra_py import Mode as Mode
 
 def spend(limit: Limit, tat_ns: int, cost: int, now_ns: int) -> Decision:
-    """
-    Take `cost` tokens from the bucket in state `tat_ns`; see `_gcra_py.spend`.
+    """Take `cost` tokens from the bucket in state `tat_ns`; see `_gcra_py.spend`.
 
     Raises:
         ValueError: cost not in 0..limit.burst.
@@ -19,8 +18,7 @@ def spend(limit: Limit, tat_ns: int, cost: int, now_ns: int) -> Decision:
     """
 
 def refund(limit: Limit, tat_ns: int, cost: int, now_ns: int) -> int:
-    """
-    Return the state after `cost` unused tokens came back; see `_gcra_py.refund`.
+    """Return the state after `cost` unused tokens came back; see `_gcra_py.refund`.
 
     Raises:
         ValueError: cost not in 0..limit.burst.

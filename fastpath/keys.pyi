@@ -1,8 +1,7 @@
 """Who shares a bucket, in one word: an address or a network, exact and with its kind (table in `keys.pyx`)."""
 
 def client_key(packed: bytes) -> int:
-    """
-    Return the key of a client: its IPv4 address, or the /64 of its IPv6 address.
+    """Return the key of a client: its IPv4 address, or the /64 of its IPv6 address.
 
     Args:
         packed: 4 or 16 bytes in network order; an IPv4-mapped address is its IPv4 address.
@@ -19,8 +18,7 @@ def site_key(packed: bytes) -> int:
     """Return the key of the site around an address: IPv4 /24, IPv6 /56; otherwise as `client_key`."""
 
 def parse_address(text: str) -> bytes:
-    """
-    Return the 4 or 16 bytes of an address in network order; an IPv4-mapped address gives 4.
+    """Return the 4 or 16 bytes of an address in network order; an IPv4-mapped address gives 4.
 
     Strict (inet_pton): no spaces, ports, brackets, leading zeros or short forms of IPv4. A zone (`%eth0`) of an IPv6
     address is dropped: it says nothing about the client.
@@ -31,8 +29,7 @@ def parse_address(text: str) -> bytes:
     """
 
 def key_text(key: int) -> str:
-    """
-    Return what a key stands for: `192.0.2.1`, `192.0.2.0/24`, `2001:db8::/48`, `2001:db8:0:1::/64`.
+    """Return what a key stands for: `192.0.2.1`, `192.0.2.0/24`, `2001:db8::/48`, `2001:db8:0:1::/64`.
 
     Raises:
         ValueError: Not a key.

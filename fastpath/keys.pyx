@@ -1,6 +1,5 @@
 # cython: language_level=3str
-"""
-Who shares a bucket, in one word: an address or a network, exact and with its kind.
+"""Who shares a bucket, in one word: an address or a network, exact and with its kind.
 
     top byte    rest (56 bits)                      what
     0x01        low 56 bits of the /64              IPv6 /64 that begins with a byte below 0x10

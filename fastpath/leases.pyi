@@ -15,8 +15,7 @@ class Leases:
     """The leases of one worker, in memory shared by all of them."""
 
     def __init__(self, memory: memoryview, generations: memoryview, worker: int, secret: bytes) -> None:
-        """
-        Take `LEASE_BYTES` of memory, the generation of each worker (8 bytes each), one's own index and the secret.
+        """Take `LEASE_BYTES` of memory, the generation of each worker (8 bytes each), one's own index and the secret.
 
         The generation of the worker is read here, once: a worker that has been replaced holds nothing any more.
 
@@ -26,8 +25,7 @@ class Leases:
         """
 
     def acquire(self, bucket: int, key: int, client_cap: int, total_cap: int) -> int:
-        """
-        Hold a place of a client in a class and one of the class, or neither.
+        """Hold a place of a client in a class and one of the class, or neither.
 
         Args:
             bucket: Class, 0..11.
@@ -45,8 +43,7 @@ class Leases:
         """
 
     def release(self, handle: int) -> None:
-        """
-        Give the places of a handle back; nothing happens if they are no longer held.
+        """Give the places of a handle back; nothing happens if they are no longer held.
 
         Raises:
             ValueError: `acquire` never gave such a handle.

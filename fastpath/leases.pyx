@@ -1,6 +1,5 @@
 # cython: language_level=3str
-"""
-Concurrency caps that survive a killed worker: places that are held, not counters that are incremented.
+"""Concurrency caps that survive a killed worker: places that are held, not counters that are incremented.
 
 A lease is one word: tag of (bucket, key), 40 bits, never 0 | worker, 8 bits | low 16 bits of the worker's generation.
 The supervisor bumps the generation of a worker when it starts it anew; from then on every word of the old one is dead

@@ -1,5 +1,4 @@
-"""
-The one shared memory of a node: made by the supervisor, inherited by the children that it forks.
+"""The one shared memory of a node: made by the supervisor, inherited by the children that it forks.
 
 It is an anonymous memory file (memfd): nothing is left behind after a crash, and a container's small /dev/shm does not
 matter. Nothing is written at the start except the header, so memory becomes resident only where it is used. Huge pages
@@ -15,7 +14,6 @@ import fcntl
 import mmap
 import os
 import struct
-from collections.abc import Iterator
 from enum import IntEnum
 from itertools import accumulate, pairwise
 from typing import Final, NamedTuple, Self
@@ -31,9 +29,10 @@ MAX_CLIENTS: Final = 2**28
 MAX_WORKERS: Final = 256  # a lease names its worker in a byte
 MAX_UPSTREAMS: Final = 255  # a record names its upstream in a byte, 255 is none
 UPSTREAM_WORDS: Final = 4  # down_until_ns, failures, active_ok, checked_ns
-_HEADER: Final = struct.Struct("<8sIIQII16s")
-_LINE: Final = 64
-_CONTROL_WORDS: Final = 16
+CONTROL_WORDS: Final = 8
+LINE_BYTES: Final = 64
+SECRET_BYTES: Final = 16
+_HEADER: Final = struct.Struct("<8sIxxxxQQII16s")  # magic, version, size, clients, workers, upstreams, secret
 
 
 class Control(IntEnum):
@@ -42,8 +41,8 @@ class Control(IntEnum):
     POLICY_GENERATION = 0  # supervisor: one more with each policy that is to be used
     DRAINING = 1  # supervisor: 1 from SIGTERM on
     ANALYST_HEARTBEAT_NS = 2  # analyst: CLOCK_MONOTONIC of its last turn
-    RELOAD_FAILED = 3  # supervisor: 1 after a reload that kept the old policy
-    WORKER_DEATHS = 4  # supervisor: workers that died and were replaced
+    RELOAD_OK = 3  # supervisor: 1 if the last reload was accepted
+    RELOAD_FAILURES = 4  # supervisor: reloads refused since the start
 
 
 class Counts(NamedTuple):
@@ -63,71 +62,122 @@ class Counts(NamedTuple):
             if not least <= value <= most:
                 raise ValueError(f"{name} {value} not in {least}..{most}")
 
-    def sizes(self) -> Iterator[int]:
-        """Yield the sizes of the sections in their order, bytes, rounded up so that the next one is aligned."""
-        yield _rounded(_HEADER.size)
-        yield 8 * _CONTROL_WORDS
-        yield _rounded(8 * self.workers)
-        yield _rounded(8 * UPSTREAM_WORDS * self.upstreams)
-        yield _rounded(LEASE_BYTES)
-        yield _rounded(COUNTER_BYTES) * self.workers
-        yield _rounded(RING_BYTES) * self.workers
-        yield table_bytes(self.clients)
+    def sizes(self) -> tuple[int, ...]:
+        """Return the sizes of the sections before the table, in their order, bytes."""
+        return (
+            _HEADER.size,
+            8 * CONTROL_WORDS,
+            8 * self.workers,
+            8 * UPSTREAM_WORDS * self.upstreams,
+            LEASE_BYTES,
+            _rounded(COUNTER_BYTES, LINE_BYTES) * self.workers,
+            _rounded(RING_BYTES, LINE_BYTES) * self.workers,
+        )
 
 
 class Region:
-    """The sections of the region as memoryviews; they, and what is built on them, keep the mapping alive."""
+    """The sections of the region as memoryviews; they, and what is built on them, keep the mapping alive.
 
-    fd: int
-    secret: bytes
-    control: memoryview  # 'q', indices: Control
-    generations: memoryview  # 'Q', one for each worker; the supervisor adds 1 before it starts that worker
-    upstreams: memoryview  # 'q', UPSTREAM_WORDS for each: down_until_ns, failures, active_ok, checked_ns
-    leases: memoryview
-    table: memoryview
+    Attributes:
+        fd: The memory file; closed by `close`.
+        counts: Capacity of the table (as asked for), workers, upstreams.
+        secret: 16 random bytes, the key of the hashes.
+        control: 'q', indices: `Control`.
+        generations: 'Q', one for each worker; the supervisor adds 1 before it starts that worker.
+        upstreams: 'q', UPSTREAM_WORDS for each: down_until_ns, failures, active_ok, checked_ns.
+        leases: For `Leases`.
+        table: For `ClientTable`.
 
-    def __init__(self, fd: int, counts: Counts, secret: bytes) -> None:
-        """Map a file of the right size; use `create` or `attach`."""
+    """
+
+    def __init__(self, fd: int, counts: Counts, memory: memoryview) -> None:
+        """Cut mapped memory into its sections; use `create` or `attach`."""
         self.fd = fd
         self.counts = counts
-        self.secret = secret
-        memory = memoryview(mmap.mmap(fd, _layout(counts)[-1], mmap.MAP_SHARED))
-        _, control, generations, upstreams, leases, counters, rings, table = (
-            memory[start:end] for start, end in pairwise(_layout(counts))
-        )
+        parts = [memory[start:end] for start, end in pairwise(_edges(counts))]
+        header, control, generations, upstreams, self.leases, self._counters, self._rings, self.table = parts
+        self.secret = bytes(header[_HEADER.size - SECRET_BYTES : _HEADER.size])
         self.control = control.cast("q")
         self.generations = generations[: 8 * counts.workers].cast("Q")
         self.upstreams = upstreams[: 8 * UPSTREAM_WORDS * counts.upstreams].cast("q")
-        self.leases, self._counters, self._rings = leases, counters, rings
-        self.table = table[-table_bytes(counts.clients) :]
-        self._header = memory[: _HEADER.size]
 
     @classmethod
     def create(cls, *, clients: int, workers: int, upstreams: int) -> Self:
-        """
-        Make a region with a fresh secret.
+        """Make a region with a fresh secret.
 
         Args:
-            clients: Least capacity of the client table, 1..2**28; 142 bytes each once used.
+            clients: Least capacity of the client table, 1..2**28; 136 bytes each, once used.
             workers: 1..256.
             upstreams: 0..255.
 
         Raises:
             ValueError: A count is out of range.
-            OSError: The kernel has no memory files or no memory.
+            OSError: The kernel refuses a memory file of that size.
 
         """
         counts = Counts(clients, workers, upstreams)
         counts.check()
+        size = _edges(counts)[-1]
         fd = os.memfd_create("hkpguard", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(fd, _layout(counts)[-1])
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)  # no SIGBUS for anybody
-        region = cls(fd, counts, os.urandom(16))
-        header = _HEADER.pack(MAGIC, VERSION, _HEADER.size, _layout(counts)[-1], *_packed(counts), region.secret)
-        region._header[:] = header
-        return region
+        os.ftruncate(fd, size)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)  # nobody gets a SIGBUS
+        memory = memoryview(mmap.mmap(fd, size))
+        memory[: _HEADER.size] = _HEADER.pack(MAGIC, VERSION, size, *counts, os.urandom(SECRET_BYTES))
+        return cls(fd, counts, memory)
 
     @classmethod
     def attach(cls, fd: int) -> Self:
-        """Map the region behind a descriptor, which stays the caller's; ValueError if it is none of this version."""
-        raise NotImplementedError
+        """Map the region behind the descriptor of a memory file.
+
+        Raises:
+            ValueError: It is not a region, of another version of hkpguard, or its size is not what its header says.
+            OSError: The descriptor cannot be read or mapped.
+
+        """
+        header = os.pread(fd, _HEADER.size, 0)
+        if len(header) < _HEADER.size or not header.startswith(MAGIC):
+            raise ValueError("not a memory region of hkpguard")
+        _, version, size, clients, workers, upstreams, _ = _HEADER.unpack(header)
+        if version != VERSION:
+            raise ValueError(f"memory region has layout version {version}, not {VERSION}")
+        counts = Counts(clients, workers, upstreams)
+        counts.check()
+        if not size == os.fstat(fd).st_size == _edges(counts)[-1]:
+            raise ValueError(f"memory region has {os.fstat(fd).st_size} bytes, not {_edges(counts)[-1]}")
+        return cls(fd, counts, memoryview(mmap.mmap(fd, size)))
+
+    def ring(self, worker: int) -> memoryview:
+        """Return the memory of a worker's ring; ValueError if there is no such worker."""
+        return self._part(self._rings, worker, RING_BYTES)
+
+    def counters(self, worker: int) -> memoryview:
+        """Return the memory of a worker's counters; ValueError if there is no such worker."""
+        return self._part(self._counters, worker, COUNTER_BYTES)
+
+    def upstream(self, index: int) -> memoryview:
+        """Return the words of an upstream; ValueError if there is no such upstream."""
+        if not 0 <= index < self.counts.upstreams:
+            raise ValueError(f"upstream {index} not in 0..{self.counts.upstreams - 1}")
+        return self.upstreams[UPSTREAM_WORDS * index : UPSTREAM_WORDS * (index + 1)]
+
+    def close(self) -> None:
+        """Close the descriptor. The memory itself goes with the last object that uses it."""
+        os.close(self.fd)
+
+    def _part(self, section: memoryview, worker: int, size: int) -> memoryview:
+        if not 0 <= worker < self.counts.workers:
+            raise ValueError(f"worker {worker} not in 0..{self.counts.workers - 1}")
+        start = worker * _rounded(size, LINE_BYTES)
+        return section[start : start + size]
+
+
+def _rounded(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
+
+
+def _edges(counts: Counts) -> list[int]:
+    """Return the offsets at which the sections begin, and the end of the last one, bytes."""
+    small = accumulate((_rounded(size, LINE_BYTES) for size in counts.sizes()), initial=0)
+    *begins, last = small
+    table = _rounded(last, mmap.PAGESIZE)
+    return [*begins, table, table + table_bytes(counts.clients)]

@@ -42,8 +42,7 @@ class Ring:
         subject: bytes,
         /,
     ) -> bool:
-        """
-        Append a record (fields: `Record`); False if the ring was full and it was lost.
+        """Append a record (fields: `Record`); False if the ring was full and it was lost.
 
         Times in µs and bytes stop at 0 and 2**32-1; the subject is cut at 64 bytes.
 

@@ -1,6 +1,5 @@
 # cython: language_level=3str
-"""
-A ring of records: one worker writes, the analyst reads, nobody waits.
+"""A ring of records: one worker writes, the analyst reads, nobody waits.
 
     line 0    head: records ever written; lost: records that found the ring full   (the writer's)
     line 1    tail: records ever read                                              (the reader's)
@@ -12,7 +11,7 @@ Whatever stands in these words, nobody leaves the memory: a position is always t
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from fastpath._atomic cimport add, load_acquire, map_words, peek_word, store_release, unmap
@@ -62,7 +61,9 @@ assert sizeof(Entry) == _format.size
 
 
 cdef inline uint32_t saturated(int64_t value) noexcept nogil:
-    return <uint32_t>min(max(value, 0), 0xFFFFFFFF)
+    if value < 0:
+        return 0
+    return <uint32_t>value if value <= UINT32_MAX else UINT32_MAX
 
 
 cdef inline int write_address(Entry *entry, bytes address) except -1:

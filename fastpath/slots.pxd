@@ -31,7 +31,7 @@ keeps the renamed slot from being found. Harm: one client's debts are forgotten 
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint64_t
 
 from fastpath._atomic cimport (
-    add, keyed_hash, load, load_time, put_time, put_word, scale, store, swap,
+    add, keyed_hash, load, load_time, prefetch, put_time, put_word, scale, store, swap,
 )
 
 
@@ -156,6 +156,8 @@ cdef inline bint choose(const Table *table, uint64_t first, int64_t now_ns, Plac
     cdef int way
     if choose_untouched(table, first, place):
         return True
+    for way in range(WAYS):
+        prefetch(table.slots + first + way)
     for way in range(WAYS):
         state = load(&table.slots[first + way].state)
         rank = standing(table.slots + first + way, state, now_ns)

@@ -1,5 +1,4 @@
-"""
-The table of clients in shared memory: who has how many tokens left, exact across the workers of a node.
+"""The table of clients in shared memory: who has how many tokens left, exact across the workers of a node.
 
 Every method may be called in any process that maps the memory, at any time. Times are ns of CLOCK_MONOTONIC, given by
 the caller, 0..2**61.
@@ -26,8 +25,7 @@ class LimitSet:
         """Take 12 limits by index, the total first; ValueError for another number."""
 
 class Spending:
-    """
-    What the weightier of the two limits of a request says: refused before delayed, enforced before shadow.
+    """What the weightier of the two limits of a request says: refused before delayed, enforced before shadow.
 
     `shadow`: what the limit would have done; the caller must neither wait nor refuse. Then `retry_after_ns` > 0 means
     it would have refused, else it would have delayed by `wait_ns`.
@@ -59,8 +57,7 @@ class ClientTable:
     """A set-associative table of fixed size over shared memory; all zero is an empty table."""
 
     def __init__(self, memory: memoryview, secret: bytes) -> None:
-        """
-        Take memory of `table_bytes()` bytes and the 16-byte secret of the region.
+        """Take memory of `table_bytes()` bytes and the 16-byte secret of the region.
 
         Raises:
             ValueError: The size or the alignment of the memory, or the length of the secret, is wrong.
@@ -77,8 +74,7 @@ class ClientTable:
     def untracked(self) -> int:
         """Requests let through unaccounted because their set was full of fresh claims; in practice 0."""
     def spend(self, limits: LimitSet, key: int, bucket: int, price: int, now_ns: int) -> Spending | None:
-        """
-        Take `price` tokens of the total (bucket 0) and one of `bucket`, or neither.
+        """Take `price` tokens of the total (bucket 0) and one of `bucket`, or neither.
 
         Args:
             limits: The policy.

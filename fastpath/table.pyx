@@ -1,6 +1,5 @@
 # cython: language_level=3str
-"""
-The table of clients in shared memory: who has how many tokens left, exact across the workers of a node.
+"""The table of clients in shared memory: who has how many tokens left, exact across the workers of a node.
 
 `slots.pxd` has the layout and the argument why no interleaving breaks it; `_table_py.py` is the specification of what
 a request pays. One crossing for each request; a request to which no limit objects allocates nothing.
@@ -111,17 +110,14 @@ cdef inline void give_back(const Rate *rate, int64_t *tat_ns, int64_t cost, int6
             return
 
 
-cdef inline void raise_expiry(Slot *slot, const Bill *bill) noexcept nogil:
+cdef inline void raise_expiry(Slot *slot, int64_t tat_ns) noexcept nogil:
     cdef int64_t seen_ns = load_time(&slot.expiry_ns)
-    while bill.rate.mode != OFF and seen_ns < bill.outcome.tat_ns:
-        if swap_time(&slot.expiry_ns, seen_ns, bill.outcome.tat_ns):
-            return
+    while seen_ns < tat_ns and not swap_time(&slot.expiry_ns, seen_ns, tat_ns):
         seen_ns = load_time(&slot.expiry_ns)
 
 
 cdef inline bint settle(Bill *total, Bill *own, Slot *slot, int64_t now_ns) noexcept nogil:
-    """
-    Pay both bills or, if an enforced limit objects, neither; returns which.
+    """Pay both bills or, if an enforced limit objects, neither; returns which.
 
     In a race the total may be paid and given back; another request may be refused for that moment, never one admitted
     too many. A worker killed in between leaves the total paid: one request, too much and not too little.
@@ -165,8 +161,7 @@ cdef inline bint charge(Table *table, uint64_t key, Bill *total, Bill *own, int6
         paid = settle(total, own, place.slot, now_ns)
         if same(&place, key):
             if paid:
-                raise_expiry(place.slot, total)
-                raise_expiry(place.slot, own)
+                raise_expiry(place.slot, max(total.outcome.tat_ns, own.outcome.tat_ns))
             return True
     add(table.header + UNTRACKED, 1)
     return False

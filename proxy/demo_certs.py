@@ -136,18 +136,19 @@ def demo_fingerprints() -> tuple[str, ...]:
 
 
 def _certs(data: bytes) -> list[Cert]:
-    """Read an upload; the library's errors and its warning about secret keys end here."""
+    """Read an upload; the errors of the library, and its advice on secret keys, end here."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             certs = Cert.split_bytes(data)
+            secret = any(cert.has_secret_keys for cert in certs)
     except RuntimeError as error:
         problem = str(error).partition("\n")[0]  # the rest is a stack trace
         raise BadUploadError(problem) from None
     if not certs:
         problem = "there is no certificate in it"
         raise BadUploadError(problem)
-    if any(cert.has_secret_keys for cert in certs):
+    if secret:
         problem = "there is a secret key in it, which must never be uploaded; make a new one"
         raise BadUploadError(problem)
     return certs

@@ -22,8 +22,6 @@ MAX_TARGET_BYTES = 8192
 # The order in which the parameters that keyservers know are written; all others follow as they came.
 ORDER = ("op", "options", "search", "exact", "fingerprint", "hash")
 
-_HEX_DIGITS = "0123456789abcdefABCDEF"
-_OCTETS = {high + low: chr(int(high + low, 16)) for high in _HEX_DIGITS for low in _HEX_DIGITS}
 _FORBIDDEN_IN_PATH = re.compile(r"[\x00-\x1f\x7f\\]")
 _RESERVED = re.compile(r"[^A-Za-z0-9._~-]")
 _RESERVED_IN_PATH = re.compile(r"[^A-Za-z0-9._~/-]")
@@ -45,10 +43,11 @@ def percent_decode(text: str) -> str:
     """
     if "%" not in text:
         return text
-    head, *tails = text.split("%")
+    # Python's own escapes, `\xNN`, are as strict and are read in C: 8 KB of `%NN` cost microseconds, not hundreds
+    escapes = text.replace("\\", r"\x5c").replace("%", r"\x").encode("ascii")
     try:
-        octets = head + "".join([_OCTETS[tail[:2]] + tail[2:] for tail in tails])
-    except KeyError:
+        octets = escapes.decode("unicode_escape")
+    except UnicodeDecodeError:
         raise BadTarget("bad percent escape") from None
     if "\0" in octets:
         raise BadTarget("NUL character")

@@ -63,7 +63,7 @@ class Route(NamedTuple):
 
     Args:
         path: Canonical, decoded.
-        methods: What each method does; empty for an endpoint that lacks its argument.
+        methods: What each method does; empty for an endpoint that lacks its argument: OPTIONS only.
         subject: What the path asks for, normalised; empty if it asks for nothing.
         refusal: 400 if the argument cannot be what the endpoint takes, else 0.
         words: The argument, where it is a search by words, else empty.
@@ -160,17 +160,25 @@ def _by_term(head: str, argument: str) -> Route:
 
 def _well_known(segments: list[str]) -> Route | None:
     """Read the Web Key Directory: the direct method, or the advanced one with a domain in the path."""
-    if [segment.lower() for segment in segments[:3]] != _WELL_KNOWN:
+    root, rest = segments[:3], segments[3:]
+    if not rest or [segment.lower() for segment in root] != _WELL_KNOWN:
         return None
-    match segments[3:]:
-        case [hu, digest] if hu.lower() == "hu":
-            return Route(_joined("hu", digest), READS[Kind.IDENTITY], normalised(digest))
-        case [domain, hu, digest] if hu.lower() == "hu":
-            subject = f"{normalised(digest)}@{normalised(domain)}"
-            return Route(_joined(domain.lower(), "hu", digest), READS[Kind.IDENTITY], subject)
-        case [*domains, name] if len(domains) <= 1 and name.lower() in {"policy", "submission-address"}:
-            return Route(_joined(*domains, name).lower(), READS[Kind.STATIC])
-    return None
+    is_lookup = len(rest) > 1 and rest[-2].lower() == "hu"
+    domains = rest[:-2] if is_lookup else rest[:-1]
+    if len(domains) > 1:
+        return None
+    return _wkd_lookup(domains, rest[-1]) if is_lookup else _wkd_file(domains, rest[-1].lower())
+
+
+def _wkd_lookup(domains: list[str], digest: str) -> Route:
+    """Take the digest as it is, files have a case; the parameter `l` is the client's word and no subject."""
+    path = _joined(*map(str.lower, domains), "hu", digest)
+    return Route(path, READS[Kind.IDENTITY], "@".join(map(normalised, (digest, *domains))))
+
+
+def _wkd_file(domains: list[str], name: str) -> Route | None:
+    is_file = name in {"policy", "submission-address"}
+    return Route(_joined(*map(str.lower, domains), name), READS[Kind.STATIC]) if is_file else None
 
 
 def _joined(*segments: str) -> str:

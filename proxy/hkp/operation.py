@@ -34,7 +34,9 @@ __all__ = ["BadTarget", "Classifier", "ClassifierOptions", "Operation", "Operati
 STATIC_PREFIXES = ("/about", "/assets", "/atom.xml", "/css", "/errors", "/fonts", "/images", "/js", "/static")
 
 # What gpg and sq send for a get, nine requests of ten: already canonical, so there is nothing to decode.
-_COMMON_GET = re.compile(r"/pks/lookup\?op=(?:get|index)&options=mr&search=0x([0-9A-F]{40}|[0-9A-F]{16})")
+_COMMON_GET = re.compile(
+    r"/pks/lookup\?op=(?:get|index)&options=mr&search=0x([0-9A-F]{40}|[0-9A-F]{16})(?:&exact=on)?"
+)
 
 _READ_METHODS = ("GET", "HEAD")
 _SEARCHING = frozenset({"get", "index", "vindex"})
@@ -126,7 +128,9 @@ class Classifier:
             return self._lookup(method, parameters)
         if name in SEARCH_PARAMETERS:
             return self._search(method, name, parameters)
-        route = find_route(path) or self._static_route(path)
+        route = find_route(path)
+        if route is None or not (route.methods or method == "OPTIONS"):
+            route = self._static_route(path)
         return self._routed(method, route, parameters) if route else self._unknown(path, parameters)
 
     def _lookup(self, method: str, parameters: dict[str, str]) -> Operation:
@@ -157,7 +161,7 @@ class Classifier:
         if refusal:
             return Operation(kind, subject, REFUSED_PRICE, target, refusal)
         price = PRICES[kind]
-        if parameters.get("op") == "vindex":
+        if path == LOOKUP and parameters["op"] == "vindex":
             price = max(price, VINDEX_PRICE)
         return Operation(kind, subject, price, target)
 
@@ -193,11 +197,9 @@ def _accepted(kind: OperationClass, subject: str, path: str, parameters: dict[st
 
 
 def _other_method(method: str, path: str, allowed: tuple[str, ...], parameters: dict[str, str]) -> Operation:
-    """Classify a method that the endpoint does not name: OPTIONS asks what there is (CORS), others are wrong."""
+    """Classify a method that the endpoint does not name: OPTIONS asks what there is (CORS), others err."""
     target = encode_target(path, parameters)
     if method == "OPTIONS":
         return Operation(OperationClass.STATIC, "", PRICES[OperationClass.STATIC], target)
-    if not allowed:
-        return Operation(OperationClass.UNKNOWN, "", REFUSED_PRICE, target, HTTPStatus.NOT_FOUND)
     allow = ", ".join((*allowed, "OPTIONS"))
     return Operation(OperationClass.UNKNOWN, "", REFUSED_PRICE, target, HTTPStatus.METHOD_NOT_ALLOWED, allow)

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastpath import address_text
 from fastpath.clock import monotonic_ns
-from proxy.http.address import Source, origin
+from proxy.http.address import Source, address_text, origin
 from proxy.http.exchange import Exchange
 from proxy.http.head import HeadError, RequestHead, read_request
 from proxy.http.refusal import refusal

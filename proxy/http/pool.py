@@ -20,7 +20,7 @@ from proxy.http.upstream import UpstreamConnection
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from proxy.config import Address
+    from proxy.settings.kinds import Address
     from proxy.http.exchange import Exchange
     from proxy.http.health import Health
 

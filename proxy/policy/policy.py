@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from fastpath import BUCKETS, Limit, LimitSet, Mode, Spending
-from proxy.config import Config, LimitConfig
+from proxy.config import Config
 from proxy.hkp.operation import Operation, OperationClass
+from proxy.settings.limits import LimitConfig
 from proxy.policy.networks import NetworkMap, network_set
 from proxy.policy.verdict import ALLOW, EXEMPT, PEERS_ONLY, Action, Reason, Verdict
 
@@ -108,13 +109,13 @@ def within_limits(table: Table) -> Check:
 
 
 def _verdict_of(spending: Spending) -> Verdict:
+    bucket, wait_ns = spending.bucket, spending.wait_ns
     if spending.shadow:
-        shadow = Action.DELAY if spending.would_wait_ns else Action.LIMIT
-        action = Action.DELAY if spending.wait_ns else Action.ALLOW
-        return Verdict(action, Reason.LIMIT, 0, spending.wait_ns, spending.bucket, spending, shadow)
+        shadow = Action.LIMIT if spending.retry_after_ns else Action.DELAY
+        return Verdict(Action.ALLOW, Reason.LIMIT, 0, 0, bucket, spending, shadow)
     if spending.allowed:
-        return Verdict(Action.DELAY, Reason.LIMIT, 0, spending.wait_ns, spending.bucket, spending)
-    return Verdict(Action.LIMIT, Reason.LIMIT, STATUS_LIMITED, 0, spending.bucket, spending)
+        return Verdict(Action.DELAY, Reason.LIMIT, 0, wait_ns, bucket, spending)
+    return Verdict(Action.LIMIT, Reason.LIMIT, STATUS_LIMITED, 0, bucket, spending)
 
 
 class Policy:

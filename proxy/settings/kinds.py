@@ -116,9 +116,7 @@ class Duration(Kind[int]):
     @property
     def allowed(self) -> str:
         """See `Kind`."""
-        return (
-            f"a time from {self.render(self.low)} to {self.render(self.high)}, such as 500ms, 10s, 1m, 1h, 1d"
-        )
+        return f"a time from {self.render(self.low)} to {self.render(self.high)}"
 
     def parse(self, given: object) -> int:
         """See `Kind`."""
@@ -143,7 +141,7 @@ class Size(Kind[int]):
     @property
     def allowed(self) -> str:
         """See `Kind`."""
-        return f"a size from {self.render(self.low)} to {self.render(self.high)}, such as 4096, 16KiB, 1MiB"
+        return f"a size from {self.render(self.low)} to {self.render(self.high)}"
 
     def parse(self, given: object) -> int:
         """See `Kind`."""
@@ -216,9 +214,9 @@ class HostPort(Kind[Address]):
     def parse(self, given: object) -> Address:
         """See `Kind`: nothing would use a user, a path or a query; the closing slash of a URL may stand."""
         text = given.strip() if isinstance(given, str) else ""
-        if self.scheme and text.lower().startswith(self.scheme):
-            text = text[len(self.scheme) :].removesuffix("/")
-        match = HOST_PORT.fullmatch(text)
+        if not text.lower().startswith(self.scheme):
+            raise self.refusal()
+        match = HOST_PORT.fullmatch(text[len(self.scheme) :].removesuffix("/" if self.scheme else ""))
         host = _literal_host(match["ipv6"], match["host"]) if match else None
         if not match or not host or not self.lowest_port <= int(match["port"]) <= HIGHEST_PORT:
             raise self.refusal()
@@ -281,7 +279,7 @@ class ListOf(Kind[tuple[T, ...]]):
     @property
     def allowed(self) -> str:
         """See `Kind`."""
-        return f"a comma-separated list, each item {self.item.allowed}"
+        return f"a list, each item {self.item.allowed}"
 
     def parse(self, given: object) -> tuple[T, ...]:
         """See `Kind`: reports every bad item."""

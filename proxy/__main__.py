@@ -1,0 +1,15 @@
+"""The command `hkpguard`; the only place that reads the process's environment."""
+
+import os
+import sys
+
+from proxy.cli import build_app
+
+
+def main() -> None:
+    """Run the command line."""
+    build_app(dict(os.environ))(prog_name="hkpguard")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

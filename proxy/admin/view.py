@@ -1,0 +1,83 @@
+"""What `hkpguard explain` and `hkpguard top` draw on a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+
+REFRESH_SECONDS = 1.0
+
+
+def client_view(answer: dict[str, Any]) -> RenderableType:
+    """Return the tables for one client."""
+    limits = _table("limit", "mode", "burst", "per second", "remaining", "full in s", title=_headline(answer))
+    for each in answer["limits"]:
+        limits.add_row(
+            each["limit"],
+            each["mode"],
+            str(each["burst"]),
+            f"{each['per_second']:.4g}",
+            str(each["remaining"]),
+            f"{each['full_in_seconds']:.3f}",
+        )
+    last = _table("time", "operation", "action", "reason", "status", "wait ms", "request id", title="last verdicts")
+    for each in answer["last"]:
+        last.add_row(
+            each["time"],
+            each["operation"],
+            each["action"],
+            each["reason"],
+            str(each["status"]),
+            f"{each['wait_ms']:.0f}",
+            each["request_id"],
+        )
+    return Group(limits, last) if answer["last"] else limits
+
+
+def _headline(answer: dict[str, Any]) -> str:
+    notes = [
+        note
+        for note, holds in (
+            ("no state: never seen, or long ago", not answer["known"]),
+            ("in HKPGUARD_ALLOW: no limit applies", answer["allowed_network"]),
+            ("peer", answer["peer"]),
+        )
+        if holds
+    ]
+    return " - ".join((answer["client"], *notes))
+
+
+def top_view(answer: dict[str, Any]) -> RenderableType:
+    """Return the tables for a node."""
+    clients = _table("client", "requests", "refused", title=f"busiest clients, last {answer['seconds']} s")
+    for each in answer["clients"]:
+        clients.add_row(each["client"], str(each["requests"]), str(each["refused"]))
+    operations = _table("operation", "action", "requests", title="operations")
+    for each in answer["operations"]:
+        operations.add_row(each["operation"], each["action"], str(each["requests"]))
+    upstreams = ", ".join(f"{each['upstream']} {'up' if each['up'] else 'DOWN'}" for each in answer["upstreams"])
+    used = answer["table"]
+    return Group(clients, operations, f"upstreams: {upstreams}; client table: {used['used']} of {used['capacity']}")
+
+
+def watch(ask: Callable[[], dict[str, Any]]) -> None:
+    """Draw `top_view` again and again until interrupted."""
+    with Live(top_view(ask()), screen=True, auto_refresh=False) as live:
+        try:
+            while True:
+                time.sleep(REFRESH_SECONDS)
+                live.update(top_view(ask()), refresh=True)
+        except KeyboardInterrupt:
+            return
+
+
+def _table(*columns: str, title: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number < 2 else "right")
+    return table

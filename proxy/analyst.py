@@ -1,0 +1,120 @@
+"""
+The analyst: everything of a node that is not the request path. One process beside the workers.
+
+For now it drains the rings of records (access log, history), checks the upstreams, and serves the admin API. If it
+dies the workers go on; it comes back and reads the rings where its predecessor stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import aiohttp
+import structlog
+import uvloop
+from aiohttp import web
+
+from fastpath import Control, Ring, monotonic_ns
+from proxy.admin.api import build_app
+from proxy.admin.history import History
+from proxy.admin.state import NodeState
+from proxy.channel import Channel
+from proxy.telemetry.log import AccessLog
+from proxy.telemetry.metrics import NodeMetrics
+from proxy.worker import health_of
+
+if TYPE_CHECKING:
+    import socket
+
+    from fastpath import Region
+    from proxy.config import Config
+    from proxy.settings.kinds import Address
+    from proxy.http.health import Health
+
+DRAIN_SECONDS = 0.1
+RECORDS_PER_TURN = 2048
+
+
+class Analyst:
+    """The one analyst process of a node."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, config: Config, region: Region) -> None:
+        """Attach to the shared memory of the node."""
+        self._loop = loop
+        self._config = config
+        self._region = region
+        self._rings = [Ring(region.ring(worker)) for worker in range(region.counts.workers)]
+        self._health = [health_of(config, region, index) for index in range(len(config.upstream))]
+        self._history = History()
+        self._state = NodeState(config, region, self._history, self._health)
+        self._access_log = AccessLog(config.log, sys.stdout)
+        self._log = structlog.get_logger().bind(process="analyst")
+
+    async def run(self, sock: socket.socket, channel: socket.socket) -> None:
+        """Work until SIGTERM, or until the supervisor is gone and nothing is left to do."""
+        stop = asyncio.Event()
+        self._loop.add_signal_handler(signal.SIGTERM, stop.set)
+        self._channel = Channel(self._loop, channel, reload=self._reload, orphaned=stop.set)
+        runner = web.AppRunner(build_app(self._state, NodeMetrics(self._region)), access_log=None)
+        await runner.setup()
+        await web.SockSite(runner, sock).start()
+        async with aiohttp.ClientSession() as session:
+            beside = [asyncio.create_task(self._drain_rings()), asyncio.create_task(self._check_all(session))]
+            await stop.wait()
+            for task in beside:
+                task.cancel()
+        await runner.cleanup()
+        self._drain()
+
+    async def _drain_rings(self) -> None:
+        while True:
+            self._region.control[Control.ANALYST_HEARTBEAT_NS] = monotonic_ns()
+            busy = self._drain()
+            await asyncio.sleep(0 if busy else DRAIN_SECONDS)
+
+    def _drain(self) -> bool:
+        """Take a turn of records from each ring; True if there may be more."""
+        busy = False
+        for ring in self._rings:
+            records = ring.drain(RECORDS_PER_TURN)
+            self._history.feed(records)
+            with contextlib.suppress(OSError):  # nobody reads the log any more: go on without
+                self._access_log.write(records)
+            busy = busy or len(records) == RECORDS_PER_TURN
+        return busy
+
+    async def _check_all(self, session: aiohttp.ClientSession) -> None:
+        """Ask all upstreams, again and again."""
+        while True:
+            checks = zip(self._config.upstream, self._health, strict=True)
+            await asyncio.gather(*(self._check(session, address, health) for address, health in checks))
+            await asyncio.sleep(self._config.health.interval_ns / 1e9)
+
+    async def _check(self, session: aiohttp.ClientSession, address: Address, health: Health) -> None:
+        """Ask one upstream; any HTTP answer below 500 shows that it lives."""
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        url = f"http://{host}:{address.port}{self._config.health.path}"
+        timeout = aiohttp.ClientTimeout(total=self._config.health.timeout_ns / 1e9)
+        try:
+            async with session.get(url, timeout=timeout, allow_redirects=False) as reply:
+                ok = reply.status < 500
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            ok = False
+        health.checked(ok=ok, now_ns=monotonic_ns())
+
+    def _reload(self, config: Config, generation: int) -> None:
+        self._config = config
+        self._state.reload(config, generation)
+        self._access_log = AccessLog(config.log, sys.stdout)
+
+
+def run(config: Config, region: Region, sock: socket.socket, channel: socket.socket) -> int:
+    """Be the analyst; return the exit status."""
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    loop.run_until_complete(Analyst(loop, config, region).run(sock, channel))
+    return 0

@@ -1,0 +1,148 @@
+"""The command line: serve, demo, check, explain, top."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from proxy import demo, node
+from proxy.admin.view import client_view, top_view, watch
+from proxy.config import Config, ConfigError
+from proxy.settings.kinds import Address
+from proxy.supervisor import SupervisorError, bind
+from proxy.telemetry import log
+
+ADMIN_TIMEOUT_SECONDS = 5.0
+TRY_CERTS = 2
+
+
+class AdminError(Exception):
+    """The running instance did not answer, or did not know."""
+
+
+def build_app(environ: Mapping[str, str]) -> typer.Typer:
+    """Return the command-line application for an environment."""
+    app = typer.Typer(
+        help="Guard for OpenPGP keyservers: limits, bans and abuse detection in front of HKP.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+
+    @app.command()
+    def serve() -> None:
+        """Run in front of HKPGUARD_UPSTREAM."""
+        config = _config(environ, upstream=True)
+        raise typer.Exit(_run(config, environ))
+
+    @app.command("demo")
+    def run_demo() -> None:
+        """Run in front of a small embedded keyserver of made-up certificates."""
+        sock = bind(Address("127.0.0.1", 0), share=False)
+        upstream = f"http://127.0.0.1:{sock.getsockname()[1]}"
+        settings = {**environ, "HKPGUARD_UPSTREAM": upstream}
+        config = _config(settings, upstream=True)
+        typer.echo(_hints(config), err=True)
+        raise typer.Exit(_run(config, settings, sock))
+
+    @app.command()
+    def check() -> None:
+        """Print the configuration as it will be used; exit 1 with all faults if there are any."""
+        config = _config(environ, upstream=False)
+        for line in config.describe():
+            typer.echo(line)
+        warnings = config.warnings()
+        if not config.upstream:
+            warnings = [*warnings, "HKPGUARD_UPSTREAM is not set: `hkpguard serve` needs it."]
+        for warning in warnings:
+            typer.echo(f"warning: {warning}", err=True)
+
+    @app.command()
+    def explain(
+        address: Annotated[str, typer.Argument(help="IPv4 or IPv6 address of a client")],
+        *,
+        raw: Annotated[bool, typer.Option("--json", help="Print the answer as JSON")] = False,
+    ) -> None:
+        """Show the state of each limit of a client, and what was decided about it."""
+        answer = _ask(environ, f"/api/v1/clients/{urllib.parse.quote(address, safe='')}")
+        if raw:
+            typer.echo(json.dumps(answer, indent=2))
+        else:
+            Console().print(client_view(answer))
+
+    @app.command()
+    def top(
+        *,
+        once: Annotated[bool, typer.Option("--once", help="Print one view and exit")] = False,
+        most: Annotated[int, typer.Option(min=1, max=100, help="Clients to show")] = 20,
+    ) -> None:
+        """Watch who asks most, and what is done about it."""
+        path = f"/api/v1/top?most={most}"
+        if once:
+            Console().print(top_view(_ask(environ, path)))
+        else:
+            watch(lambda: _ask(environ, path))
+
+    return app
+
+
+def _config(environ: Mapping[str, str], *, upstream: bool) -> Config:
+    """Return the configuration, or end with all its faults."""
+    try:
+        config = Config.from_env(environ)
+        if upstream:
+            config.require_upstream()
+    except ConfigError as error:
+        typer.echo("\n".join(str(fault) for fault in error.faults), err=True)
+        raise typer.Exit(1) from None
+    return config
+
+
+def _run(config: Config, environ: Mapping[str, str], keyserver: socket.socket | None = None) -> int:
+    log.configure(config.log)
+    beside = {} if keyserver is None else {"demo": lambda _channel: demo.run(keyserver) or 0}
+    try:
+        return node.run(config, environ, beside)
+    except SupervisorError as error:
+        typer.echo(f"hkpguard: {error}", err=True)
+        return 1
+
+
+def _hints(config: Config) -> str:
+    """Return what to try with the demo."""
+    address = config.listen[0]
+    server = f"hkp://{address}"
+    fingerprints = " ".join(demo.demo_fingerprints()[:TRY_CERTS])
+    return (
+        "hkpguard demo: a guarded keyserver of made-up certificates. Try:\n"
+        f"  gpg --keyserver {server} --recv-keys {fingerprints}\n"
+        f"  gpg --keyserver {server} --search-keys alice@example.org\n"
+        f"  curl 'http://{address}/pks/lookup?op=index&options=mr&search=example.org'\n"
+        f"  curl http://{config.admin}/metrics\n"
+        "  hkpguard top          hkpguard explain 127.0.0.1\n"
+    )
+
+
+def _ask(environ: Mapping[str, str], path: str) -> dict[str, Any]:
+    """Ask the running instance through its admin API, or end with what went wrong."""
+    admin = _config(environ, upstream=False).admin
+    url = f"http://{admin}{path}"
+    try:
+        with urllib.request.urlopen(url, timeout=ADMIN_TIMEOUT_SECONDS) as reply:  # noqa: S310 - http by construction
+            answer: dict[str, Any] = json.load(reply)
+    except urllib.error.HTTPError as error:
+        detail = json.load(error).get("detail") or error.reason
+        typer.echo(f"hkpguard: {detail}", err=True)
+        raise typer.Exit(1) from None
+    except OSError as error:
+        typer.echo(f"hkpguard: no instance answers at {admin} (HKPGUARD_ADMIN): {error}", err=True)
+        raise typer.Exit(1) from None
+    return answer

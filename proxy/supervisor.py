@@ -1,0 +1,283 @@
+"""
+The supervisor: binds, forks, replaces what dies, reloads, drains. It serves nothing and runs no event loop.
+
+Listening sockets. For each address there is one socket per worker in a SO_REUSEPORT group, bound here and inherited.
+The supervisor keeps its copies open, so the queue of a worker that died is not reset but served by its replacement.
+
+Signals. They are blocked and taken one by one with `sigtimedwait`, so nothing is ever interrupted:
+
+    SIGTERM, SIGINT   readiness off, grace (none for SIGINT), workers finish what is in flight, exit 0
+    SIGHUP            read the configuration again, hand it to all; a bad one is reported and the old one stays
+    SIGCHLD           replace who died; two deaths within CALM_SECONDS back off, MOST_DEATHS in a row end it all
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from fastpath import Control
+from proxy.config import Config, ConfigError
+
+if TYPE_CHECKING:
+    from fastpath import Region
+    from proxy.settings.kinds import Address
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+CALM_SECONDS = 5.0
+MOST_BACKOFF_SECONDS = 8.0
+MOST_DEATHS = 10  # of one child, each within CALM_SECONDS of its start
+KILL_AFTER_SECONDS = 2.0  # beyond hard_stop_after
+BACKLOG = 4096
+
+Run = Callable[[socket.socket], int]  # a child's life: takes its end of the channel, returns an exit status
+
+
+class SupervisorError(Exception):
+    """The system cannot start or go on; the text says why."""
+
+
+@dataclass
+class Child:
+    """A process that must always run; `worker` is its index in shared memory, -1 for others."""
+
+    name: str
+    run: Run
+    worker: int = -1
+    pid: int = 0
+    channel: socket.socket | None = None
+    started: float = 0.0
+    deaths: int = 0
+    due: float = field(default=0.0)  # when it is to be started again
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self.pid != 0
+
+
+def bind(address: Address, *, share: bool = True) -> socket.socket:
+    """Return a listening socket; `share` lets others of ours listen on the same address."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if share:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
+        sock.bind((address.host, address.port))
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise SupervisorError(f"cannot listen on {address.host}:{address.port}: {error.strerror}") from error
+    return sock
+
+
+def bind_group(address: Address, workers: int) -> list[socket.socket]:
+    """Return one listening socket for each worker, all on the same address; port 0 picks one port for all."""
+    first = bind(address)
+    port = first.getsockname()[1]
+    return [first, *(bind(address._replace(port=port)) for _ in range(workers - 1))]
+
+
+def raise_descriptor_limit() -> None:
+    """Allow as many descriptors as the system lets us."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def settings_of(config: Config) -> dict[str, str]:
+    """Return the configuration as the environment that would make it."""
+    lines = (line for line in config.describe() if not line.startswith("#"))
+    return dict(line.split("=", 1) for line in lines)
+
+
+class Supervisor:
+    """Keeps the children of one node running."""
+
+    def __init__(
+        self,
+        config: Config,
+        region: Region,
+        environ: Mapping[str, str],
+        *,
+        sockets: Callable[[], list[socket.socket]],
+    ) -> None:
+        """`environ` is read again on SIGHUP; `sockets` returns the listening sockets to close when draining."""
+        self.config = config
+        self._region = region
+        self._environ = environ
+        self._sockets = sockets
+        self._children: list[Child] = []
+        self._draining = False
+        self._generation = 0
+        self._log = structlog.get_logger().bind(process="supervisor")
+
+    def add(self, name: str, run: Run, worker: int = -1) -> None:
+        """Add a child, which `serve` will start; the order of adding is the reverse order of stopping."""
+        self._children.append(Child(name, run, worker))
+
+    def serve(self) -> int:
+        """Run until told to stop; return the exit status."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        for child in self._children:
+            self._start(child)
+        while True:
+            received = signal.sigtimedwait(SIGNALS, self._until_next_start())
+            number = received.si_signo if received else 0
+            if number in (signal.SIGTERM, signal.SIGINT):
+                return self._stop(grace=number == signal.SIGTERM)
+            if number == signal.SIGHUP:
+                self._reload()
+            self._bury()
+            if not self._revive():
+                self._log.error("gave up", reason="a process dies again and again")
+                self._stop(grace=False)
+                return 1
+
+    # Life and death.
+
+    def _start(self, child: Child) -> None:
+        ours, theirs = socket.socketpair()
+        if child.worker >= 0:
+            self._region.generations[child.worker] += 1
+        pid = os.fork()
+        if pid == 0:
+            self._become(child, ours, theirs)
+        theirs.close()
+        child.pid, child.channel, child.started, child.due = pid, ours, time.monotonic(), 0.0
+        if self._generation:
+            self._send(child)
+        self._log.info("started", child=child.name, pid=pid)
+
+    def _become(self, child: Child, ours: socket.socket, theirs: socket.socket) -> None:
+        """Live as `child`, in the new process; never returns."""
+        status = 1
+        try:
+            ours.close()
+            for other in self._children:
+                if other.channel is not None:
+                    other.channel.close()
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: the supervisor decides
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            status = child.run(theirs)
+        except BaseException:
+            structlog.get_logger().exception("died", process=child.name)
+        finally:
+            os._exit(status)
+
+    def _bury(self) -> None:
+        """Take note of the children that ended."""
+        for child in self._children:
+            if not child.alive:
+                continue
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if pid == 0:
+                continue
+            now = time.monotonic()
+            early = now - child.started < CALM_SECONDS
+            child.deaths = child.deaths + 1 if early else 1
+            child.due = now + (min(MOST_BACKOFF_SECONDS, 0.5 * 2**child.deaths) if child.deaths > 1 else 0.0)
+            child.pid = 0
+            if child.channel is not None:
+                child.channel.close()
+            if not self._draining:
+                self._log.warning("ended", child=child.name, status=os.waitstatus_to_exitcode(status))
+
+    def _revive(self) -> bool:
+        """Start who is due; False if one dies again and again."""
+        now = time.monotonic()
+        for child in self._children:
+            if child.alive:
+                continue
+            if child.deaths >= MOST_DEATHS:
+                return False
+            if child.due <= now:
+                self._start(child)
+        return True
+
+    def _until_next_start(self) -> float:
+        waits = [child.due - time.monotonic() for child in self._children if not child.alive]
+        return max(0.01, min(waits, default=3600.0))
+
+    # Reload.
+
+    def _reload(self) -> None:
+        try:
+            fresh = Config.from_env(self._environ)
+        except ConfigError as error:
+            self._region.control[Control.RELOAD_FAILURES] += 1
+            self._region.control[Control.RELOAD_OK] = 0
+            self._log.error("configuration refused, the old one stays", faults=[str(each) for each in error.faults])
+            return
+        stays = [name for name in NEEDS_RESTART if getattr(fresh, name) != getattr(self.config, name)]
+        self.config = fresh.model_copy(update={name: getattr(self.config, name) for name in stays})
+        self._generation += 1
+        self._region.control[Control.POLICY_GENERATION] = self._generation
+        self._region.control[Control.RELOAD_OK] = 1
+        for child in self._children:
+            self._send(child)
+        self._log.info("configuration reloaded", generation=self._generation, needs_restart=stays)
+
+    def _send(self, child: Child) -> None:
+        """Hand the present configuration to a child."""
+        if child.channel is not None:
+            message = json.dumps({"generation": self._generation, "environ": settings_of(self.config)}).encode()
+            with contextlib.suppress(OSError):  # it just died; its replacement gets it
+                child.channel.sendall(len(message).to_bytes(4) + message)
+
+    # The end.
+
+    def _stop(self, *, grace: bool) -> int:
+        """Drain in the order that lets nobody notice: readiness, workers, the rest."""
+        self._draining = True
+        self._region.control[Control.DRAINING] = 1
+        if grace and self.config.grace_ns:
+            self._log.info("draining", grace_seconds=self.config.grace_ns / 1e9)
+            self._wait(lambda: False, self.config.grace_ns / 1e9)
+        for sock in self._sockets():
+            sock.close()
+        patience = self.config.hard_stop_after_ns / 1e9 + KILL_AFTER_SECONDS
+        self._end([child for child in self._children if child.worker >= 0], patience)
+        self._end([child for child in self._children if child.worker < 0], KILL_AFTER_SECONDS)
+        self._log.info("stopped")
+        return 0
+
+    def _end(self, children: list[Child], patience: float) -> None:
+        for child in children:
+            if child.alive:
+                os.kill(child.pid, signal.SIGTERM)
+        self._wait(lambda: not any(child.alive for child in children), patience)
+        for child in children:
+            if child.alive:
+                self._log.warning("killed", child=child.name)
+                os.kill(child.pid, signal.SIGKILL)
+        self._wait(lambda: not any(child.alive for child in children), KILL_AFTER_SECONDS)
+
+    def _wait(self, done: Callable[[], bool], seconds: float) -> None:
+        """Wait until `done`, at most so long; a second SIGTERM or SIGINT ends the waiting."""
+        end = time.monotonic() + seconds
+        while not done() and (left := end - time.monotonic()) > 0:
+            received = signal.sigtimedwait(SIGNALS, left)
+            self._bury()
+            if received and received.si_signo in (signal.SIGTERM, signal.SIGINT):
+                return
+
+
+# Settings that are fixed while the processes live.
+NEEDS_RESTART = ("listen", "upstream", "admin", "workers", "table_clients")

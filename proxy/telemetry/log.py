@@ -1,0 +1,115 @@
+"""Structured logs: what the processes say of themselves, and one line for each request."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from ipaddress import IPv6Address, ip_network
+from typing import TYPE_CHECKING, Any, TextIO
+
+import structlog
+
+from proxy.http.address import Source
+from proxy.hkp.operation import OperationClass
+from proxy.policy.verdict import Action, Reason
+from proxy.telemetry.recorder import METHODS, SHADOW
+
+if TYPE_CHECKING:
+    from fastpath import Record
+    from proxy.config import LogConfig
+
+NETWORK_BITS = {4: 24, 6: 48}
+Line = dict[str, Any]
+
+
+def configure(log: LogConfig, stream: TextIO | None = None) -> None:
+    """Send the log of this process to `stream` (standard error) in the form that the configuration asks for."""
+    out = stream or sys.stderr
+    renderer: structlog.types.Processor = (
+        structlog.dev.ConsoleRenderer(colors=out.isatty())
+        if log.format == "console"
+        else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[log.level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+
+
+def action_text(number: int) -> str:
+    """Return the name of an action of a record: `limit`, or `limit_shadow` where nobody was limited."""
+    if number >= SHADOW:
+        return f"{Action(number - SHADOW).name.lower()}_shadow"
+    return Action(number).name.lower()
+
+
+def name_of(kind: type[OperationClass | Reason | Source], number: int) -> str:
+    """Return the lower-case name of a number, or the number where a newer writer used one that we do not know."""
+    try:
+        return kind(number).name.lower()
+    except ValueError:
+        return str(number)
+
+
+def address_of(record: Record) -> str:
+    """Return the client's full address as text."""
+    address = IPv6Address(record.address)
+    return str(address.ipv4_mapped or address)
+
+
+def network_of(address: str) -> str:
+    """Return the network around an address that is no personal datum any more: IPv4 /24, IPv6 /48."""
+    return str(ip_network(f"{address}/{NETWORK_BITS[6 if ':' in address else 4]}", strict=False))
+
+
+class AccessLog:
+    """One line for each request. Addresses and subjects are personal data: they appear only if asked for."""
+
+    def __init__(self, log: LogConfig, stream: TextIO) -> None:
+        """Write to `stream`, or nothing if the access log is off."""
+        self._log = log
+        self._stream = stream
+        configure_renderer = structlog.dev.ConsoleRenderer(colors=False) if log.format == "console" else None
+        self._render = configure_renderer or structlog.processors.JSONRenderer()
+        self._offset_ns = time.time_ns() - time.monotonic_ns()
+
+    def write(self, records: list[Record]) -> None:
+        """Write the lines of `records` in one go."""
+        if self._log.access and records:
+            self._stream.write("".join(f"{self._render(None, '', self.line(each))}\n" for each in records))
+            self._stream.flush()
+
+    def line(self, record: Record) -> Line:
+        """Return the fields of one line; times in ms."""
+        wall_ns = record.time_ns + self._offset_ns
+        address = address_of(record)
+        line: Line = {
+            "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(wall_ns // 1_000_000_000))}.{wall_ns // 1_000_000 % 1000:03d}Z",
+            "event": "request",
+            "request_id": f"{record.request_id:016x}",
+            "method": METHODS[record.method] if record.method < len(METHODS) else METHODS[0],
+            "operation": name_of(OperationClass, record.operation),
+            "action": action_text(record.action),
+            "reason": name_of(Reason, record.reason),
+            "status": record.status,
+            "wait_ms": record.wait_us / 1000,
+            "upstream_ms": record.upstream_us / 1000,
+            "total_ms": record.total_us / 1000,
+            "received": record.received,
+            "sent": record.sent,
+            "network": network_of(address),
+            "source": name_of(Source, record.source),
+        }
+        if self._log.addresses:
+            line["address"] = address
+        if self._log.subjects:
+            line["subject"] = record.subject.rstrip(b"\0").decode("utf-8", "replace")
+        return line

@@ -1,0 +1,115 @@
+"""Prometheus metrics from the counters in shared memory; names as in the design, never an address as a label."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from fastpath import BOUNDS_SECONDS, ClientTable, Control, Counters, Ring, monotonic_ns, total
+from proxy.hkp.operation import OperationClass
+from proxy.telemetry.log import action_text
+
+if TYPE_CHECKING:
+    from fastpath import Region
+    from fastpath.snapshot import Histogram, Snapshot
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class NodeMetrics:
+    """Collects the metrics of one node at each scrape."""
+
+    def __init__(self, region: Region) -> None:
+        """Read the shared memory of the node; writes nothing."""
+        workers = range(region.counts.workers)
+        self._control = region.control
+        self._counters = [Counters(region.counters(worker)) for worker in workers]
+        self._rings = [Ring(region.ring(worker)) for worker in workers]
+        self._table = ClientTable(region.table, region.secret)
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def text(self) -> bytes:
+        """Return the exposition."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all metrics (prometheus_client's collector interface)."""
+        snapshot = total(counters.snapshot() for counters in self._counters)
+        yield _requests(snapshot)
+        yield _responses(snapshot)
+        yield _histogram("decision_seconds", "Time to decide about a request", "decision", snapshot.decision)
+        yield _histogram("added_seconds", "Time that the guard added to a proxied request", "added", snapshot.added)
+        yield _upstream(snapshot)
+        yield _histogram("delayed_seconds", "Time that delayed requests waited", "delayed", snapshot.delayed)
+        yield _gauge("connections", "Open client connections", snapshot.connections)
+        yield _gauge("parked", "Requests that wait for their time", snapshot.parked)
+        yield _gauge("tarpit_held", "Connections held in the tarpit", snapshot.tarpit_held)
+        yield _gauge("table_used", "Clients in the client table", self._table.used(monotonic_ns()))
+        yield _gauge("table_capacity", "Clients that the client table has room for", self._table.capacity)
+        yield _counter("table_evictions", "Clients that lost their state for want of room", self._table.evictions)
+        yield _counter("records_lost", "Records that the analyst was too slow for", sum(r.lost for r in self._rings))
+        yield _gauge("policy_generation", "Reloads since the start", self._control[Control.POLICY_GENERATION])
+        yield _counter("reload_failures", "Configurations refused on reload", self._control[Control.RELOAD_FAILURES])
+        yield _build_info()
+
+
+def _requests(snapshot: Snapshot) -> Metric:
+    family = CounterMetricFamily(
+        "hkpguard_requests", "Requests by operation class and what was done", labels=("operation", "action")
+    )
+    for operation, actions in zip(OperationClass, snapshot.requests, strict=True):
+        for action, count in enumerate(actions):
+            if count:
+                family.add_metric((operation.name.lower(), action_text(action)), count)
+    return family
+
+
+def _responses(snapshot: Snapshot) -> Metric:
+    family = CounterMetricFamily("hkpguard_responses", "Responses by status code", labels=("code",))
+    for code, count in enumerate(snapshot.responses):
+        if count:
+            family.add_metric((str(code),), count)
+    return family
+
+
+def _buckets(bounds: Sequence[float], histogram: Histogram) -> list[tuple[str, float]]:
+    edges = [*map(str, bounds), "+Inf"]
+    return list(zip(edges, map(float, accumulate(histogram.counts)), strict=True))
+
+
+def _histogram(name: str, text: str, bounds: str, histogram: Histogram) -> Metric:
+    family = HistogramMetricFamily(f"hkpguard_{name}", text)
+    family.add_metric((), _buckets(BOUNDS_SECONDS[bounds], histogram), histogram.sum_ns / 1e9)
+    return family
+
+
+def _upstream(snapshot: Snapshot) -> Metric:
+    family = HistogramMetricFamily("hkpguard_upstream_seconds", "Time of the upstream", labels=("operation",))
+    for operation, histogram in zip(OperationClass, snapshot.upstream, strict=True):
+        if any(histogram.counts):
+            buckets = _buckets(BOUNDS_SECONDS["upstream"], histogram)
+            family.add_metric((operation.name.lower(),), buckets, histogram.sum_ns / 1e9)
+    return family
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"hkpguard_{name}", text, value=value)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"hkpguard_{name}", text, value=value)
+
+
+def _build_info() -> Metric:
+    family = GaugeMetricFamily("hkpguard_build_info", "Versions", labels=("version", "python"))
+    family.add_metric((version("hkpguard"), platform.python_version()), 1)
+    return family
+
+

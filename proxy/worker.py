@@ -1,0 +1,153 @@
+"""A worker: the data plane of one core. It never waits for Redis, a model, a feed or a look-up."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import structlog
+import uvloop
+
+from fastpath import ClientTable, Counters, Leases, Ring
+from proxy.channel import Channel
+from proxy.hkp.operation import Classifier, ClassifierOptions
+from proxy.http.guard import SWEEP_SECONDS, Guard
+from proxy.http.health import Health, HealthRules
+from proxy.http.pool import Endpoint, PoolRules, Upstream, Upstreams
+from proxy.http.stream import Listener
+from proxy.policy.policy import Policy
+from proxy.telemetry.recorder import Recorder
+
+if TYPE_CHECKING:
+    from fastpath import Region
+    from proxy.config import Config
+    from proxy.settings.kinds import Address
+
+RESOLVE_SECONDS = 30.0
+
+
+def classifier(config: Config) -> Classifier:
+    """Return the classifier that the configuration asks for."""
+    options = ClassifierOptions(
+        pass_unknown=config.unknown == "pass",
+        word_search=config.word_search,
+        word_min_chars=config.word_min_chars,
+    )
+    if config.static_paths is not None:
+        options = ClassifierOptions(
+            pass_unknown=options.pass_unknown,
+            word_search=options.word_search,
+            word_min_chars=options.word_min_chars,
+            static_prefixes=config.static_paths,
+        )
+    return Classifier(options)
+
+
+def health_of(config: Config, region: Region, index: int) -> Health:
+    """Return the shared health of upstream number `index`."""
+    rules = HealthRules(config.health.failures, config.health.down_ns, config.health.interval_ns)
+    return Health(region.upstream(index), rules)
+
+
+def resolve(address: Address) -> tuple[Endpoint, ...]:
+    """Look up the endpoints of an upstream; none if its name is not known just now."""
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except OSError:
+        return ()
+    return tuple((family, (sockaddr[0], sockaddr[1])) for family, _, _, _, sockaddr in found)  # type: ignore[misc]
+
+
+class Worker:
+    """One worker process: wires the request path together, and ends it in order."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, config: Config, region: Region, index: int) -> None:
+        """`index` is the worker's place in the region."""
+        self._loop = loop
+        self._config = config
+        self._table = ClientTable(region.table, region.secret)
+        leases = Leases(region.leases, region.generations, index, region.secret)
+        counters = Counters(region.counters(index))
+        counters.start()
+        self.guard = Guard(
+            loop,
+            config,
+            policy=Policy(config, self._table),
+            classify=classifier(config),
+            table=self._table,
+            leases=leases,
+            upstreams=self._upstreams(region),
+            recorder=Recorder(Ring(region.ring(index)), counters),
+        )
+        self._listeners: list[Listener] = []
+        self._log = structlog.get_logger().bind(process=f"worker-{index}")
+
+    def _upstreams(self, region: Region) -> Upstreams:
+        config, times = self._config, self._config.timeouts
+        rules = PoolRules(
+            config.pool.connections,
+            config.pool.idle,
+            times.connect_ns,
+            times.first_byte_ns,
+            times.upstream_idle_ns,
+            times.upstream_idle_ns,
+        )
+        upstreams = Upstreams(self._loop, rules)
+        upstreams.all = tuple(
+            Upstream(upstreams, address, health_of(config, region, index))
+            for index, address in enumerate(config.upstream)
+        )
+        for upstream in upstreams.all:
+            upstream.endpoints = resolve(upstream.address)
+        return upstreams
+
+    async def run(self, sockets: list[socket.socket], channel: socket.socket) -> None:
+        """Serve until SIGTERM, then until the last exchange is finished."""
+        stop = asyncio.Event()
+        self._loop.add_signal_handler(signal.SIGTERM, stop.set)
+        self._channel = Channel(self._loop, channel, reload=self._reload, orphaned=stop.set)
+        self._listeners = [Listener(self._loop, sock, self.guard.admit) for sock in sockets]
+        beside = [asyncio.create_task(self._sweep()), asyncio.create_task(self._resolve_again())]
+        await stop.wait()
+        for listener in self._listeners:
+            listener.close()
+        self.guard.drain()
+        await self._drained()
+        for task in beside:
+            task.cancel()
+
+    async def _drained(self) -> None:
+        """Wait for the last connection, at most `hard_stop_after`."""
+        end = self._loop.time() + self._config.hard_stop_after_ns / 1e9
+        while self.guard.connections and self._loop.time() < end:
+            await asyncio.sleep(0.02)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self.guard.sweep()
+
+    async def _resolve_again(self) -> None:
+        """Follow the names of upstreams to new addresses; the last known ones stay while the resolver is away."""
+        while True:
+            await asyncio.sleep(RESOLVE_SECONDS)
+            for upstream in self.guard.upstreams.all:
+                found = await self._loop.run_in_executor(None, resolve, upstream.address)
+                upstream.endpoints = found or upstream.endpoints
+
+    def _reload(self, config: Config, generation: int) -> None:
+        self._config = config
+        self.guard.reload(config, Policy(config, self._table, generation), classifier(config))
+
+
+def run(config: Config, region: Region, index: int, sockets: list[socket.socket], channel: socket.socket) -> int:
+    """Be worker number `index`; return the exit status."""
+    gc.collect()
+    gc.freeze()  # what start-up made lives on: the collector need not look at it again
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    loop.run_until_complete(Worker(loop, config, region, index).run(sockets, channel))
+    return 0
