@@ -75,7 +75,7 @@ def drive(int epoll, list descriptors, list heads, bytes end, int64_t interval_n
     cdef Py_ssize_t total = waited_us.shape[0], sent = 0, done = 0, idle = 0, size
     cdef Py_ssize_t end_size = PyBytes_GET_SIZE(end)
     cdef const char *end_bytes = PyBytes_AS_STRING(end)
-    cdef int64_t start = _now(), due, now, limit = start + total * interval_ns + patience_ns
+    cdef int64_t start = _now(), due, now, wait_ns, limit = start + total * interval_ns + patience_ns
     cdef int64_t[MOST_FDS] due_of
     cdef int[MOST_FDS] free
     cdef epoll_event[EVENTS] events
@@ -99,7 +99,9 @@ def drive(int epoll, list descriptors, list heads, bytes end, int64_t interval_n
             late_us[sent] = (now - due) / 1e3
             sent += 1
             continue
-        _sleep(epoll, due - now if sent < total and idle else 1_000_000_000)
+        wait_ns = due - now if sent < total and idle else 1_000_000_000
+        with nogil:
+            _sleep(epoll, wait_ns)
         ready = epoll_wait(epoll, events, EVENTS, 0)
         now = _now()
         for i in range(ready):

@@ -101,7 +101,7 @@ def _read_answer(connection: socket.socket) -> None:
 
 def table(rest_bytes: int | None, connection_bytes: Mapping[str, float], connections: int) -> Table:
     """Return the figures as a table."""
-    shown = Table(title=f"Memory (Pss, whole tree); {connections} idle connections", title_justify="left")
+    shown = Table(title=f"Memory: Pss, {connections} idle", title_justify="left")
     shown.add_column("what")
     shown.add_column("figure", justify="right")
     if rest_bytes is not None:

@@ -172,7 +172,7 @@ def _aiohttp(_folder: Path, port: int, upstream: int, setup: Setup) -> Launch:
     return Launch(command=command, env={"PYTHONPATH": str(ROOT)})
 
 
-def guard_environment(folder: Path, port: int, upstream: int, setup: Setup) -> dict[str, str]:
+def guard_environment(port: int, upstream: int, setup: Setup) -> dict[str, str]:
     """Return the HKPGUARD_* settings for one worker; the limits of total and cert are those of the row."""
     limits = {
         f"HKPGUARD_LIMITS__{bucket}__{name}": value
@@ -185,17 +185,16 @@ def guard_environment(folder: Path, port: int, upstream: int, setup: Setup) -> d
         "HKPGUARD_UPSTREAM": f"http://127.0.0.1:{upstream}",
         "HKPGUARD_ADMIN": f"127.0.0.1:{free_port()}",
         "HKPGUARD_WORKERS": "1",
-        "HKPGUARD_STATE_DIR": str(folder / "state"),
         "HKPGUARD_TIMEOUTS__KEEPALIVE": "1h",
         "HKPGUARD_LOG__ACCESS": "off",
         **limits,
     }
 
 
-def _hkpguard(folder: Path, port: int, upstream: int, setup: Setup) -> Launch:
+def _hkpguard(_folder: Path, port: int, upstream: int, setup: Setup) -> Launch:
     return Launch(
         command=[sys.executable, "-m", "proxy", "serve"],
-        env=guard_environment(folder, port, upstream, setup),
+        env=guard_environment(port, upstream, setup),
     )
 
 

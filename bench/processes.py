@@ -1,6 +1,7 @@
 """Starts the programs under test, waits until they listen, and ends them by their ids, whatever happens."""
 
 import os
+import select
 import shutil
 import signal
 import socket
@@ -8,7 +9,8 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,16 +96,24 @@ def running(
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End `process`: politely, then with all its descendants."""
-    members = cpu.tree(process.pid) if process.poll() is None else []
-    process.terminate()
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        for pid in members:
+    """End `process` politely, then by force what is left of it and its descendants."""
+    with ExitStack() as stack:
+        members = [stack.enter_context(handle) for handle in _handles(process)]
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_S)
+        for member in members:
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        process.wait()
+                signal.pidfd_send_signal(member.fileno(), signal.SIGKILL)
+            select.select([member], [], [], STOP_S)  # readable: it has ended
+    process.wait()
+
+
+def _handles(process: subprocess.Popen[bytes]) -> Iterator[FileIO]:
+    """Open a pidfd for each member of the tree: unlike a number it never means another process later."""
+    for pid in cpu.tree(process.pid) if process.poll() is None else ():
+        with suppress(ProcessLookupError):
+            yield FileIO(os.pidfd_open(pid))
 
 
 def _wait_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

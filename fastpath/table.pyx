@@ -55,7 +55,7 @@ cdef class LimitSet:
     def __cinit__(self, limits):
         memset(self.rates, 0, sizeof(self.rates))
         for bucket, limit in enumerate(check_limits(limits)):
-            if limit is not None:
+            if limit is not None and limit.mode != OFF:
                 self.rates[bucket] = rate_of(limit)
 
 

@@ -52,11 +52,17 @@ __all__ = [
     "Config",
     "ConfigError",
     "Fault",
+    "HealthConfig",
+    "HttpConfig",
     "LimitConfig",
     "LimitOverride",
     "Limits",
+    "LogConfig",
     "ModeWord",
     "NetworkConfig",
+    "PoolConfig",
+    "Timeouts",
+    "usable_cores",
 ]
 
 MOST_WORKERS: Final = 64

@@ -219,6 +219,13 @@ async def test_bad_upload_is_the_clients_fault(client: Client, body: bytes, cont
         assert (await response.text()).count("\n") == 1
 
 
+async def test_upload_to_a_full_server() -> None:
+    """A full server says so; that is neither the client's fault nor an error."""
+    server = TestServer(demo.build_app(keyring(most_certs=20)))
+    async with TestClient(server) as client, client.post("/pks/add", data=bytes(new_cert())) as response:
+        assert response.status == 507  # noqa: PLR2004
+
+
 def test_keyring_refuses_secret_keys() -> None:
     """A secret key is refused loudly, not stored without its secret part."""
     with pytest.raises(BadUploadError, match="secret key"):

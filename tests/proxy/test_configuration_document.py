@@ -1,0 +1,55 @@
+"""Tests that docs/configuration.md is whole and true."""
+
+import re
+import tomllib
+from pathlib import Path
+
+from proxy.config import KEYS, Config
+from proxy.settings.limits import LIMIT_KEYS
+
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "configuration.md"
+PREFIX = "HKPGUARD_"
+
+
+def test_documentation_lists_every_setting() -> None:
+    """docs/configuration.md has each setting with its default and what is allowed, and no other setting."""
+    default = Config.model_validate({})
+    expected = {
+        key.variable: (key.text(default) or "empty", key.kind.allowed)
+        for key in KEYS.values()
+        if key.path[0] != "limits"
+    }
+    expected["HKPGUARD_WORKERS"] = ("number of cores", expected["HKPGUARD_WORKERS"][1])
+    expected["HKPGUARD_CONFIG"] = ("empty", "the path of a TOML file")
+    rows = {row[0]: (row[1], row[2]) for row in table_rows() if row[0].startswith(PREFIX)}
+    assert rows == expected
+
+
+def test_documentation_lists_every_limit() -> None:
+    """docs/configuration.md has the default of each field of each limit, and what is allowed in it."""
+    fields = {key.variable.removeprefix(PREFIX): key for key in LIMIT_KEYS}
+    rows = {row[0]: row[1:] for row in table_rows()}
+    assert rows["class"][:-1] == list(fields)
+    assert {field: rows[field][0] for field in fields} == {
+        field: key.kind.allowed for field, key in fields.items()
+    }
+    for name, limit in Config.model_validate({}).limits_for().items():
+        assert rows[name][:-1] == [key.text(limit) for key in LIMIT_KEYS]
+
+
+def test_examples_of_the_documentation_are_valid(tmp_path: Path) -> None:
+    """Each TOML example in docs/configuration.md can be used as it stands."""
+    examples = re.findall(r"```toml\n(.*?)```", DOCUMENTATION.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(examples) == 2  # noqa: PLR2004 (the file and the networks)
+    for example in examples:
+        assert tomllib.loads(example)
+        path = tmp_path / "hkpguard.toml"
+        path.write_text(example, encoding="utf-8")
+        Config.from_env({"HKPGUARD_CONFIG": str(path)})
+
+
+def table_rows() -> list[list[str]]:
+    """Return the cells of all table rows in the documentation, without the marks of code."""
+    lines = DOCUMENTATION.read_text(encoding="utf-8").splitlines()
+    rows = [line.strip("|").split(" | ") for line in lines if line.startswith("|")]
+    return [[cell.strip().removeprefix("`").removesuffix("`") for cell in row] for row in rows]
