@@ -68,12 +68,12 @@ def proxies(
         cores=choose_cores(),
     )
     about = machine.describe()
+    samples: list[Sample] = []
     with faults_end_it():
-        samples = _measured(plan)
-    summaries = report.summarise(samples)
-    report.show(console, about, summaries)
-    path = report.save("proxies", about, report.proxies_content(samples, summaries))
-    console.print(*[path, *chart.draw(summaries, path)], sep="\n")
+        try:
+            _measure(plan, samples)
+        finally:  # a fault in the last row must not lose the others
+            _publish(about, samples)
 
 
 @app.command("memory")
@@ -124,15 +124,21 @@ def faults_end_it() -> Iterator[None]:
         raise typer.Exit(1) from fault
 
 
-def _measured(plan: Plan) -> list[Sample]:
+def _measure(plan: Plan, samples: list[Sample]) -> None:
     openloop.build()
-    samples = []
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("bench", total=len(plan.rows) * len(plan.proxies) * plan.rounds)
         for sample in measure(plan):
             samples.append(sample)
             progress.update(task, advance=1, description=f"({sample.row}) round {sample.round + 1}")
-    return samples
+
+
+def _publish(about: Mapping[str, object], samples: list[Sample]) -> None:
+    summaries = report.summarise(samples)
+    report.show(console, about, summaries)
+    path = report.save("proxies", about, report.proxies_content(samples, summaries))
+    pictures = chart.draw(summaries, path) if summaries else []
+    console.print(*[path, *pictures], sep="\n")
 
 
 if __name__ == "__main__":

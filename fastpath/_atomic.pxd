@@ -1,8 +1,10 @@
 """
-Words of shared memory: GCC's atomics under the names that the tables use, the keyed hash, and the buffer to work in.
+Words of shared memory: GCC's atomics under the names that the tables use, the keyed hash, and the buffer to
+work in.
 
-Everything that decides is sequentially consistent: on x86-64 a load costs nothing extra and a compare-and-swap is a
-full fence anyway, and the arguments about interleavings (`slots.pxd`) need one order that all processes agree on.
+Everything that decides is sequentially consistent: on x86-64 a load costs nothing extra and a
+compare-and-swap is a full fence anyway, and the arguments about interleavings (`slots.pxd`) need one order
+that all processes agree on.
 """
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
@@ -35,7 +37,7 @@ cdef extern from *:
         return (uint64_t)(((unsigned __int128)hash * n) >> 64);
     }
 
-    /* SipHash-1-3 of one 64-bit word; Aumasson and Bernstein, 2012. Without the secret nobody can aim at a set. */
+    /* SipHash-1-3 of one word; Aumasson, Bernstein 2012. Without the secret nobody can aim at a set. */
     #define HKP_ROTATE(x, b) (((x) << (b)) | ((x) >> (64 - (b))))
     #define HKP_ROUND \\
         v0 += v1; v1 = HKP_ROTATE(v1, 13); v1 ^= v0; v0 = HKP_ROTATE(v0, 32); \\
@@ -70,7 +72,7 @@ cdef extern from *:
 
 
 cdef inline int map_words(Py_buffer *view, memory, str what, Py_ssize_t least_bytes) except -1:
-    """Hold `memory` for the life of an object; the caller releases it with `unmap`. ValueError unless it fits."""
+    """Hold `memory` until the caller releases it with `unmap`; ValueError unless it fits."""
     PyObject_GetBuffer(memory, view, PyBUF_WRITABLE)
     if view.len < least_bytes:
         found = view.len

@@ -1,9 +1,10 @@
 """GCRA, the specification: what a limit is and what one request does to the bucket of one client.
 
-The compiled twin (`gcra.pyx`, and the table that inlines it) must give the same answers; the property tests compare
-them. A bucket is one integer, the theoretical arrival time (TAT): the moment at which the bucket will be full again.
-Nothing has to run for tokens to come back, which is why a bucket fits one word of shared memory and one
-compare-and-swap. Times are ns of CLOCK_MONOTONIC, below 2**61 (73 years of uptime), so that no sum leaves an int64.
+The compiled twin (`gcra.pyx`, and the table that inlines it) must give the same answers; the property tests
+compare them. A bucket is one integer, the theoretical arrival time (TAT): the moment at which the bucket will
+be full again. Nothing has to run for tokens to come back, which is why a bucket fits one word of shared
+memory and one compare-and-swap. Times are ns of CLOCK_MONOTONIC, below 2**61 (73 years of uptime), so that no
+sum leaves an int64.
 
 Source: GCRA as virtual scheduling, ITU-T I.371.
 """
@@ -95,8 +96,8 @@ def check_cost(limit: Limit, cost: int) -> None:
 def spend(limit: Limit, tat_ns: int, cost: int, now_ns: int) -> Decision:
     """Take `cost` tokens from the bucket in state `tat_ns`, at once or by queueing for them. Pure.
 
-    A request that comes too early by no more than `max_delay_ns` is allowed with a wait: its tokens are taken now, so
-    that its place in the queue is its own. One that comes earlier still is denied and pays nothing.
+    A request that comes too early by no more than `max_delay_ns` is allowed with a wait: its tokens are taken
+    now, so that its place in the queue is its own. One that comes earlier still is denied and pays nothing.
 
     Args:
         limit: Validated by its constructor.
@@ -117,7 +118,9 @@ def spend(limit: Limit, tat_ns: int, cost: int, now_ns: int) -> Decision:
     excess_ns = wanted_ns - now_ns - limit.burst_offset_ns
     allowed = excess_ns <= limit.max_delay_ns
     state_ns = wanted_ns if allowed else start_ns
-    room_ns = max(0, limit.burst_offset_ns - (state_ns - now_ns))  # negative in a queue, or once a limit is lowered
+    room_ns = max(
+        0, limit.burst_offset_ns - (state_ns - now_ns)
+    )  # negative in a queue, or once a limit is lowered
     return Decision(
         allowed=allowed,
         wait_ns=max(0, excess_ns) if allowed else 0,
@@ -138,7 +141,7 @@ def refund(limit: Limit, tat_ns: int, cost: int, now_ns: int) -> int:
         now_ns: ns, 0..2**61.
 
     Returns:
-        State to store, ns. A bucket is never more than full: what has flowed back by itself is not given twice.
+        State to store, ns. A bucket is never more than full: what flowed back is not given twice.
 
     Raises:
         ValueError: cost out of range.

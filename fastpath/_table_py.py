@@ -1,7 +1,7 @@
 """The client table, the specification: what a request pays, to whom, and what is said of it.
 
-The compiled twin (`table.pyx`) keeps the same state in shared memory; one contract suite runs on both. The twin here
-evicts over the whole table, the compiled one within a set of eight; everything else is equal.
+The compiled twin (`table.pyx`) keeps the same state in shared memory; one contract suite runs on both. The
+twin here evicts over the whole table, the compiled one within a set of eight; everything else is equal.
 """
 
 from collections.abc import Sequence
@@ -71,7 +71,7 @@ class _Bill(NamedTuple):
 
     @property
     def weight(self) -> tuple[bool, bool, int, int]:
-        """Enforced before shadow, refused before delayed, the longer time; of equals the bucket that is not the total."""
+        """Enforced before shadow, refused before delayed, the longer time; of equals the class, not the total."""
         decision = self.decision
         return self.enforced, not decision.allowed, decision.wait_ns + decision.retry_after_ns, self.bucket
 
@@ -112,7 +112,9 @@ class ClientTable:
         if not (costs := _costs(limits, bucket, price)):
             return None
         client = self._client(key, now_ns)
-        bills = [_Bill(b, cost, limit, spend(limit, client.tats[b], cost, now_ns)) for b, cost, limit in costs]
+        bills = [
+            _Bill(b, cost, limit, spend(limit, client.tats[b], cost, now_ns)) for b, cost, limit in costs
+        ]
         if not any(bill.objects for bill in bills):
             for bill in bills:
                 _pay(client, bill)

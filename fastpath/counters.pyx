@@ -1,8 +1,8 @@
 # cython: language_level=3str
 """What a worker counts, in shared memory: one block for each, written by it alone, summed by the analyst.
 
-With a single writer a plain aligned store is enough: a reader sees the old or the new value of a word, never half of
-one. A sum over words is not one moment's, which no metric needs.
+With a single writer a plain aligned store is enough: a reader sees the old or the new value of a word, never
+half of one. A sum over words is not one moment's, which no metric needs.
 """
 
 from libc.stdint cimport int64_t, uint64_t
@@ -67,8 +67,6 @@ cdef inline void observe(uint64_t *histogram, int kind, int64_t value_ns) noexce
 
 
 cdef class Counters:
-    cdef Block *block
-    cdef Py_buffer memory
 
     def __cinit__(self, memory):
         map_words(&self.memory, memory, "the counters", COUNTER_BYTES)
@@ -82,10 +80,10 @@ cdef class Counters:
         put_word(&self.block.tarpit_held, 0)
         put_word(&self.block.parked, 0)
 
-    def record(
+    cpdef int record(
         self, int operation, int action, int status,
         int64_t decision_ns, int64_t added_ns, int64_t upstream_ns, int64_t wait_ns,
-    ):
+    ) except -1:
         if not 0 <= operation < OPERATIONS or not 0 <= action < ACTIONS:
             raise ValueError(f"operation {operation} or action {action} not in 0..11")
         increase(&self.block.requests[operation * ACTIONS + action], 1)
@@ -94,6 +92,7 @@ cdef class Counters:
         observe(self.block.added, ADDED, added_ns)
         observe(&self.block.upstream[operation * HISTOGRAM], UPSTREAM, upstream_ns)
         observe(self.block.delayed, DELAYED, wait_ns)
+        return 0
 
     def set_connections(self, uint64_t count):
         put_word(&self.block.connections, count)

@@ -1,4 +1,4 @@
-"""Who shares a bucket, in one word: an address or a network, exact and with its kind (table in `keys.pyx`)."""
+"""Who shares a bucket, in one word: an address or a network, exact and with its kind (see `keys.pyx`)."""
 
 def client_key(packed: bytes) -> int:
     """Return the key of a client: its IPv4 address, or the /64 of its IPv6 address.
@@ -20,8 +20,8 @@ def site_key(packed: bytes) -> int:
 def parse_address(text: str) -> bytes:
     """Return the 4 or 16 bytes of an address in network order; an IPv4-mapped address gives 4.
 
-    Strict (inet_pton): no spaces, ports, brackets, leading zeros or short forms of IPv4. A zone (`%eth0`) of an IPv6
-    address is dropped: it says nothing about the client.
+    Strict (inet_pton): no spaces, ports, brackets, leading zeros or short forms of IPv4. A zone (`%eth0`) of
+    an IPv6 address is dropped: it says nothing about the client.
 
     Raises:
         ValueError: Not an address; the text is not repeated.

@@ -9,8 +9,8 @@
     0x05        56 bits                             IPv6 /56
     0x10-0xff   the other 56 bits of the /64        IPv6 /64 itself
 
-0 is no key. Only 0x01 loses bits (the first byte), and nothing below 1000::/4 is routed, except 64:ff9b::/96 and
-::ffff:0:0/96, which say an IPv4 address; the latter is read as IPv4.
+0 is no key. Only 0x01 loses bits (the first byte), and nothing below 1000::/4 is routed, except 64:ff9b::/96
+and ::ffff:0:0/96, which say an IPv4 address; the latter is read as IPv4.
 """
 
 from libc.stdint cimport uint8_t, uint64_t
@@ -83,7 +83,7 @@ def parse_address(str text not None):
             return packed[:4]
         if inet_pton(AF_INET6, encoded, packed) == 1:
             return packed[12:16] if memcmp(packed, MAPPED, 12) == 0 else packed[:16]
-    raise ValueError("not an IP address")  # the text is personal data or an attack: neither belongs into a log
+    raise ValueError("not an IP address")  # without the text: personal data or an attack, neither is for a log
 
 
 def _without_zone(str text):

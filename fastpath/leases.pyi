@@ -15,9 +15,9 @@ class Leases:
     """The leases of one worker, in memory shared by all of them."""
 
     def __init__(self, memory: memoryview, generations: memoryview, worker: int, secret: bytes) -> None:
-        """Take `LEASE_BYTES` of memory, the generation of each worker (8 bytes each), one's own index and the secret.
+        """Take `LEASE_BYTES` of memory, the generations of the workers ('Q'), one's own index and the secret.
 
-        The generation of the worker is read here, once: a worker that has been replaced holds nothing any more.
+        The generation of the worker is read here, once: a worker that has been replaced holds nothing.
 
         Raises:
             ValueError: A size, the alignment, or the worker is out of range.
@@ -34,8 +34,8 @@ class Leases:
             total_cap: How many may be held in this class by all clients at once, 0..256; 0: no cap.
 
         Returns:
-            A handle >= 0 for `release`; CLIENT_BUSY (-1) or TOTAL_BUSY (-2). Never too many are held; in a race
-            CLIENT_BUSY may come although there is room, so queue and try again.
+            A handle >= 0 for `release`; CLIENT_BUSY (-1) or TOTAL_BUSY (-2). Never too many are held; in a
+            race CLIENT_BUSY may come although there is room, so queue and try again.
 
         Raises:
             ValueError: An argument is out of range.

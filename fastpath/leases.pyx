@@ -1,18 +1,20 @@
 # cython: language_level=3str
 """Concurrency caps that survive a killed worker: places that are held, not counters that are incremented.
 
-A lease is one word: tag of (bucket, key), 40 bits, never 0 | worker, 8 bits | low 16 bits of the worker's generation.
-The supervisor bumps the generation of a worker when it starts it anew; from then on every word of the old one is dead
-and may be taken by anybody. Nothing has to be cleaned up, and a worker killed at any instruction costs at most the
-places that it held, until its successor starts.
+A lease is one word: tag of (bucket, key), 40 bits, never 0 | worker, 8 bits | low 16 bits of the worker's
+generation. The supervisor bumps the generation of a worker when it starts it anew; from then on every word of
+the old one is dead and may be taken by anybody. Nothing has to be cleaned up, and a worker killed at any
+instruction costs at most the places that it held, until its successor starts.
 
 Totals. Each bucket has 256 words; a cap of n uses the first n, each of which has one holder: exact.
 
-Clients. A key has a set of 16 words, shared with other keys. Claim first (compare-and-swap), count one's own tag then:
-of two racing claimants at least one sees the other, so never more than the cap hold a lease. Both may see the other
-and both go away; callers queue and try again. So they do when the set is full of other clients' leases.
+Clients. A key has a set of 16 words, shared with other keys. Claim first (compare-and-swap), count one's own
+tag then: of two racing claimants at least one sees the other, so never more than the cap hold a lease. Both
+may see the other and both go away; callers queue and try again. So they do when the set is full of other
+clients' leases.
 
-A handle is made of both positions and 32 bits of the tag, so that releasing it twice does not free a successor's place.
+A handle is made of both positions and 32 bits of the tag, so that releasing it twice does not free a
+successor's place.
 """
 
 from libc.stdint cimport int64_t, uint64_t
@@ -50,7 +52,7 @@ cdef class Leases:
         read_secret(secret, &self.k0, &self.k1)
         map_words(&self.generation_memory, generations, "the generations", 8)
         self.workers = self.generation_memory.len // 8
-        if not 0 <= worker < self.workers <= 256:
+        if not 0 <= worker < <int>self.workers <= 256:
             raise ValueError(f"worker {worker} not in 0..{self.workers - 1} (at most 256 workers)")
         map_words(&self.memory, memory, "the leases", LEASE_BYTES)
         self.generations = <uint64_t *>self.generation_memory.buf
@@ -64,9 +66,11 @@ cdef class Leases:
 
     def acquire(self, int bucket, uint64_t key, int client_cap, int total_cap):
         _check(bucket, client_cap, total_cap)
-        cdef uint64_t hash = keyed_hash(self.k0, self.k1, keyed_hash(self.k0, self.k1, key) + <uint64_t>bucket)
-        cdef uint64_t word = (hash & 0xFFFFFFFFFF or 1) << TAG_SHIFT | self.mine
+        cdef uint64_t hash = keyed_hash(self.k0, self.k1, key) + <uint64_t>bucket
+        cdef uint64_t word
         cdef int64_t client = 0, total = 0
+        hash = keyed_hash(self.k0, self.k1, hash)
+        word = (hash & 0xFFFFFFFFFF or 1) << TAG_SHIFT | self.mine
         if client_cap:
             client = self.take_client(hash, word, client_cap)
             if client == 0:
@@ -89,7 +93,9 @@ cdef class Leases:
 
     cdef inline bint alive(self, uint64_t word) noexcept nogil:
         cdef uint64_t worker = word >> 16 & 0xFF
-        return word != 0 and worker < self.workers and load(self.generations + worker) & 0xFFFF == word & 0xFFFF
+        if word == 0 or worker >= self.workers:
+            return False
+        return load(self.generations + worker) & 0xFFFF == word & 0xFFFF
 
     cdef int64_t take(self, uint64_t *words, int64_t first, int64_t count, uint64_t word) noexcept nogil:
         """Own one of `count` words; returns its position + 1, or 0."""

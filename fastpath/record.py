@@ -10,7 +10,7 @@ NO_UPSTREAM: Final = 255
 
 
 class Record(NamedTuple):
-    """One request. Times end in their unit; `received` and `sent` are bytes and stop at 2**32-1, as the times do."""
+    """One request. `received` and `sent` are bytes; they and the times in µs stop at 2**32-1."""
 
     time_ns: int  # CLOCK_MONOTONIC at the decision
     client: int  # from client_key

@@ -1,13 +1,13 @@
 """The one shared memory of a node: made by the supervisor, inherited by the children that it forks.
 
-It is an anonymous memory file (memfd): nothing is left behind after a crash, and a container's small /dev/shm does not
-matter. Nothing is written at the start except the header, so memory becomes resident only where it is used. Huge pages
-are not asked for: with them a hundred clients would make the whole table resident.
+It is an anonymous memory file (memfd): nothing is left behind after a crash, and a container's small /dev/shm
+does not matter. Nothing is written at the start except the header, so memory becomes resident only where it
+is used. Huge pages are not asked for: with them a hundred clients would make the whole table resident.
 
     header | control | generations | upstreams | leases | counters x workers | rings x workers | table
 
-Each section begins at a cache line, the table at a page. The sizes follow from three counts in the header, so whoever
-attaches can check them.
+Each section begins at a cache line, the table at a page. The sizes follow from three counts in the header, so
+whoever attaches can check them.
 """
 
 import fcntl
@@ -130,7 +130,7 @@ class Region:
         """Map the region behind the descriptor of a memory file.
 
         Raises:
-            ValueError: It is not a region, of another version of hkpguard, or its size is not what its header says.
+            ValueError: It is not a region, of another version of hkpguard, or its size is not its header's.
             OSError: The descriptor cannot be read or mapped.
 
         """

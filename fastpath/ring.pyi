@@ -19,7 +19,7 @@ class Ring:
     def lost(self) -> int:
         """Records that were dropped because the ring was full, since the region was made."""
 
-    def write(  # noqa: PLR0913, PLR0917 - one C crossing for each request; the fields of Record in their order
+    def write(
         self,
         time_ns: int,
         client: int,

@@ -5,9 +5,10 @@
     line 1    tail: records ever read                                              (the reader's)
     then      8192 records of `record.RECORD_FORMAT`
 
-The writer stores a record and then releases `head`; the reader acquires `head`, copies, and then releases `tail`.
-Whatever stands in these words, nobody leaves the memory: a position is always taken modulo 8192. If they make no sense
-(more than 8192 between them) the reader skips to `head`, which is the state after reading everything.
+The writer stores a record and then releases `head`; the reader acquires `head`, copies, and then releases
+`tail`. Whatever stands in these words, nobody leaves the memory: a position is always taken modulo 8192. If
+they make no sense (more than 8192 between them) the reader skips to `head`, which is the state after reading
+everything.
 """
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
@@ -88,9 +89,6 @@ cdef inline int write_subject(Entry *entry, bytes subject) except -1:
 
 
 cdef class Ring:
-    cdef uint64_t *words
-    cdef Entry *entries
-    cdef Py_buffer memory
 
     def __cinit__(self, memory):
         map_words(&self.memory, memory, "a ring", RING_BYTES)
@@ -104,12 +102,14 @@ cdef class Ring:
     def lost(self):
         return peek_word(self.words + LOST)
 
-    def write(
+    cpdef bint write(
         self, int64_t time_ns, uint64_t client, uint64_t request_id, uint64_t subject_hash,
         int64_t upstream_us, int64_t wait_us, int64_t total_us, int64_t received, int64_t sent,
         uint16_t status, uint8_t operation, uint8_t action, uint8_t reason, uint8_t source, uint8_t method,
-        uint8_t flags, uint8_t upstream, bytes address not None, bytes subject not None,
-    ):
+        uint8_t flags, uint8_t upstream, bytes address, bytes subject,
+    ) except -1:
+        if address is None or subject is None:
+            raise TypeError("address or subject is None")
         cdef uint64_t head = peek_word(self.words + HEAD)
         cdef Entry *entry = self.entries + head % RECORDS
         if head - load_acquire(self.words + TAIL) >= RECORDS:

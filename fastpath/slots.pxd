@@ -1,31 +1,34 @@
 """
-How a client finds, or gets, its slot in the shared table. No locks: a worker may be killed at any instruction.
+How a client finds, or gets, its slot in the shared table, without locks.
 
-Layout. A set is 8 ways: their keys in one cache line (`keys`), and a slot of 128 bytes for each (`slots`; the state,
-the expiry and the first buckets share a line). All zero is an empty table, so untouched pages stay unmapped.
+Layout. A set is 8 ways: their keys in one cache line (`keys`), and a slot of 128 bytes for each (`slots`; the
+state, the expiry and the first buckets share a line). All zero is an empty table, so untouched pages stay
+unmapped.
 
 State word of a slot, the only authority on it: kind (2 bits), tag of the key's hash (20), stamp of the claim
 (22, units of 16.8 ms), version (20, one more at each claim).
 
     FREE -> CLAIMED -> PROVISIONAL -> CONFIRMED -> (evicted) CLAIMED ...
 
-CLAIMED: the claimant alone resets the slot and stores the key. PROVISIONAL: the key stands, others may object.
+CLAIMED: the claimant alone resets the slot and stores the key.
+PROVISIONAL: the key stands, others may object.
 CONFIRMED: lookups trust it. Every step is a compare-and-swap of the word that the claimant wrote before.
 
-A key never lives in two ways. A claimant publishes (PROVISIONAL) before it scans the set for its key, so of two
-claimants at least one sees the other. It gives way to a CONFIRMED twin and knocks a PROVISIONAL one out; whoever was
-knocked out fails to confirm and starts again. Two may knock each other out; both start again, a bounded number of times.
+A key never lives in two ways. A claimant publishes (PROVISIONAL) before it scans the set for its key, so of
+two claimants at least one sees the other. It gives way to a CONFIRMED twin and knocks a PROVISIONAL one out;
+whoever was knocked out fails to confirm and starts again. Two may knock each other out; both start again, a
+bounded number of times.
 
-A killed claimant leaves a CLAIMED or PROVISIONAL slot. Nobody trusts it, nobody waits for it (a twin is knocked out),
-and after a second it may be claimed like any other.
+A killed claimant leaves a CLAIMED or PROVISIONAL slot. Nobody trusts it, nobody waits for it (a twin is
+knocked out), and after a second it may be claimed like any other.
 
-Evicted while in use. A spender remembers the state word with the slot and looks again after it has paid (`same`).
-Unchanged: the payment came before the eviction. Changed: it starts again, and what it paid may stand in the bucket of
-the new owner: at most the price of one request for one eviction, too much and never too little.
+Evicted while in use. A spender remembers the state word with the slot and looks again after it has paid
+(`same`). Unchanged: the payment came before the eviction. Changed: it starts again, and what it paid, or took
+back, may stand in the bucket of the new owner: the price of one request for one eviction, at most.
 
-Stopped, not killed. A claimant that is stopped for more than a second between two particular instructions may, when
-it goes on, reset or rename the slot of a new owner. Its confirmation fails; the tag, which belongs to the owner's key,
-keeps the renamed slot from being found. Harm: one client's debts are forgotten once.
+Stopped, not killed. A claimant that is stopped for more than a second between two particular instructions
+may, when it goes on, reset or rename the slot of a new owner. Its confirmation fails; the tag, which belongs
+to the owner's key, keeps the renamed slot from being found. Harm: one client's debts are forgotten once.
 """
 
 from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint64_t
@@ -102,7 +105,7 @@ cdef inline uint64_t claim_word(uint64_t seen, uint64_t tag, int64_t now_ns) noe
 
 
 cdef inline bint abandoned(uint64_t state, int64_t now_ns) noexcept nogil:
-    """Whether a claim is more than a second (60 units) from now; in either direction, because the stamp wraps."""
+    """Whether a claim is more than a second (60 units) from now; either way, because the stamp wraps."""
     cdef uint64_t age = ((<uint64_t>now_ns >> 24) - (state >> 22)) & 0x3FFFFF
     return 60 < age < 0x400000 - 60
 
@@ -150,7 +153,7 @@ cdef inline bint choose_untouched(const Table *table, uint64_t first, Place *pla
 
 
 cdef inline bint choose(const Table *table, uint64_t first, int64_t now_ns, Place *place) noexcept nogil:
-    """Find the way that deserves least to stay: free, abandoned, idle, least in debt; false if all are claimed."""
+    """Find the way that deserves least to stay: free, abandoned, idle, least in debt; false: all are claimed."""
     cdef int64_t least = INT64_MAX, rank
     cdef uint64_t state
     cdef int way
@@ -170,7 +173,7 @@ cdef inline bint choose(const Table *table, uint64_t first, int64_t now_ns, Plac
 
 
 cdef inline void reset(Slot *slot, int64_t now_ns) noexcept nogil:
-    """Make the slot a new client's: it owes nothing, and counts as seen now when the next victim is chosen."""
+    """Make the slot a new client's: it owes nothing, and counts as seen now when a victim is chosen."""
     cdef int i
     for i in range(BUCKETS):
         put_time(&slot.tat_ns[i], 0)
@@ -179,18 +182,20 @@ cdef inline void reset(Slot *slot, int64_t now_ns) noexcept nogil:
     put_time(&slot.expiry_ns, now_ns)
 
 
-cdef inline bint alone(const Table *table, const Place *mine, uint64_t first, uint64_t key, uint64_t tag) noexcept nogil:
+cdef inline bint alone(
+    const Table *table, const Place *mine, uint64_t first, uint64_t key, uint64_t tag
+) noexcept nogil:
     """Whether no other way holds the key, once the provisional ones are knocked out."""
     cdef uint64_t state
+    cdef uint64_t *word
     cdef int way
     for way in range(WAYS):
-        if table.keys + first + way == mine.key:
-            continue
-        while load(table.keys + first + way) == key:
-            state = load(&table.slots[first + way].state)
+        word = &table.slots[first + way].state
+        while word != &mine.slot.state and load(table.keys + first + way) == key:
+            state = load(word)
             if says(state, CONFIRMED, tag):
                 return False
-            if not says(state, PROVISIONAL, tag) or swap(&table.slots[first + way].state, state, become(state, FREE)):
+            if not says(state, PROVISIONAL, tag) or swap(word, state, become(state, FREE)):
                 break
     return True
 
@@ -216,7 +221,9 @@ cdef inline bint claim(Table *table, Place *place, uint64_t tag, int64_t now_ns)
     return True
 
 
-cdef inline bint insert(Table *table, uint64_t key, uint64_t hash, int64_t now_ns, Place *place) noexcept nogil:
+cdef inline bint insert(
+    Table *table, uint64_t key, uint64_t hash, int64_t now_ns, Place *place
+) noexcept nogil:
     """Give the key a slot; false if somebody was faster somewhere: look again."""
     cdef uint64_t first = first_way(table, hash), tag = tag_of(hash)
     if not choose(table, first, now_ns, place) or not claim(table, place, tag, now_ns):

@@ -32,7 +32,7 @@ BOUNDS_SECONDS: Final = {name: tuple(bound / _S for bound in bounds) for name, b
 
 
 class Histogram(NamedTuple):
-    """Counts of each bucket, not cumulative, the last one beyond all bounds; and the sum of the values, ns."""
+    """Counts of each bucket, not cumulative, the last beyond all bounds; and the sum of the values, ns."""
 
     counts: list[int]
     sum_ns: int
@@ -62,7 +62,9 @@ class Snapshot(NamedTuple):
         if not isinstance(other, Snapshot):
             return NotImplemented
         return Snapshot(
-            requests=[_added(mine, theirs) for mine, theirs in zip(self.requests, other.requests, strict=True)],
+            requests=[
+                _added(mine, theirs) for mine, theirs in zip(self.requests, other.requests, strict=True)
+            ],
             responses=_added(self.responses, other.responses),
             decision=self.decision + other.decision,
             added=self.added + other.added,

@@ -1,7 +1,7 @@
 """The table of clients in shared memory: who has how many tokens left, exact across the workers of a node.
 
-Every method may be called in any process that maps the memory, at any time. Times are ns of CLOCK_MONOTONIC, given by
-the caller, 0..2**61.
+Every method may be called in any process that maps the memory, at any time. Times are ns of CLOCK_MONOTONIC,
+given by the caller, 0..2**61.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ class LimitSet:
 class Spending:
     """What the weightier of the two limits of a request says: refused before delayed, enforced before shadow.
 
-    `shadow`: what the limit would have done; the caller must neither wait nor refuse. Then `retry_after_ns` > 0 means
-    it would have refused, else it would have delayed by `wait_ns`.
+    `shadow`: what the limit would have done; the caller must neither wait nor refuse. If
+    `retry_after_ns` > 0 it would have refused, else it would have delayed by `wait_ns`.
     """
 
     @property
@@ -69,7 +69,7 @@ class ClientTable:
         """Number of slots."""
     @property
     def evictions(self) -> int:
-        """Clients that lost their slot while they still owed something; since the region was made, all processes."""
+        """Clients turned out while they still owed something; by all processes, since the region was made."""
     @property
     def untracked(self) -> int:
         """Requests let through unaccounted because their set was full of fresh claims; in practice 0."""
@@ -84,8 +84,8 @@ class ClientTable:
             now_ns: Now, 0..2**61.
 
         Returns:
-            None: allowed now, nothing to say. Otherwise what the weightier limit says; if it refuses, nothing was paid.
-            A limit in shadow mode is charged if it would allow the request and never refuses.
+            None: allowed now, nothing to say. Otherwise what the weightier limit says; if it refuses,
+            nothing was paid. A limit in shadow mode is charged if it would allow the request, and never refuses.
 
         Raises:
             ValueError: An argument is out of range.
@@ -97,6 +97,6 @@ class ClientTable:
     def peek(self, key: int) -> tuple[int, ...] | None:
         """Return the 12 TATs of a client, ns, or None; creates nothing."""
     def used(self, now_ns: int) -> int:
-        """Return the number of clients that still owe something; reads the whole table (some 10 ms for a million)."""
+        """Return the number of clients that still owe something; reads the whole table (10 ms for a million)."""
     def place(self, key: int) -> tuple[int, int]:
         """Return where a key belongs: the index of the first way of its set, and its tag; for tests."""

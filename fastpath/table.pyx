@@ -1,12 +1,13 @@
 # cython: language_level=3str
 """The table of clients in shared memory: who has how many tokens left, exact across the workers of a node.
 
-`slots.pxd` has the layout and the argument why no interleaving breaks it; `_table_py.py` is the specification of what
-a request pays. One crossing for each request; a request to which no limit objects allocates nothing.
+`slots.pxd` has the layout and the argument why no interleaving breaks it; `_table_py.py` is the specification
+of what a request pays. One crossing for each request; a request to which no limit objects allocates nothing.
 
-Loops. A payment that loses a compare-and-swap lost it to another payment that went through, so the loops of `pay`,
-`give_back` and `raise_expiry` are lock-free: the system moves on whenever one of them turns. The search for a slot is
-bounded (ATTEMPTS), because a claim of a killed worker does not go away while the caller's `now_ns` stands still.
+Loops. A payment that loses a compare-and-swap lost it to another payment that went through, so the loops of
+`pay`, `give_back` and `raise_expiry` are lock-free: the system moves on whenever one of them turns. The
+search for a slot is bounded (ATTEMPTS), because a claim of a killed worker does not go away while the
+caller's `now_ns` stands still.
 """
 
 cimport cython
@@ -20,8 +21,8 @@ from fastpath.gcra cimport (
     ENFORCE, OFF, SHADOW, Outcome, Rate, decide, given_back, rate_of, remaining, retry_after_ns, wait_ns,
 )
 from fastpath.slots cimport (
-    ABSENT, BUCKETS, CONFIRMED, EVICTED, HEADER_WORDS, PENDING, PRESENT, UNTRACKED, WAYS, Found, Place, Slot, Table,
-    find, first_way, insert, kind_of, same, tag_of,
+    ABSENT, BUCKETS, CONFIRMED, EVICTED, HEADER_WORDS, PENDING, PRESENT, UNTRACKED, WAYS, Found, Place, Slot,
+    Table, find, first_way, insert, kind_of, same, tag_of,
 )
 
 from fastpath._gcra_py import MAX_BURST, MAX_OFFSET_NS
@@ -50,7 +51,6 @@ def hash_key(uint64_t key, bytes secret not None):
 
 
 cdef class LimitSet:
-    cdef Rate rates[BUCKETS]
 
     def __cinit__(self, limits):
         memset(self.rates, 0, sizeof(self.rates))
@@ -61,13 +61,7 @@ cdef class LimitSet:
 
 @cython.freelist(64)
 cdef class Spending:
-    cdef readonly int bucket
-    cdef readonly bint allowed
-    cdef readonly bint shadow
-    cdef readonly int64_t wait_ns
-    cdef readonly int64_t remaining
-    cdef readonly int64_t retry_after_ns
-    cdef readonly int64_t reset_after_ns
+    pass
 
 
 cdef struct Bill:  # what one request owes to one bucket
@@ -119,8 +113,8 @@ cdef inline void raise_expiry(Slot *slot, int64_t tat_ns) noexcept nogil:
 cdef inline bint settle(Bill *total, Bill *own, Slot *slot, int64_t now_ns) noexcept nogil:
     """Pay both bills or, if an enforced limit objects, neither; returns which.
 
-    In a race the total may be paid and given back; another request may be refused for that moment, never one admitted
-    too many. A worker killed in between leaves the total paid: one request, too much and not too little.
+    In a race the total may be paid and given back; another request may be refused for that moment, never one
+    admitted too many. A worker killed in between leaves the total paid: one request too much, not too little.
     """
     look(total, slot, now_ns)
     look(own, slot, now_ns)
@@ -137,8 +131,10 @@ cdef inline bint settle(Bill *total, Bill *own, Slot *slot, int64_t now_ns) noex
     return False
 
 
-cdef inline bint locate(Table *table, uint64_t key, uint64_t hash, int64_t now_ns, int *tries, Place *place) noexcept nogil:
-    """Find the slot of a client or give it one; false after too many tries, which take a set full of fresh claims."""
+cdef inline bint locate(
+    Table *table, uint64_t key, uint64_t hash, int64_t now_ns, int *tries, Place *place
+) noexcept nogil:
+    """Find the slot of a client or give it one; false after too many tries: a set full of fresh claims."""
     cdef Found found
     while tries[0] < ATTEMPTS:
         tries[0] += 1
@@ -165,6 +161,11 @@ cdef inline bint charge(Table *table, uint64_t key, Bill *total, Bill *own, int6
             return True
     add(table.header + UNTRACKED, 1)
     return False
+
+
+cdef inline bint valid(uint64_t key, int bucket, int64_t price, int64_t now_ns) noexcept nogil:
+    """`check_spend` without the words, which say what is wrong."""
+    return key != 0 and 0 < bucket < BUCKETS and 0 <= price <= MAX_PRICE and 0 <= now_ns <= MAX_NOW_NS
 
 
 cdef inline int rank(const Bill *bill) noexcept nogil:
@@ -197,14 +198,12 @@ cdef Spending report(const Bill *bill, int64_t now_ns):
 
 
 cdef class ClientTable:
-    cdef Table table
-    cdef Py_buffer memory
 
     def __cinit__(self, memory, bytes secret not None):
         read_secret(secret, &self.table.k0, &self.table.k1)
         map_words(&self.memory, memory, "the client table", table_bytes(1))
         if (self.memory.len - 8 * HEADER_WORDS) % (WAYS * (8 + sizeof(Slot))):
-            raise ValueError(f"memory of the client table: {self.memory.len} bytes, not what table_bytes() gives")
+            raise ValueError(f"memory of the client table: {self.memory.len} bytes, not as table_bytes() says")
         self.table.sets = (self.memory.len - 8 * HEADER_WORDS) // (WAYS * (8 + sizeof(Slot)))
         self.table.header = <uint64_t *>self.memory.buf
         self.table.keys = self.table.header + HEADER_WORDS
@@ -225,8 +224,10 @@ cdef class ClientTable:
     def untracked(self):
         return load(self.table.header + UNTRACKED)
 
-    def spend(self, LimitSet limits not None, uint64_t key, int bucket, int64_t price, int64_t now_ns):
-        if key == 0 or not 0 < bucket < BUCKETS or not 0 <= price <= MAX_PRICE or not 0 <= now_ns <= MAX_NOW_NS:
+    cpdef Spending spend(self, LimitSet limits, uint64_t key, int bucket, int64_t price, int64_t now_ns):
+        if limits is None:
+            raise TypeError("limits is None")
+        if not valid(key, bucket, price, now_ns):
             check_spend(key, bucket, price, now_ns)
         cdef Bill total, own
         write_bill(&total, limits, 0, price)

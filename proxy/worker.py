@@ -16,7 +16,7 @@ from proxy.channel import Channel
 from proxy.hkp.operation import Classifier, ClassifierOptions
 from proxy.http.guard import SWEEP_SECONDS, Guard
 from proxy.http.health import Health, HealthRules
-from proxy.http.pool import Endpoint, PoolRules, Upstream, Upstreams
+from proxy.http.pool import Endpoint, Upstreams
 from proxy.http.stream import Listener
 from proxy.policy.policy import Policy
 from proxy.telemetry.recorder import Recorder
@@ -87,21 +87,17 @@ class Worker:
 
     def _upstreams(self, region: Region) -> Upstreams:
         config, times = self._config, self._config.timeouts
-        rules = PoolRules(
-            config.pool.connections,
-            config.pool.idle,
-            times.connect_ns,
-            times.first_byte_ns,
-            times.upstream_idle_ns,
-            times.upstream_idle_ns,
+        upstreams = Upstreams(
+            self._loop,
+            most_connections=config.pool.connections,
+            most_idle=config.pool.idle,
+            connect_ns=times.connect_ns,
+            first_byte_ns=times.first_byte_ns,
+            idle_ns=times.upstream_idle_ns,
+            keep_ns=times.upstream_idle_ns,
         )
-        upstreams = Upstreams(self._loop, rules)
-        upstreams.all = tuple(
-            Upstream(upstreams, address, health_of(config, region, index))
-            for index, address in enumerate(config.upstream)
-        )
-        for upstream in upstreams.all:
-            upstream.endpoints = resolve(upstream.address)
+        for index, address in enumerate(config.upstream):
+            upstreams.add(address, health_of(config, region, index)).endpoints = resolve(address)
         return upstreams
 
     async def run(self, sockets: list[socket.socket], channel: socket.socket) -> None:

@@ -10,7 +10,7 @@ from fastpath._gcra_py import spend
 from proxy.hkp.operation import OperationClass
 from proxy.http.address import Source
 from proxy.policy.policy import Policy
-from proxy.policy.verdict import Reason
+from proxy.policy.actions import Reason
 from proxy.telemetry.log import action_text, name_of
 
 if TYPE_CHECKING:

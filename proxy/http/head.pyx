@@ -270,20 +270,6 @@ cdef class RequestHead:
         size: Bytes of the head in the buffer it was read from.
     """
 
-    cdef readonly str method
-    cdef readonly str target
-    cdef readonly int minor
-    cdef readonly long long length
-    cdef readonly bint keep_alive
-    cdef readonly bint expects_continue
-    cdef readonly bytes host
-    cdef readonly bytes block
-    cdef readonly bytes forwarded_for
-    cdef readonly bytes forwarded
-    cdef readonly bytes forwarded_proto
-    cdef readonly bytes accept
-    cdef readonly Py_ssize_t size
-
 
 cdef bytes _joined(bytes before, Field *field):
     cdef bytes value = field.value[:field.value_len]
@@ -433,7 +419,7 @@ cdef Py_ssize_t _leading_crlf(const char *at, Py_ssize_t size) noexcept:
     return 2 if size >= 2 and at[0] == 13 and at[1] == 10 else 0
 
 
-def read_request(bytes buffer not None, Py_ssize_t head_most, Py_ssize_t target_most):
+cpdef RequestHead read_request(bytes buffer, Py_ssize_t head_most, Py_ssize_t target_most):
     """
     Read the request head at the start of `buffer`.
 
@@ -450,6 +436,8 @@ def read_request(bytes buffer not None, Py_ssize_t head_most, Py_ssize_t target_
 
     Source: RFC 9112 sections 2 to 6.
     """
+    if buffer is None:
+        raise TypeError("buffer is None")
     cdef const char *start = PyBytes_AS_STRING(buffer)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(buffer)
     cdef Py_ssize_t skipped = _leading_crlf(start, size)
@@ -497,13 +485,6 @@ cdef class ReplyHead:
         size: Bytes of the head in the buffer it was read from.
     """
 
-    cdef readonly int status
-    cdef readonly int minor
-    cdef readonly long long length
-    cdef readonly bint keep_alive
-    cdef readonly bytes block
-    cdef readonly Py_ssize_t size
-
 
 cdef const char *_take_status_line(ReplyHead head, const char *at, const char *end) except NULL:
     """Read `HTTP/1.x SP 3DIGIT [SP reason] CRLF`; return the start of the first field."""
@@ -542,7 +523,7 @@ cdef int _take_reply_field(_Fields fields, Field *field) except -1:
     return 0
 
 
-def read_reply(bytes buffer not None, Py_ssize_t head_most):
+cpdef ReplyHead read_reply(bytes buffer, Py_ssize_t head_most):
     """
     Read the reply head at the start of `buffer`.
 
@@ -558,6 +539,8 @@ def read_reply(bytes buffer not None, Py_ssize_t head_most):
 
     Source: RFC 9112 sections 4 to 6.
     """
+    if buffer is None:
+        raise TypeError("buffer is None")
     cdef const char *start = PyBytes_AS_STRING(buffer)
     cdef const char *end = _end_of_head(start, PyBytes_GET_SIZE(buffer), head_most)
     if end == NULL:

@@ -74,17 +74,6 @@ cdef class Stream:
     """A non-blocking TCP connection; `protocol` gets data_received, eof_received, pause_writing, resume_writing and
     connection_lost."""
 
-    cdef readonly int fd
-    cdef object loop
-    cdef public object protocol
-    cdef bytes backlog  # not yet accepted by the kernel
-    cdef Py_ssize_t sent  # bytes of `backlog` already sent
-    cdef bint reading
-    cdef bint writing  # a writer is registered
-    cdef bint paused  # the protocol was told to pause
-    cdef bint closing
-    cdef bint at_eof
-
     def __cinit__(self, loop, int fd):
         self.loop = loop
         self.fd = fd

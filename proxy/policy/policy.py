@@ -5,19 +5,17 @@ A policy is immutable. A reload builds a new one and puts it in the place of the
 it was judged by.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from fastpath import BUCKETS, Limit, LimitSet, Mode, Spending
+from fastpath import BUCKETS, ClientTable, Limit, LimitSet, Mode
 from proxy.config import Config
-from proxy.hkp.operation import Operation, OperationClass
-from proxy.settings.limits import LimitConfig
+from proxy.hkp.classes import OperationClass
+from proxy.policy.judge import AllowedNetwork, Check, Facts, OperationOffered, PeersOnly, Verdict, WithinLimits, decide
 from proxy.policy.networks import NetworkMap, network_set
-from proxy.policy.verdict import ALLOW, EXEMPT, PEERS_ONLY, Action, Reason, Verdict
+from proxy.settings.limits import LimitConfig
 
 MODES = {"off": Mode.OFF, "shadow": Mode.SHADOW, "enforce": Mode.ENFORCE}
 CLASS_NAMES = tuple(member.name.lower() for member in OperationClass)
-STATUS_LIMITED = 429
 
 
 class Cap(NamedTuple):
@@ -39,92 +37,13 @@ class Profile(NamedTuple):
     peer: bool = False
 
 
-class Client(NamedTuple):
-    """Who asks. `source` says where the address came from (`proxy.http.address.Source`)."""
-
-    address: bytes  # network order, 4 or 16 bytes
-    key: int  # IPv4 /32 or IPv6 /64, `fastpath.keys`
-    source: int
-    profile: Profile
-
-
-class Facts(NamedTuple):
-    """All that a check may look at."""
-
-    client: Client
-    operation: Operation
-
-
-Check = Callable[[Facts, int], Verdict | None]  # the int is now, ns; None: no objection
-
-
-class Table(Protocol):
-    """What the limits check needs of the client table."""
-
-    def spend(self, limits: LimitSet, key: int, bucket: int, price: int, now_ns: int) -> Spending | None:
-        """Take the tokens, all or nothing."""
-
-
-def decide(facts: Facts, checks: Sequence[Check], now_ns: int) -> Verdict:
-    """Return the first objection, ALLOW if there is none. A refused request has paid nothing."""
-    for check in checks:
-        if (verdict := check(facts, now_ns)) is not None:
-            return verdict
-    return ALLOW
-
-
-def refused_operation(facts: Facts, _now_ns: int) -> Verdict | None:
-    """Refuse what no keyserver offers, or what this one does not."""
-    operation = facts.operation
-    if not operation.refusal:
-        return None
-    reason = _REASONS.get(operation.refusal, Reason.UNKNOWN)
-    return Verdict(Action.DENY, reason, operation.refusal, allow=operation.allow)
-
-
-_REASONS = {400: Reason.TOO_SHORT, 404: Reason.UNKNOWN, 405: Reason.METHOD, 501: Reason.SWITCHED_OFF}
-
-
-def allowed_network(facts: Facts, _now_ns: int) -> Verdict | None:
-    """Let the networks of HKPGUARD_ALLOW pass all that follows."""
-    return EXEMPT if facts.client.profile.exempt else None
-
-
-def peers_only(facts: Facts, _now_ns: int) -> Verdict | None:
-    """Keep reconciliation traffic to peers: a tiny request there costs the server seconds (HKP.md 0, finding 8)."""
-    if facts.operation.kind is not OperationClass.SYNC:
-        return None
-    return EXEMPT if facts.client.profile.peer else PEERS_ONLY
-
-
-def within_limits(table: Table) -> Check:
-    """Return the check of the token buckets: `price` tokens of the total and one of the operation's class."""
-
-    def check(facts: Facts, now_ns: int) -> Verdict | None:
-        client, operation = facts
-        spending = table.spend(client.profile.compiled, client.key, operation.kind, operation.price, now_ns)
-        return None if spending is None else _verdict_of(spending)
-
-    return check
-
-
-def _verdict_of(spending: Spending) -> Verdict:
-    bucket, wait_ns = spending.bucket, spending.wait_ns
-    if spending.shadow:
-        shadow = Action.LIMIT if spending.retry_after_ns else Action.DELAY
-        return Verdict(Action.ALLOW, Reason.LIMIT, 0, 0, bucket, spending, shadow)
-    if spending.allowed:
-        return Verdict(Action.DELAY, Reason.LIMIT, 0, wait_ns, bucket, spending)
-    return Verdict(Action.LIMIT, Reason.LIMIT, STATUS_LIMITED, 0, bucket, spending)
-
-
 class Policy:
     """One generation of the policy, over the shared client table."""
 
-    def __init__(self, config: Config, table: Table, generation: int = 0) -> None:
+    def __init__(self, config: Config, table: ClientTable, generation: int = 0) -> None:
         """Compile `config`; it is valid, so nothing fails here."""
         self.generation = generation
-        self.checks: tuple[Check, ...] = (refused_operation, allowed_network, peers_only, within_limits(table))
+        self.checks: tuple[Check, ...] = (OperationOffered(), AllowedNetwork(), PeersOnly(), WithinLimits(table))
         self._everybody = _profile(config, config.limits_for(None))
         self._networks = NetworkMap(
             (network.cidr, _profile(config, config.limits_for(network))) for network in config.networks

@@ -12,8 +12,8 @@ import structlog
 
 from proxy.http.address import Source
 from proxy.hkp.operation import OperationClass
-from proxy.policy.verdict import Action, Reason
-from proxy.telemetry.recorder import METHODS, SHADOW
+from proxy.policy.actions import Action, Reason
+from proxy.telemetry.numbers import METHODS, SHADOW
 
 if TYPE_CHECKING:
     from fastpath import Record

@@ -48,7 +48,7 @@ TWINS = {
 }
 
 
-@pytest.fixture(params=TWINS.values(), ids=TWINS)
+@pytest.fixture(params=[*TWINS.values()], ids=[*TWINS])
 def kit(request: pytest.FixtureRequest) -> Kit:
     """Return the twin under test."""
     assert isinstance(request.param, Kit)
@@ -314,7 +314,7 @@ def admitted(
 
 
 def most_over(limit: Limit, spent: list[tuple[int, int]]) -> int:
-    """Return by how many token-ns any window of a history of (time, cost) exceeds burst + rate; <= 0 is right."""
+    """Return by how many token-ns some window of (time, cost) exceeds burst + rate; <= 0 is right."""
     worst = -limit.burst * limit.period_ns
     for start, (from_ns, _) in enumerate(spent):
         tokens = 0
@@ -324,7 +324,7 @@ def most_over(limit: Limit, spent: list[tuple[int, int]]) -> int:
     return worst
 
 
-@pytest.mark.parametrize("kit", TWINS.values(), ids=TWINS)
+@pytest.mark.parametrize("kit", [*TWINS.values()], ids=TWINS)
 @given(total=LIMITS, own=LIMITS, history=HISTORIES)
 def test_never_more_than_burst_and_rate(
     kit: Kit, total: Limit, own: Limit, history: list[tuple[int, int, int]]
@@ -337,7 +337,7 @@ def test_never_more_than_burst_and_rate(
         assert most_over(own, [(at, 1) for at, b, _ in spent if b == bucket]) <= 0
 
 
-@pytest.mark.parametrize("kit", TWINS.values(), ids=TWINS)
+@pytest.mark.parametrize("kit", [*TWINS.values()], ids=TWINS)
 @given(total=LIMITS, history=HISTORIES)
 def test_waits_keep_the_rate(kit: Kit, total: Limit, history: list[tuple[int, int, int]]) -> None:
     """Who waits as told makes a stream that never exceeds burst and rate either."""
@@ -345,7 +345,7 @@ def test_waits_keep_the_rate(kit: Kit, total: Limit, history: list[tuple[int, in
     assert most_over(total, [(at, min(price, total.burst)) for at, _, price in spent]) <= 0
 
 
-@pytest.mark.parametrize("kit", TWINS.values(), ids=TWINS)
+@pytest.mark.parametrize("kit", [*TWINS.values()], ids=TWINS)
 @given(total=LIMITS, own=LIMITS, history=HISTORIES)
 def test_retry_after_is_exact(
     kit: Kit, total: Limit, own: Limit, history: list[tuple[int, int, int]]
@@ -372,7 +372,7 @@ def test_twins_agree(
     total: Limit, own: Limit, modes: tuple[Mode, Mode], history: list[tuple[int, int, int]], *, refunds: bool
 ) -> None:
     """Any history under any modes gets the same answers and leaves the same debts in both twins."""
-    limits = [replace(total, mode=modes[0]), *[replace(own, mode=modes[1])] * 11]
+    limits: list[Limit | None] = [replace(total, mode=modes[0]), *[replace(own, mode=modes[1])] * 11]
     states = []
     for kit in TWINS.values():
         a_table, now_ns, state = kit.table(8), NOW, []

@@ -18,7 +18,7 @@ def shared() -> Callable[[int], memoryview]:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Return a starter of `count` children that run `work(i)` at once; what still lives at the end is killed."""
+    """Return a starter of `count` children that run `work(i)` at once; who lives at the end is killed."""
     children: list[BaseProcess] = []
 
     def start(work: Callable[[int], None], count: int) -> list[BaseProcess]:

@@ -54,7 +54,7 @@ def test_spend(  # noqa: PLR0913, PLR0917 - a row of the table above
     retry: int,
     reset: int,
 ) -> None:
-    """A bucket of three tokens, one a second, answers as the table says, and stores what resets when it says."""
+    """A bucket of three tokens, one a second, answers and is left as the table says."""
     decision = twin.spend(limit(max_delay_ns=delay * SECOND), NOW + state * SECOND, cost, NOW)
     times = (wait * SECOND, remaining, retry * SECOND, reset * SECOND, NOW + reset * SECOND)
     assert decision == Decision(allowed, *times)
@@ -98,7 +98,9 @@ def test_limit_out_of_range(what: str, value: int, most: int) -> None:
 
 def test_limit_that_fills_for_too_long() -> None:
     """A bucket that would take longer to fill than the arithmetic has room for is refused."""
-    with pytest.raises(ValueError, match=rf"^burst_offset_ns \d+ not in 1\.\.{MAX_OFFSET_NS} of limit 'cert'$"):
+    with pytest.raises(
+        ValueError, match=rf"^burst_offset_ns \d+ not in 1\.\.{MAX_OFFSET_NS} of limit 'cert'$"
+    ):
         limit(burst=MAX_BURST, count=1, period_ns=MAX_PERIOD_NS)
 
 
@@ -151,7 +153,7 @@ def test_twins_agree(question: tuple[Limit, int, int, int]) -> None:
 @given(questions())
 def test_retry_after_is_exact(question: tuple[Limit, int, int, int]) -> None:
     """Who comes back after `retry_after_ns` is allowed, and who comes 1 ns earlier is not."""
-    a_limit, tat_ns, cost, now_ns = question
+    a_limit, _, cost, now_ns = question
     denied = _gcra_py.spend(*question)
     if not denied.allowed:
         again_ns = now_ns + denied.retry_after_ns

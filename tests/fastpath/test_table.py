@@ -5,8 +5,9 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import cycle
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -160,7 +161,7 @@ def test_fresh_claims_are_left_alone(one_set: Opened, kind: int) -> None:
 
 @pytest.mark.parametrize("kind", [CLAIMED, PROVISIONAL])
 def test_a_set_full_of_claims_lets_through(one_set: Opened, kind: int) -> None:
-    """If every way is being claimed the request goes on and is counted; a second later the claims are taken over."""
+    """If every way is being claimed the request goes on and is counted; a second later claims are void."""
     for way in range(WAYS):
         one_set.put(way, 100 + way, kind, NOW)
     assert one_set.table.spend(policy(1), 7, 1, 1, NOW) is None
@@ -171,7 +172,7 @@ def test_a_set_full_of_claims_lets_through(one_set: Opened, kind: int) -> None:
 
 @pytest.mark.parametrize("way", [0, WAYS - 1])
 def test_a_renamed_slot_is_not_trusted(one_set: Opened, way: int) -> None:
-    """If a stopped claimant writes its key over a new owner's, neither is found there: the tag is the owner's."""
+    """If a stopped claimant writes its key over a new owner's, neither is found there: the tag differs."""
     one_set.put(way, 8, CONFIRMED, NOW)
     one_set.words[one_set.slot(way) + 3] = 2**60
     one_set.words[HEADER + way] = 7
@@ -211,8 +212,7 @@ def test_memory_is_touched_only_where_used(shared: Shared) -> None:
 
 def resident_pages() -> int:
     """Return the resident shared pages of this process."""
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[2])
+    return int(Path("/proc/self/statm").read_text().split()[2])
 
 
 def test_a_flood_leaves_the_memory_as_it_is(shared: Shared) -> None:
@@ -237,7 +237,11 @@ def tries(table: ClientTable, limits: LimitSet, key: int, count: int) -> int:
 @pytest.mark.parametrize(("burst", "total"), [(1_000, 1_000_000), (1_000_000, 1_000), (1_000, 1_000)])
 def test_a_crowd_is_admitted_exactly(shared: Shared, together: Together, burst: int, total: int) -> None:
     """Four processes that hammer one bucket at one moment get its burst, not one more nor less."""
-    table, limits, admitted = ClientTable(shared(table_bytes(8)), SECRET), policy(burst, total), shared(32).cast("Q")
+    table, limits, admitted = (
+        ClientTable(shared(table_bytes(8)), SECRET),
+        policy(burst, total),
+        shared(32).cast("Q"),
+    )
 
     def work(i: int) -> None:
         admitted[i] = tries(table, limits, 7, 2_000)
@@ -247,7 +251,7 @@ def test_a_crowd_is_admitted_exactly(shared: Shared, together: Together, burst: 
 
 
 def test_first_requests_race(shared: Shared, together: Together) -> None:
-    """Four processes that bring the same new clients at once admit each exactly its burst, and give it one slot."""
+    """Four processes that bring the same new clients at once admit each its burst, and give it one slot."""
     opened, limits, admitted = Opened(shared(table_bytes(8_192))), policy(2), shared(32).cast("Q")
     keys = range(1, 1_001)
 
@@ -261,7 +265,7 @@ def test_first_requests_race(shared: Shared, together: Together) -> None:
 
 
 def test_a_crowded_set_keeps_its_order(shared: Shared, together: Together) -> None:
-    """Many processes that turn each other's clients out of two sets never leave a client twice, or a claim behind."""
+    """Processes that turn each other's clients out of two sets leave no client twice and no claim behind."""
     opened, limits = Opened(shared(table_bytes(2 * WAYS))), policy(50)
 
     def work(i: int) -> None:
@@ -275,20 +279,21 @@ def test_a_crowded_set_keeps_its_order(shared: Shared, together: Together) -> No
     assert opened.table.untracked == 0
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_killed_in_the_middle(shared: Shared, start: Start, seed: int) -> None:
+@pytest.mark.parametrize("turns", range(100, 1_100, 100))
+def test_killed_in_the_middle(shared: Shared, start: Start, turns: int) -> None:
     """A process killed at any instruction costs its clients one request at most and holds up nobody."""
-    opened, limits = Opened(shared(table_bytes(4_096))), policy(3)
-    admitted, keys = shared(32).cast("Q"), range(1, 401)
+    opened, limits, keys = Opened(shared(table_bytes(4_096))), policy(3), range(1, 401)
+    admitted, progress = shared(32).cast("Q"), shared(8).cast("Q")
 
     def work(i: int) -> None:
-        for n in range(3):
-            for key in keys:
-                admitted[i] += tries(opened.table, limits, key + n * 0, 1)
+        for turn, key in enumerate(cycle(keys) if i == 0 else [*keys] * 3):
+            admitted[i] += tries(opened.table, limits, key, 1)
+            if i == 0:
+                progress[0] = turn
 
     victim, *others = start(work, 3)
-    while admitted[0] < 20 + 30 * seed:
-        assert victim.is_alive() or admitted[0] >= 20
+    while progress[0] < turns:
+        assert victim.is_alive()
     victim.kill()
     for child in others:
         child.join(60)
@@ -321,5 +326,5 @@ def test_time_passes_between_processes(shared: Shared, together: Together) -> No
 
     together(work, 4)
     spent = sorted(time for time in times if time)
-    assert 5 <= len(spent) <= 5 + 40
-    assert all(late - early >= SECOND for early, late in pairwise(spent[::6]))
+    assert len(spent) >= 5
+    assert all(late - early >= SECOND for early, late in zip(spent, spent[5:], strict=False))

@@ -5,54 +5,54 @@ Replies are held to the same framing rules as requests: one that is malformed, o
 connection, and what was read of it is never taken for the reply to another request.
 """
 
-from __future__ import annotations
+from libc.stdint cimport INT64_MAX, int64_t
 
-from typing import TYPE_CHECKING
+from fastpath.clock cimport monotonic_ns
+from proxy.http.exchange cimport Exchange
+from proxy.http.head cimport ReplyHead, read_reply
+from proxy.http.pool cimport Upstream
+from proxy.http.stream cimport Stream
 
-from fastpath.clock import monotonic_ns
-from proxy.http.body import CloseDecoder, Decoder, decoder_for
+from proxy.http.body import CloseDecoder, decoder_for
 from proxy.http.chunks import ChunkError
-from proxy.http.head import NO_LENGTH, HeadError, ReplyHead, read_reply
+from proxy.http.head import NO_LENGTH, HeadError
 
-if TYPE_CHECKING:
-    from proxy.http.exchange import Exchange
-    from proxy.http.pool import Upstream
-    from proxy.http.stream import Stream
+cdef enum:
+    MOST_HEAD_BYTES = 65536
+    MOST_INTERIM = 8  # 1xx replies before the real one
+    _NO_LENGTH = -1
 
-MOST_HEAD_BYTES = 65536
-MOST_INTERIM = 8  # 1xx replies before the real one
-NEVER = (1 << 63) - 1
+assert NO_LENGTH == _NO_LENGTH
 
 
-class UpstreamConnection:
-    """The protocol of one connection to an upstream; serves one exchange at a time."""
+cdef class UpstreamConnection:
 
-    def __init__(self, upstream: Upstream, stream: Stream) -> None:
-        """The stream is connected."""
+    def __cinit__(self, Upstream upstream, Stream stream):
         self.upstream = upstream
         self.stream = stream
-        self.host = upstream.host
-        self.exchange: Exchange | None = None
-        self.decoder: Decoder | None = None
-        self.reusable = False
-        self.interim = 0
         self.buffer = b""
-        self.used = False  # served an exchange before the present one
-        self.paused = False
-        self.deadline_ns = NEVER
+        self.deadline_ns = INT64_MAX
 
-    def start(self, exchange: Exchange) -> None:
+    cdef int start(self, Exchange exchange) except -1:
         """Send the request of `exchange`."""
         self.exchange = exchange
         self.interim = 0
-        self.deadline_ns = monotonic_ns() + self.upstream.rules.first_byte_ns
-        exchange.send_to(self)
+        self.deadline_ns = monotonic_ns() + self.upstream.pool.first_byte_ns
+        return exchange.send_to(self)
+
+    cdef int rest(self, int64_t until_ns) except -1:
+        """Wait in the pool for the next exchange."""
+        self.used = True
+        self.deadline_ns = until_ns
+        return 0
 
     # Stream protocol.
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, bytes data not None):
         """Take a piece of a reply; bytes that nobody asked for end the connection."""
-        exchange = self.exchange
+        cdef Exchange exchange = self.exchange
+        cdef int64_t first_byte_ns
+        cdef ReplyHead head
         if exchange is None:
             self.stream.abort()
             return
@@ -60,141 +60,147 @@ class UpstreamConnection:
             self._body_received(exchange, data)
             return
         first_byte_ns = monotonic_ns()
-        if self.buffer:
-            data = self.buffer + data
         try:
-            head = self._final_head(data)
+            head = self._final_head(self.buffer + data if self.buffer else data)
         except HeadError:
             self.stream.abort()
             return
         if head is not None:
-            rest = self.buffer
-            self.buffer = b""
+            rest, self.buffer = self.buffer, b""
             self._head_received(exchange, head, rest, first_byte_ns)
 
-    def _final_head(self, data: bytes) -> ReplyHead | None:
+    cdef ReplyHead _final_head(self, bytes data):
         """Return the head of the reply, what follows it in `buffer`; interim replies (1xx) are dropped."""
-        while (head := read_reply(data, MOST_HEAD_BYTES)) is not None:
-            data = data[head.size :]
+        cdef ReplyHead head = read_reply(data, MOST_HEAD_BYTES)
+        while head is not None:
+            data = data[head.size:]
             if head.status >= 200:
                 break
             self.interim += 1
             if head.status == 101 or self.interim > MOST_INTERIM:
                 raise HeadError(400, "unwanted interim reply")
+            head = read_reply(data, MOST_HEAD_BYTES)
         self.buffer = data
         return head
 
-    def _head_received(self, exchange: Exchange, head: ReplyHead, rest: bytes, first_byte_ns: int) -> None:
-        length = head.length
-        if exchange.head.method == "HEAD" or head.status == 204 or head.status == 304:
+    cdef int _head_received(self, Exchange exchange, ReplyHead head, bytes rest, int64_t first_byte_ns) except -1:
+        cdef long long length = head.length
+        cdef bytes payload
+        if head.status == 204 or head.status == 304 or exchange.head.method == "HEAD":
             length = 0
-        self.reusable = head.keep_alive and length != NO_LENGTH
-        if 0 <= length <= len(rest):
-            self.reusable = self.reusable and length == len(rest)
+        self.reusable = head.keep_alive and length != _NO_LENGTH
+        if length == len(rest):
             self._release(exchange)
-            exchange.reply_whole(head, rest[:length], first_byte_ns)
-            return
+            return exchange.reply_whole(head, rest, first_byte_ns)
         decoder = decoder_for(length)
         try:
             payload = decoder.feed(rest) if rest else b""
         except ChunkError:
             self.stream.abort()
-            return
+            return 0
         if decoder.done:
             self.reusable = self.reusable and not decoder.rest
             self._release(exchange)
-            exchange.reply_whole(head, payload, first_byte_ns)
-            return
+            return exchange.reply_whole(head, payload, first_byte_ns)
         self.decoder = decoder
-        self.deadline_ns = monotonic_ns() + self.upstream.rules.idle_ns
-        exchange.reply_started(head, payload, first_byte_ns)
+        self.deadline_ns = monotonic_ns() + self.upstream.pool.idle_ns
+        return exchange.reply_started(head, payload, first_byte_ns)
 
-    def _body_received(self, exchange: Exchange, data: bytes) -> None:
-        decoder = self.decoder
-        if decoder is None:
-            return
+    cdef int _body_received(self, Exchange exchange, bytes data) except -1:
+        cdef bytes payload
         try:
-            payload = decoder.feed(data)
+            payload = self.decoder.feed(data)
         except ChunkError:
             self.stream.abort()
-            return
+            return 0
         if payload:
             exchange.reply_data(payload)
-        if self.exchange is not exchange:
-            return
-        if decoder.done:
-            self.reusable = self.reusable and not decoder.rest
+        if self.exchange is not exchange:  # the client went away
+            return 0
+        if self.decoder.done:
+            self.reusable = self.reusable and not self.decoder.rest
             self._release(exchange)
-            exchange.reply_ended()
-        elif not self.paused:
-            self.deadline_ns = monotonic_ns() + self.upstream.rules.idle_ns
+            return exchange.reply_ended()
+        if not self.paused:
+            self.deadline_ns = monotonic_ns() + self.upstream.pool.idle_ns
+        return 0
 
-    def _release(self, exchange: Exchange) -> None:
+    cdef int _release(self, Exchange exchange) except -1:
         """Part from `exchange`, whose reply is complete, and go back to the pool if that is safe."""
         self.exchange = None
         self.decoder = None
         exchange.upstream = None
-        if self.reusable and (exchange.decoder is None or exchange.decoder.done) and not self.stream.backlog_bytes:
+        if self.paused:
+            self.resume_reading()
+        if self.reusable and not exchange.body_unfinished() and self.stream.backlog_bytes == 0:
             self.upstream.keep(self)
         else:
             self.upstream.outstanding -= 1
             self.stream.close()
+        return 0
 
-    def eof_received(self) -> None:
+    def eof_received(self):
         """The upstream closed: the end of a reply without a length, or a failure."""
-        exchange = self.exchange
+        cdef Exchange exchange = self.exchange
         if exchange is not None and isinstance(self.decoder, CloseDecoder):
             self._release(exchange)
             exchange.reply_ended()
             return
         self.stream.abort()
 
-    def pause_writing(self) -> None:
+    def pause_writing(self):
         """Stop reading the upload: the upstream takes it slower than it comes."""
+        self.congested = True
         if self.exchange is not None:
             self.exchange.connection.stream.pause_reading()
 
-    def resume_writing(self) -> None:
+    def resume_writing(self):
         """Let the upload go on."""
+        self.congested = False
         if self.exchange is not None:
             self.exchange.connection.feed_body()
 
-    def connection_lost(self, _error: Exception | None) -> None:
+    def connection_lost(self, error):
         """Tell the exchange, unless it was done; a repeatable request gets one more chance."""
+        cdef Exchange exchange = self.exchange
+        self.exchange = None
         self.upstream.lost(self)
-        exchange, self.exchange = self.exchange, None
         if exchange is None:
             return
         self.upstream.outstanding -= 1
-        if self.decoder is None and not self.buffer and self.used and exchange.repeatable:
+        if self.used and self.decoder is None and not self.buffer and exchange.repeatable():
             exchange.upstream = None
             self.upstream.pool.dispatch(exchange)
         else:
             exchange.upstream_failed()
 
-    # For the exchange.
+    # For the exchange and the pool.
 
-    def pause_reading(self) -> None:
+    cdef int pause_reading(self) except -1:
         """Leave the reply with the upstream while the client is slow."""
         self.paused = True
-        self.deadline_ns = NEVER
+        self.deadline_ns = INT64_MAX
         self.stream.pause_reading()
+        return 0
 
-    def resume_reading(self) -> None:
+    cdef int resume_reading(self) except -1:
         """Go on reading."""
         self.paused = False
-        self.deadline_ns = monotonic_ns() + self.upstream.rules.idle_ns
+        self.deadline_ns = monotonic_ns() + self.upstream.pool.idle_ns
         self.stream.resume_reading()
+        return 0
 
-    def abandon(self) -> None:
+    cdef int abandon(self) except -1:
         """Break off: nobody wants the reply any more."""
         self.exchange = None
         self.upstream.outstanding -= 1
         self.stream.abort()
+        return 0
 
-    def expire(self) -> None:
+    cdef int expire(self) except -1:
         """The deadline passed: the upstream hangs, or the idle connection is old."""
         if self.exchange is not None and self.decoder is None:
             self.upstream.health.failed(monotonic_ns())
         self.used = False  # a request that hung is not repeated
         self.stream.abort()
+        return 0

@@ -1,0 +1,14 @@
+from libc.stdint cimport int64_t
+
+
+cdef struct Block
+
+
+cdef class Counters:
+    cdef Block *block
+    cdef Py_buffer memory
+
+    cpdef int record(
+        self, int operation, int action, int status,
+        int64_t decision_ns, int64_t added_ns, int64_t upstream_ns, int64_t wait_ns,
+    ) except -1

@@ -1,0 +1,271 @@
+"""
+The client side: one connection, read head by head.
+
+A connection serves one exchange at a time. What the client sends meanwhile is kept up to MOST_PIPELINED_BYTES, then
+left with the kernel. Time limits are deadlines that the guard's sweep compares with the clock: a timer for each
+request would cost more than the request's limits do.
+
+A client that closes its side while its request is parked or queued is taken to be gone, which frees it at once. While
+the upstream works on it the reply is still written: some clients close their side to say that the request is complete.
+"""
+
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+
+from fastpath.clock cimport monotonic_ns
+from proxy.http.exchange cimport WAITING, Exchange
+from proxy.http.guard cimport Guard
+from proxy.http.head cimport RequestHead, read_request
+from proxy.http.refusal cimport refusal
+from proxy.http.stream cimport Stream
+from proxy.policy.judge cimport Client, Verdict
+
+from proxy.http.address import Source, address_text, origin
+from proxy.http.head import HeadError
+from proxy.policy.actions import Action, Reason
+
+cdef enum:
+    MOST_PIPELINED_BYTES = 65536
+    LINGER_BYTES = 1 << 20  # thrown away at most, of what a refused client still sends
+
+cdef int64_t LINGER_NS = 2_000_000_000
+cdef int _PEER = Source.PEER
+cdef int _TRUSTED_PEER = Source.TRUSTED_PEER
+cdef int _DENY = Action.DENY
+cdef Verdict TIMEOUT = Verdict(Action.DENY, Reason.TIMEOUT, 408)
+
+
+cdef class ClientConnection:
+
+    def __cinit__(self, Guard guard, Stream stream, bytes peer):
+        self.guard = guard
+        self.stream = stream
+        self.peer = peer
+        self.policy = guard.policy
+        self.trusted = guard.trusts(peer)
+        self.client = guard.client_of(peer, _PEER)
+        self.buffer = b""
+        self.state = READING_HEAD
+        self.deadline_ns = monotonic_ns() + guard.head_ns
+
+    cdef int begin(self) except -1:
+        """Read the first request: it came with the connection, nearly always."""
+        cdef bytes data
+        try:
+            data = self.stream.read_now()
+        except OSError:
+            self.stream.abort()
+            return 0
+        if data is None:
+            self.stream.resume_reading()
+        elif data:
+            self.data_received(data)
+        else:
+            self.stream.abort()
+        return 0
+
+    # Stream protocol.
+
+    def data_received(self, bytes data not None):
+        """Take what came: of a head, of a body, of the next request, or of what nobody wants any more."""
+        if self.state >= LINGERING:
+            self.lingered += len(data)
+            if self.lingered > LINGER_BYTES:
+                self.stream.abort()
+            return
+        self.buffer = self.buffer + data if self.buffer else data
+        if self.exchange is None:
+            self._advance()
+        elif self.exchange.wants_body():
+            self.feed_body()
+        elif len(self.buffer) > MOST_PIPELINED_BYTES:
+            self.stream.pause_reading()
+
+    def eof_received(self):
+        """The client sends no more."""
+        cdef Exchange exchange = self.exchange
+        if exchange is None or exchange.phase == WAITING or exchange.body_unfinished():
+            self.stream.abort()
+        else:
+            exchange.reusable = False
+
+    def pause_writing(self):
+        """Stop the upstream: this client reads slower than it writes."""
+        self.deadline_ns = monotonic_ns() + self.guard.write_ns
+        if self.exchange is not None and self.exchange.upstream is not None:
+            self.exchange.upstream.pause_reading()
+
+    def resume_writing(self):
+        """Let the upstream go on."""
+        if self.state == BUSY:
+            self.deadline_ns = INT64_MAX
+        if self.exchange is not None and self.exchange.upstream is not None:
+            self.exchange.upstream.resume_reading()
+
+    def connection_lost(self, error):
+        """Forget the connection, and let its exchange know."""
+        cdef Exchange exchange = self.exchange
+        self.state = CLOSED
+        self.guard.connections.discard(self)
+        self.buffer = b""
+        self.exchange = None
+        if exchange is not None:
+            exchange.client_gone()
+
+    # Requests.
+
+    cdef int _advance(self) except -1:
+        """Start exchanges as long as heads are complete; those that end at once come back here, in a loop."""
+        if self.advancing:
+            return 0
+        self.advancing = True
+        while self.exchange is None and self.state < LINGERING and self._start_next():
+            pass
+        self.advancing = False
+        return 0
+
+    cdef bint _start_next(self) except -1:
+        """Start the next exchange; false if its head is not complete, or refused."""
+        cdef Guard guard = self.guard
+        cdef RequestHead head = None
+        try:
+            if self.buffer:
+                head = read_request(self.buffer, guard.head_bytes, guard.target_bytes)
+        except HeadError as error:
+            reason = Reason.TOO_LARGE if error.status in (414, 431) else Reason.MALFORMED
+            self._refuse_unread(Verdict(_DENY, reason, error.status))
+            return False
+        if head is None:
+            self._await_head()
+            return False
+        self.buffer = self.buffer[head.size:]
+        self.state = BUSY
+        self.deadline_ns = INT64_MAX
+        self.served += 1
+        self.exchange = Exchange(guard, self, head)
+        self.exchange.run()
+        return True
+
+    cdef int _await_head(self) except -1:
+        """Wait for (the rest of) a head."""
+        if self.buffer:
+            if self.state != READING_HEAD:
+                self.state = READING_HEAD
+                self.deadline_ns = monotonic_ns() + self.guard.head_ns
+        elif self.state != READING_HEAD:
+            if self.guard.draining:
+                self.stream.close()
+                return 0
+            self.state = IDLE
+            self.deadline_ns = monotonic_ns() + self.guard.keepalive_ns
+        self.stream.resume_reading()
+        return 0
+
+    cdef int _refuse_unread(self, Verdict verdict) except -1:
+        """Answer a request whose head could not be read, and close."""
+        cdef uint64_t request_id = self.guard.next_request_id()
+        cdef bytes reply = refusal(verdict, request_id, (), "off", False, True)
+        self.guard.recorder.unread(self.client, verdict, request_id, len(reply), monotonic_ns())
+        self.stream.write(reply)
+        return self._close_gently()
+
+    cdef Client identify(self, RequestHead head):
+        """Return who asks: the peer, or the client that a trusted peer names."""
+        cdef Guard guard = self.guard
+        if self.policy is not guard.policy:  # reloaded meanwhile
+            self.policy = guard.policy
+            self.trusted = guard.trusts(self.peer)
+            self.client = guard.client_of(self.peer, _PEER)
+        if not self.trusted:
+            return self.client
+        address, source = origin(self.peer, head, guard.trusted, use_forwarded=guard.use_forwarded)
+        return guard.client_of(address, source)
+
+    cdef bytes forwarding(self, Client client, RequestHead head):
+        """Return the X-Forwarded-For and -Proto lines; the chain of a trusted peer is carried on."""
+        if not self.trusted:
+            if self.fields is None:
+                self.fields = _fields(address_text(client.address), b"http")
+            return self.fields
+        hop = address_text(self.peer)
+        chain = hop if client.source == _TRUSTED_PEER else f"{address_text(client.address)}, {hop}"
+        return _fields(chain, b"https" if head.forwarded_proto == b"https" else b"http")
+
+    cdef int feed_body(self) except -1:
+        """Pass on what there is of the request body, and ask for more."""
+        cdef Exchange exchange = self.exchange
+        cdef bytes data = self.buffer
+        if exchange is None or exchange.upstream is None:
+            return 0
+        self.buffer = b""
+        if data:
+            rest = exchange.body_received(data)
+            if self.exchange is not exchange:  # refused meanwhile
+                return 0
+            self.buffer = rest
+        if exchange.wants_body():
+            self.deadline_ns = monotonic_ns() + self.guard.body_ns
+            if not exchange.upstream.congested:
+                self.stream.resume_reading()
+        else:
+            self.deadline_ns = INT64_MAX
+        return 0
+
+    cdef int watch(self) except -1:
+        """Notice when the client goes away while its request waits."""
+        if len(self.buffer) <= MOST_PIPELINED_BYTES:
+            self.stream.resume_reading()
+        return 0
+
+    cdef int finished(self, Exchange exchange, bint broken) except -1:
+        """Go on with the next request, or close: the reply is written, or will never be."""
+        if self.exchange is not exchange:
+            return 0
+        self.exchange = None
+        if broken:
+            self.stream.reset()  # so that nobody takes a reply that broke off for a complete one
+        elif exchange.reusable:
+            self.state = IDLE
+            self._advance()
+        elif exchange.body_unfinished():
+            self._close_gently()
+        else:
+            self._close()
+        return 0
+
+    cdef int _close(self) except -1:
+        """Close as soon as the reply is out."""
+        self.state = CLOSING
+        self.deadline_ns = monotonic_ns() + self.guard.write_ns
+        self.stream.close()
+        return 0
+
+    cdef int _close_gently(self) except -1:
+        """Close so that the reply arrives although the client is still sending (RFC 9112 section 9.6)."""
+        self.state = LINGERING
+        self.buffer = b""
+        self.deadline_ns = monotonic_ns() + LINGER_NS
+        self.stream.shutdown_write()
+        self.stream.resume_reading()
+        return 0
+
+    cdef int expire(self) except -1:
+        """The deadline passed."""
+        cdef Exchange exchange = self.exchange
+        if self.state == READING_HEAD:
+            self._refuse_unread(TIMEOUT)
+        elif self.state == BUSY and exchange is not None and exchange.wants_body():
+            self.deadline_ns = INT64_MAX
+            exchange.body_timed_out()
+        else:
+            self.stream.abort()
+        return 0
+
+    cdef int drain(self) except -1:
+        """Close the connection unless a request is on its way; that one is finished first."""
+        if self.state == IDLE:
+            self.stream.close()
+        return 0
+
+
+cdef bytes _fields(str chain, bytes proto):
+    return b"".join((b"X-Forwarded-For: ", chain.encode("ascii"), b"\r\nX-Forwarded-Proto: ", proto, b"\r\n"))

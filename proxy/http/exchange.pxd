@@ -1,0 +1,80 @@
+from libc.stdint cimport int64_t, uint64_t
+
+from proxy.http.client cimport ClientConnection
+from proxy.http.guard cimport Guard
+from proxy.http.head cimport ReplyHead, RequestHead
+from proxy.http.upstream cimport UpstreamConnection
+from proxy.policy.judge cimport Client, Verdict
+
+
+# Where an exchange stands.
+cdef enum Phase:
+    JUDGING
+    WAITING  # parked, or in the queue of its class
+    SENDING
+    RELAYING
+    FINISHED
+
+
+cdef class Exchange:
+    cdef readonly Guard guard
+    cdef readonly ClientConnection connection
+    cdef readonly RequestHead head
+    cdef readonly Client client
+    cdef readonly Verdict verdict
+    cdef Phase phase
+    cdef readonly uint64_t request_id
+    # The operation.
+    cdef readonly int kind
+    cdef readonly int price
+    cdef readonly str subject
+    cdef readonly bytes target
+    # The request body while it comes; None without one.
+    cdef readonly object decoder
+    cdef readonly int64_t received
+    # The upstream side.
+    cdef UpstreamConnection upstream
+    cdef readonly tuple tried  # upstreams that could not be connected to
+    cdef readonly int attempts  # times it was sent
+    cdef readonly int upstream_index  # that was sent to last; -1: none
+    # The client side.
+    cdef bint reusable
+    cdef bint chunked
+    cdef readonly int status
+    cdef readonly int64_t sent
+    # Waiting.
+    cdef object timer
+    cdef public int lease
+    cdef bint queued
+    # Times, ns; 0: not reached.
+    cdef readonly int64_t started_ns
+    cdef readonly int64_t decided_ns
+    cdef readonly int64_t wait_ns
+    cdef readonly int64_t sent_ns
+    cdef readonly int64_t relay_ns
+
+    cdef int run(self) except -1
+    cdef int _act(self) except -1
+    cdef int _park(self) except -1
+    cdef int _enter(self) except -1
+    cdef int _dispatch(self) except -1
+    cdef bint repeatable(self)
+    cdef bint wants_body(self)
+    cdef bint body_unfinished(self)
+    cdef bytes _request_bytes(self, bytes default_host)
+    cdef int send_to(self, UpstreamConnection upstream) except -1
+    cdef bytes body_received(self, bytes data)
+    cdef int reply_whole(self, ReplyHead reply, bytes body, int64_t first_byte_ns) except -1
+    cdef bytes _length_field(self, ReplyHead reply, Py_ssize_t body_bytes)
+    cdef bytes _connection_field(self)
+    cdef int reply_started(self, ReplyHead reply, bytes payload, int64_t first_byte_ns) except -1
+    cdef int reply_data(self, bytes payload) except -1
+    cdef int reply_ended(self) except -1
+    cdef int upstream_failed(self) except -1
+    cdef int body_timed_out(self) except -1
+    cdef int client_gone(self) except -1
+    cdef int _write(self, bytes data) except -1
+    cdef int _fail(self, Verdict verdict) except -1
+    cdef int _refuse(self, Verdict verdict) except -1
+    cdef int _refund(self) except -1
+    cdef int _finish(self, bint broken=*) except -1

@@ -1,0 +1,371 @@
+"""
+One request and its reply: gather, decide, act.
+
+    read head > identify > classify > judge > act > relay > settle > record
+
+`ClientConnection` reads the head and makes an `Exchange`; `run` takes it as far as it goes at once, callbacks of the
+upstream, a timer or the turnstile take it further. It ends in `_finish`, exactly once, whatever happens: reply
+relayed, refused, upstream lost, client gone.
+
+What a refused request has paid: nothing (`judge` takes all or nothing). What a request that was parked or queued and
+never sent has paid: nothing, it is refunded.
+"""
+
+from libc.stdint cimport int64_t, uint64_t
+
+from fastpath.clock cimport monotonic_ns
+from proxy.http.client cimport ClientConnection
+from proxy.http.guard cimport Guard
+from proxy.http.head cimport ReplyHead, RequestHead
+from proxy.http.refusal cimport refusal, unavailable_status, wants_problem
+from proxy.http.text cimport chunk_head, hex16, length_field
+from proxy.http.upstream cimport UpstreamConnection
+from proxy.policy.judge cimport Client, Facts, Verdict, allowed, decide, exempted
+
+from proxy.hkp.canonical import BadTarget
+from proxy.hkp.classes import OperationClass
+from proxy.http.body import decoder_for
+from proxy.http.chunks import ChunkError
+from proxy.http.head import CHUNKED
+from proxy.policy.actions import Action, Reason
+
+cdef enum:
+    NO_LEASE = -1
+    _CHUNKED = -2
+    MOST_ATTEMPTS = 2
+
+assert CHUNKED == _CHUNKED
+
+cdef int _ALLOW = Action.ALLOW
+cdef int _DELAY = Action.DELAY
+cdef int _LIMIT = Action.LIMIT
+cdef int _UNKNOWN = OperationClass.UNKNOWN
+cdef int _GONE = Reason.GONE
+cdef int _UPSTREAM = Reason.UPSTREAM
+cdef int _BUSY = Reason.BUSY
+cdef frozenset SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+cdef bytes CRLF = b"\r\n"
+cdef bytes LAST_CHUNK = b"0\r\n\r\n"
+cdef bytes CLOSE = b"Connection: close\r\n"
+cdef bytes KEEP_ALIVE = b"Connection: keep-alive\r\n"
+cdef bytes CHUNKED_FIELD = b"Transfer-Encoding: chunked\r\n"
+cdef Verdict MALFORMED = Verdict(Action.DENY, Reason.MALFORMED, 400)
+cdef Verdict TOO_LARGE = Verdict(Action.DENY, Reason.TOO_LARGE, 413)
+cdef Verdict TIMEOUT = Verdict(Action.DENY, Reason.TIMEOUT, 408)
+cdef Verdict BUSY = Verdict(Action.LIMIT, Reason.BUSY, 429)
+cdef Verdict CROWDED = Verdict(Action.LIMIT, Reason.CROWDED, 429)
+
+
+cdef class Exchange:
+
+    def __cinit__(self, Guard guard, ClientConnection connection, RequestHead head):
+        self.guard = guard
+        self.connection = connection
+        self.head = head
+        self.client = connection.client
+        self.verdict = allowed
+        self.kind = _UNKNOWN
+        self.subject = ""
+        self.request_id = guard.next_request_id()
+        self.phase = JUDGING
+        self.tried = ()
+        self.upstream_index = -1
+        self.lease = NO_LEASE
+        self.reusable = head.keep_alive
+        self.started_ns = self.decided_ns = monotonic_ns()
+        if head.length != 0:
+            self.decoder = decoder_for(head.length)
+
+    # identify > classify > judge > act
+
+    cdef int run(self) except -1:
+        """Take the request from its head to the upstream, to a wait or to a refusal."""
+        cdef Guard guard = self.guard
+        self.client = self.connection.identify(self.head)
+        if self.head.length > guard.body_bytes:
+            return self._refuse(TOO_LARGE)
+        try:
+            operation = guard.classify(self.head.method, self.head.target)
+        except BadTarget:
+            return self._refuse(MALFORMED)
+        self.kind, self.subject, self.price, self.target, refused, allow = operation
+        self.verdict = decide(Facts(self.client, self.kind, self.price, refused, allow), guard.checks, self.started_ns)
+        self.decided_ns = monotonic_ns()
+        return self._act()
+
+    cdef int _act(self) except -1:
+        if self.verdict.action == _ALLOW:
+            return self._enter()
+        if self.verdict.action == _DELAY:
+            return self._park()
+        return self._refuse(self.verdict)
+
+    cdef int _park(self) except -1:
+        """Wait for the tokens that are reserved; the connection is watched, so that a client that leaves is noticed."""
+        cdef Guard guard = self.guard
+        if guard.parked >= guard.most_parked:
+            self._refund()
+            return self._refuse(CROWDED)
+        guard.parked += 1
+        self.phase = WAITING
+        self.wait_ns = self.verdict.wait_ns
+        self.timer = guard.loop.call_later(self.wait_ns / 1e9, self._unpark)
+        self.connection.watch()
+        return 0
+
+    def _unpark(self):
+        self.timer = None
+        self.guard.parked -= 1
+        self._enter()
+
+    cdef int _enter(self) except -1:
+        """Find a place among the requests of this class, where their number is capped."""
+        cap = self.client.caps[self.kind]
+        if cap is None or self.verdict is exempted:
+            return self._dispatch()
+        self.phase = WAITING
+        self.queued = True
+        self.connection.watch()
+        self.guard.turnstiles[self.kind].enter(self, self.client.key, cap)
+        return 0
+
+    def entered(self):
+        """Go on: the turnstile found a place."""
+        self._dispatch()
+
+    def turned_away(self):
+        """Give up, or go on if the cap is only in shadow mode: no place became free in time."""
+        if not self.client.caps[self.kind].enforced:
+            self.verdict = Verdict(_ALLOW, _BUSY, 0, 0, None, _LIMIT)
+            self._dispatch()
+            return
+        self._refund()
+        self._refuse(BUSY)
+
+    # To the upstream.
+
+    cdef int _dispatch(self) except -1:
+        self.phase = SENDING
+        self.guard.upstreams.dispatch(self)
+        return 0
+
+    cdef bint repeatable(self):
+        """Whether it may be sent once more after a connection died without a reply (RFC 9110 section 9.2.2)."""
+        return self.decoder is None and self.attempts < MOST_ATTEMPTS and self.head.method in SAFE_METHODS
+
+    cdef bytes _request_bytes(self, bytes default_host):
+        """Return the head as it is sent upstream: canonical target, kept fields, and what we say of the client."""
+        cdef RequestHead head = self.head
+        cdef bytes framing = b""
+        if head.length == _CHUNKED:
+            framing = CHUNKED_FIELD
+        elif head.length or head.method == "POST" or head.method == "PUT":
+            framing = length_field(head.length)
+        return b"".join((
+            head.method.encode("ascii"), b" ", self.target, b" HTTP/1.1\r\n",
+            head.block,
+            b"" if head.host is not None else b"Host: " + default_host + CRLF,
+            self.connection.forwarding(self.client, head),
+            b"X-Forwarded-Host: ", default_host if head.host is None else head.host,
+            b"\r\nX-Request-ID: ", hex16(self.request_id),
+            b"\r\nVia: 1.1 hkpguard\r\n" if head.minor else b"\r\nVia: 1.0 hkpguard\r\n",
+            framing,
+            CRLF,
+        ))
+
+    cdef int send_to(self, UpstreamConnection upstream) except -1:
+        """Send the request over `upstream`, which waits for its reply from now on."""
+        self.upstream = upstream
+        self.upstream_index = upstream.upstream.index
+        self.attempts += 1
+        self.sent_ns = monotonic_ns()
+        upstream.stream.write(self._request_bytes(upstream.upstream.host))
+        if self.decoder is not None:
+            if self.head.expects_continue and self.received == 0:
+                self.connection.stream.write(CONTINUE)
+            self.connection.feed_body()
+        return 0
+
+    cdef bytes body_received(self, bytes data):
+        """Pass on a piece of the request body; return what comes after its end."""
+        cdef UpstreamConnection upstream = self.upstream
+        cdef bytes payload
+        try:
+            payload = self.decoder.feed(data)
+        except ChunkError:
+            self._fail(MALFORMED)
+            return b""
+        self.received += len(payload)
+        if self.received > self.guard.body_bytes:
+            self._fail(TOO_LARGE)
+            return b""
+        if self.head.length != _CHUNKED:
+            upstream.stream.write(payload)
+        elif payload:
+            upstream.stream.write(b"".join((chunk_head(len(payload)), payload, CRLF)))
+        if not self.decoder.done:
+            return b""
+        if self.head.length == _CHUNKED:
+            upstream.stream.write(LAST_CHUNK)
+        return self.decoder.rest
+
+    cdef bint body_unfinished(self):
+        """Whether the client has not sent all of its request."""
+        return self.decoder is not None and not self.decoder.done
+
+    cdef bint wants_body(self):
+        """Whether more of the request body is to come, and the upstream is there to take it."""
+        return self.upstream is not None and self.body_unfinished()
+
+    # From the upstream.
+
+    cdef int reply_whole(self, ReplyHead reply, bytes body, int64_t first_byte_ns) except -1:
+        """Relay a reply that came in one piece, which is nearly every one."""
+        if self.body_unfinished():
+            self.reusable = False
+        self.status = reply.status
+        self._write(b"".join((
+            reply.block,
+            b"Via: 1.1 hkpguard\r\n" if reply.minor else b"Via: 1.0 hkpguard\r\n",
+            self._length_field(reply, len(body)),
+            self._connection_field(),
+            CRLF,
+            body,
+        )))
+        self.relay_ns = monotonic_ns() - first_byte_ns
+        return self._finish()
+
+    cdef bytes _length_field(self, ReplyHead reply, Py_ssize_t body_bytes):
+        """Return the Content-Length of a reply that has no body, or all of it."""
+        if self.head.method == "HEAD" or reply.status == 304:
+            return length_field(reply.length) if reply.length >= 0 else b""
+        return b"" if reply.status == 204 else length_field(body_bytes)
+
+    cdef bytes _connection_field(self):
+        if self.guard.draining:
+            self.reusable = False
+        if not self.reusable:
+            return CLOSE
+        return b"" if self.head.minor else KEEP_ALIVE
+
+    cdef int reply_started(self, ReplyHead reply, bytes payload, int64_t first_byte_ns) except -1:
+        """Relay the head of a reply whose body is still coming, and what there is of the body."""
+        cdef bytes framing = b""
+        self.phase = RELAYING
+        self.status = reply.status
+        if self.body_unfinished():
+            self.reusable = False
+        if reply.length >= 0:
+            framing = length_field(reply.length)
+        elif self.head.minor:
+            self.chunked = True
+            framing = CHUNKED_FIELD
+        else:
+            self.reusable = False  # HTTP/1.0 knows no chunks: the end of the connection ends the body
+        self._write(b"".join((
+            reply.block,
+            b"Via: 1.1 hkpguard\r\n" if reply.minor else b"Via: 1.0 hkpguard\r\n",
+            framing,
+            self._connection_field(),
+            CRLF,
+        )))
+        if payload:
+            self.reply_data(payload)
+        self.relay_ns = monotonic_ns() - first_byte_ns
+        return 0
+
+    cdef int reply_data(self, bytes payload) except -1:
+        """Relay a piece of the body."""
+        if self.chunked:
+            payload = b"".join((chunk_head(len(payload)), payload, CRLF))
+        return self._write(payload)
+
+    cdef int reply_ended(self) except -1:
+        """Finish: the body is complete."""
+        if self.chunked:
+            self._write(LAST_CHUNK)
+        return self._finish()
+
+    cdef int upstream_failed(self) except -1:
+        """Answer for an upstream that cannot be reached, or broke off."""
+        self.upstream = None
+        if self.phase == RELAYING:
+            self.verdict = self.verdict.because(_UPSTREAM)
+            return self._finish(broken=True)
+        self._refund()
+        return self._refuse(self.verdict.because(_UPSTREAM, unavailable_status(self.head.minor)))
+
+    cdef int _write(self, bytes data) except -1:
+        self.sent += len(data)
+        self.connection.stream.write(data)
+        return 0
+
+    # Ends.
+
+    cdef int body_timed_out(self) except -1:
+        """Give up on a client that stopped sending its body."""
+        return self._fail(TIMEOUT)
+
+    cdef int _fail(self, Verdict verdict) except -1:
+        """Refuse a request whose body turned out bad, part of which the upstream has already."""
+        cdef UpstreamConnection upstream = self.upstream
+        self.upstream = None
+        if upstream is not None:
+            upstream.abandon()
+        if self.phase != RELAYING:
+            return self._refuse(verdict)
+        self.verdict = verdict
+        return self._finish(broken=True)
+
+    cdef int _refuse(self, Verdict verdict) except -1:
+        """Answer without the upstream."""
+        cdef RequestHead head = self.head
+        self.verdict = verdict
+        self.status = verdict.status
+        if self.guard.draining or self.body_unfinished():
+            self.reusable = False
+        self._write(refusal(
+            verdict,
+            self.request_id,
+            self.client.profile.limits,
+            self.guard.ratelimit_headers,
+            wants_problem(head.accept),
+            not self.reusable,
+            self.reusable and head.minor == 0,
+            head.method == "HEAD",
+        ))
+        return self._finish()
+
+    cdef int client_gone(self) except -1:
+        """Let go of everything: there is nobody to answer."""
+        cdef UpstreamConnection upstream = self.upstream
+        if self.phase == FINISHED:
+            return 0
+        self._refund()
+        self.verdict = self.verdict.because(_GONE)
+        self.upstream = None
+        if upstream is not None:
+            upstream.abandon()
+        return self._finish(broken=True)
+
+    cdef int _refund(self) except -1:
+        """Give back the tokens of a request that was never sent."""
+        if self.attempts == 0 and self.verdict is not exempted:
+            self.guard.table.refund(self.client.compiled, self.client.key, self.kind, self.price, monotonic_ns())
+        return 0
+
+    cdef int _finish(self, bint broken=False) except -1:
+        """Settle, record, and hand the connection back."""
+        self.phase = FINISHED
+        self.upstream = None
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+            self.guard.parked -= 1
+        if self.queued:
+            self.queued = False
+            self.guard.turnstiles[self.kind].leave(self)
+        self.guard.recorder.exchange(self, monotonic_ns())
+        self.connection.finished(self, broken)
+        return 0

@@ -1,0 +1,57 @@
+"""What the request path of one worker works with: settings, the present policy, shared memory, upstreams, clients."""
+
+from asyncio import AbstractEventLoop
+
+from fastpath import ClientTable, Leases
+from proxy.config import Config
+from proxy.hkp.operation import Classifier
+from proxy.http.client import ClientConnection
+from proxy.http.pool import Upstreams
+from proxy.policy.judge import Client
+from proxy.policy.policy import Policy
+from proxy.telemetry.recorder import Recorder
+
+SWEEP_SECONDS: float
+
+class Guard:
+    """
+    The state of a worker; nothing in it is shared between processes but through `fastpath`.
+
+    Attributes:
+        connections: Open client connections.
+        parked: Requests that wait for their time.
+        draining: No further request is taken from a connection.
+    """
+
+    loop: AbstractEventLoop
+    connections: set[ClientConnection]
+    parked: int
+    draining: bool
+    policy: Policy
+    upstreams: Upstreams
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        config: Config,
+        *,
+        policy: Policy,
+        classify: Classifier,
+        table: ClientTable,
+        leases: Leases,
+        upstreams: Upstreams,
+        recorder: Recorder,
+    ) -> None: ...
+    def reload(self, config: Config, policy: Policy, classify: Classifier) -> None:
+        """Work by a new configuration from the next request on."""
+
+    def admit(self, fd: int, peer: bytes) -> None:
+        """Take an accepted connection, or close it where there are more than the operator allows."""
+
+    def client_of(self, address: bytes, source: int) -> Client:
+        """Return the client at an address (network order)."""
+
+    def sweep(self) -> None:
+        """End what has passed its deadline, and publish the gauges; to be called every SWEEP_SECONDS."""
+
+    def drain(self) -> None:
+        """Close idle connections, now and whenever one becomes idle."""

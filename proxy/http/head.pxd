@@ -1,0 +1,27 @@
+cdef class RequestHead:
+    cdef readonly str method
+    cdef readonly str target
+    cdef readonly int minor
+    cdef readonly long long length
+    cdef readonly bint keep_alive
+    cdef readonly bint expects_continue
+    cdef readonly bytes host
+    cdef readonly bytes block
+    cdef readonly bytes forwarded_for
+    cdef readonly bytes forwarded
+    cdef readonly bytes forwarded_proto
+    cdef readonly bytes accept
+    cdef readonly Py_ssize_t size
+
+
+cdef class ReplyHead:
+    cdef readonly int status
+    cdef readonly int minor
+    cdef readonly long long length
+    cdef readonly bint keep_alive
+    cdef readonly bytes block
+    cdef readonly Py_ssize_t size
+
+
+cpdef RequestHead read_request(bytes buffer, Py_ssize_t head_most, Py_ssize_t target_most)
+cpdef ReplyHead read_reply(bytes buffer, Py_ssize_t head_most)

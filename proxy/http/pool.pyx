@@ -1,0 +1,245 @@
+"""
+Keyservers as one worker sees them: pools of kept-alive connections, and the choice among several upstreams.
+
+A request goes to the upstream that is up and has the fewest requests of this worker in flight. When all are down they
+are tried all the same: a false alarm must not become an outage. A connection that cannot be made sends the request on
+to the next upstream, since nothing of it has been sent.
+"""
+
+from libc.stdint cimport int64_t
+
+from fastpath.clock cimport monotonic_ns
+from proxy.http.exchange cimport FINISHED, Exchange
+from proxy.http.stream cimport Stream
+from proxy.http.upstream cimport UpstreamConnection
+
+import socket
+from collections import deque
+from errno import EINPROGRESS
+
+Endpoint = tuple[int, tuple[str, int]]
+
+cdef enum:
+    MOST_WAITING = 4096  # requests of one worker that wait for a free connection
+
+
+cdef class Connecting:
+
+    def __cinit__(self, Upstream upstream, Exchange exchange):
+        self.upstream = upstream
+        self.exchange = exchange
+        self.deadline_ns = monotonic_ns() + upstream.pool.connect_ns
+
+    def begin(self, endpoint):
+        """Begin to connect; OSError if it fails at once."""
+        family, address = endpoint
+        self.sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        code = self.sock.connect_ex(address)
+        if code not in (0, EINPROGRESS):
+            self.sock.close()
+            raise OSError(code, "connect failed")
+        self.upstream.pool.loop.add_writer(self.sock.fileno(), self._writable)
+
+    def _writable(self):
+        self.upstream.pool.loop.remove_writer(self.sock.fileno())
+        code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self.sock.close()
+            self.upstream.connect_failed(self, self.exchange)
+        else:
+            self.upstream.connected(self, Stream(self.upstream.pool.loop, self.sock.detach()), self.exchange)
+
+    cdef int expire(self) except -1:
+        """Give up: it takes too long."""
+        self.upstream.pool.loop.remove_writer(self.sock.fileno())
+        self.sock.close()
+        return self.upstream.connect_failed(self, self.exchange)
+
+
+cdef class Upstream:
+
+    def __init__(self, Upstreams pool not None, address, int index, health):
+        self.pool = pool
+        self.address = address
+        self.index = index
+        self.health = health
+        self.host = str(address).encode("ascii")
+        self.endpoints = ()
+        self.idle = []
+        self.connections = set()
+        self.connecting = set()
+
+    cdef bint full(self):
+        """Whether no further connection may be opened."""
+        return len(self.connections) + len(self.connecting) >= self.pool.most_connections
+
+    cdef int connect(self, Exchange exchange) except -1:
+        """Open a connection for `exchange`; the endpoints of a name take turns."""
+        cdef Connecting connecting = Connecting(self, exchange)
+        self.outstanding += 1
+        self.turn += 1
+        try:
+            if not self.endpoints:
+                raise OSError("the name of the upstream is not known")
+            connecting.begin(self.endpoints[self.turn % len(self.endpoints)])
+        except OSError:
+            return self.connect_failed(connecting, exchange)
+        self.connecting.add(connecting)
+        return 0
+
+    cdef int connected(self, Connecting connecting, Stream stream, Exchange exchange) except -1:
+        """Use the new connection, for `exchange` if it still wants it."""
+        cdef UpstreamConnection connection = UpstreamConnection(self, stream)
+        stream.protocol = connection
+        self.connecting.discard(connecting)
+        self.connections.add(connection)
+        stream.resume_reading()
+        if exchange.phase == FINISHED:
+            return self.keep(connection)
+        return connection.start(exchange)
+
+    cdef int connect_failed(self, Connecting connecting, Exchange exchange) except -1:
+        """Count the failure and send the request elsewhere."""
+        self.connecting.discard(connecting)
+        self.outstanding -= 1
+        self.health.failed(monotonic_ns())
+        if exchange.phase != FINISHED:
+            exchange.tried += (self,)
+            self.pool.dispatch(exchange)
+        return 0
+
+    cdef int keep(self, UpstreamConnection connection) except -1:
+        """Take back a connection that may serve again; give it to who waits, or keep it."""
+        self.outstanding -= 1
+        connection.rest(monotonic_ns() + self.pool.keep_ns)
+        self.health.succeeded()
+        if self.pool.waiting and self.pool._serve_waiting(connection):
+            return 0
+        if len(self.idle) < self.pool.most_idle:
+            self.idle.append(connection)
+        else:
+            connection.stream.close()
+        return 0
+
+    cdef int lost(self, UpstreamConnection connection) except -1:
+        """Forget a closed connection; who waits for one may open another."""
+        self.connections.discard(connection)
+        if connection in self.idle:
+            self.idle.remove(connection)
+        if self.pool.waiting:
+            self.pool.loop.call_soon(self.pool.redispatch)
+        return 0
+
+    cdef int expire(self, int64_t now_ns) except -1:
+        """Close what is too old."""
+        cdef UpstreamConnection connection
+        cdef Connecting connecting
+        for connection in list(self.connections):
+            if connection.deadline_ns < now_ns:
+                connection.expire()
+        for connecting in list(self.connecting):
+            if connecting.deadline_ns < now_ns:
+                connecting.expire()
+        return 0
+
+    def close(self):
+        """Close the idle connections."""
+        cdef UpstreamConnection connection
+        for connection in self.idle[:]:
+            connection.stream.close()
+
+
+cdef class Upstreams:
+
+    def __init__(
+        self, loop, *, int most_connections, int most_idle, int64_t connect_ns, int64_t first_byte_ns, int64_t idle_ns,
+        int64_t keep_ns,
+    ):
+        self.loop = loop
+        self.most_connections = most_connections
+        self.most_idle = most_idle
+        self.connect_ns = connect_ns
+        self.first_byte_ns = first_byte_ns
+        self.idle_ns = idle_ns
+        self.keep_ns = keep_ns
+        self.all = ()
+        self.waiting = deque()  # (exchange, time when it gives up)
+
+    def add(self, address, health):
+        """Add a keyserver; return it."""
+        upstream = Upstream(self, address, len(self.all), health)
+        self.all += (upstream,)
+        return upstream
+
+    cpdef dispatch(self, Exchange exchange):
+        """Send the request over an idle connection or a new one, or let it wait for one."""
+        cdef Upstream upstream
+        cdef UpstreamConnection connection
+        if len(self.all) == 1 and not exchange.tried:
+            upstream = self.all[0]
+        else:
+            upstream = self._choose(exchange)
+        if upstream is None:
+            exchange.upstream_failed()
+        elif upstream.idle and exchange.attempts == 0:
+            upstream.outstanding += 1
+            connection = upstream.idle.pop()
+            connection.start(exchange)
+        elif not upstream.full():
+            upstream.connect(exchange)
+        elif len(self.waiting) < MOST_WAITING:
+            self.waiting.append((exchange, monotonic_ns() + self.first_byte_ns))
+        else:
+            exchange.upstream_failed()
+
+    cdef Upstream _choose(self, Exchange exchange):
+        """Return the upstream with the fewest requests in flight, those that are up first; None if all were tried."""
+        cdef int64_t now_ns = monotonic_ns()
+        cdef Upstream upstream, best = None
+        cdef bint up, best_up = False
+        for upstream in self.all:
+            if upstream in exchange.tried:
+                continue
+            up = upstream.health.up(now_ns)
+            if best is None or (up, -upstream.outstanding) > (best_up, -best.outstanding):
+                best, best_up = upstream, up
+        return best
+
+    cdef bint _serve_waiting(self, UpstreamConnection connection) except -1:
+        """Give a free connection to the request that waits longest."""
+        cdef Exchange exchange
+        while self.waiting:
+            exchange = self.waiting.popleft()[0]
+            if exchange.phase != FINISHED:
+                connection.upstream.outstanding += 1
+                connection.start(exchange)
+                return True
+        return False
+
+    def redispatch(self):
+        """Try again for the request that waits longest: a connection may be opened now."""
+        cdef Exchange exchange
+        if self.waiting:
+            exchange = self.waiting.popleft()[0]
+            if exchange.phase != FINISHED:
+                self.dispatch(exchange)
+
+    def expire(self, int64_t now_ns):
+        """End what has taken too long."""
+        cdef Upstream upstream
+        cdef Exchange exchange
+        for upstream in self.all:
+            upstream.expire(now_ns)
+        while self.waiting:
+            exchange, gives_up_ns = self.waiting[0]
+            if exchange.phase != FINISHED and gives_up_ns >= now_ns:
+                return
+            self.waiting.popleft()
+            if exchange.phase != FINISHED:
+                exchange.upstream_failed()
+
+    def close(self):
+        """Close the idle connections."""
+        for upstream in self.all:
+            upstream.close()

@@ -1,0 +1,24 @@
+cdef class Stream:
+    cdef readonly int fd
+    cdef object loop
+    cdef public object protocol
+    cdef bytes backlog  # not yet accepted by the kernel
+    cdef Py_ssize_t sent  # bytes of `backlog` already sent
+    cdef bint reading
+    cdef bint writing  # a writer is registered
+    cdef bint paused  # the protocol was told to pause
+    cdef bint closing
+    cdef bint at_eof
+
+    cpdef bytes read_now(self)
+    cpdef resume_reading(self)
+    cpdef pause_reading(self)
+    cpdef write(self, bytes data)
+    cpdef close(self)
+    cpdef abort(self)
+    cpdef reset(self)
+    cpdef shutdown_write(self)
+    cdef int _flushed(self) except -1
+    cdef int _release(self) except -1
+    cdef int _drop(self) except -1
+    cdef int _drop_soon(self) except -1

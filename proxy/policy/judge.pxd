@@ -1,0 +1,44 @@
+from libc.stdint cimport int64_t, uint64_t
+
+from fastpath.table cimport ClientTable, LimitSet, Spending
+
+
+cdef class Verdict:
+    cdef readonly int action
+    cdef readonly int reason
+    cdef readonly int status
+    cdef readonly int64_t wait_ns
+    cdef readonly Spending spending
+    cdef readonly int shadow
+    cdef readonly str allow
+
+    cpdef Verdict because(self, int reason, int status=*)
+
+
+cdef class Client:
+    cdef readonly bytes address
+    cdef readonly uint64_t key
+    cdef readonly int source
+    cdef readonly object profile
+    cdef readonly LimitSet compiled
+    cdef readonly tuple caps
+    cdef readonly bint exempt
+    cdef readonly bint peer
+
+
+cdef class Facts:
+    cdef readonly Client client
+    cdef readonly int kind
+    cdef readonly int price
+    cdef readonly int refusal
+    cdef readonly str allow
+
+
+cdef class Check:
+    cpdef Verdict judge(self, Facts facts, int64_t now_ns)
+
+
+cpdef Verdict decide(Facts facts, tuple checks, int64_t now_ns)
+
+# Shared verdicts: nobody objects; no limit applies.
+cdef Verdict allowed, exempted

@@ -1,0 +1,106 @@
+"""The step `judge`: facts in, verdict out; the theory is in `judge.pyx`."""
+
+from fastpath import ClientTable, LimitSet, Spending
+from proxy.policy.policy import Cap, Profile
+
+class Verdict:
+    """
+    Outcome for a request; immutable.
+
+    Attributes:
+        action: An `Action`. ALLOW: now; DELAY: after `wait_ns`; LIMIT: 429; DENY: `status`.
+        reason: A `Reason`, for records and explain.
+        status: HTTP status of a refusal; 0 where the request goes on.
+        wait_ns: Of a delay, ns.
+        spending: Figures of the limit that decided, if one did.
+        shadow: The `Action` that a limit in shadow mode would have taken; 0 if none.
+        allow: Methods that the path knows, for 405.
+    """
+
+    @property
+    def action(self) -> int: ...
+    @property
+    def reason(self) -> int: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def wait_ns(self) -> int: ...
+    @property
+    def spending(self) -> Spending | None: ...
+    @property
+    def shadow(self) -> int: ...
+    @property
+    def allow(self) -> str: ...
+    def __init__(
+        self,
+        action: int,
+        reason: int = 0,
+        status: int = 0,
+        wait_ns: int = 0,
+        spending: Spending | None = None,
+        shadow: int = 0,
+        allow: str = "",
+    ) -> None: ...
+    def because(self, reason: int, status: int = 0) -> Verdict:
+        """Return the same action and wait, with the reason why it came to nothing."""
+
+ALLOW: Verdict
+EXEMPT: Verdict
+
+class Client:
+    """
+    Who asks; immutable.
+
+    Attributes:
+        address: Network order, 4 or 16 bytes.
+        key: IPv4 /32 or IPv6 /64 (`fastpath.keys`).
+        source: Where the address came from (`proxy.http.address.Source`).
+        profile: What the policy grants it; the other attributes are its parts.
+    """
+
+    @property
+    def address(self) -> bytes: ...
+    @property
+    def key(self) -> int: ...
+    @property
+    def source(self) -> int: ...
+    @property
+    def profile(self) -> Profile: ...
+    @property
+    def compiled(self) -> LimitSet: ...
+    @property
+    def caps(self) -> tuple[Cap | None, ...]: ...
+    @property
+    def exempt(self) -> bool: ...
+    @property
+    def peer(self) -> bool: ...
+    def __init__(self, address: bytes, key: int, source: int, profile: Profile) -> None: ...
+
+class Facts:
+    """All that a check may look at: who asks, the class and price of what is asked, and whether it is offered."""
+
+    def __init__(self, client: Client, kind: int, price: int, refusal: int = 0, allow: str = "") -> None:
+        """`refusal`: status with which the operation is refused whoever asks, or 0; `allow`: see Verdict."""
+
+class Check:
+    """One reason to object; the base class has none."""
+
+    def judge(self, facts: Facts, now_ns: int) -> Verdict | None:
+        """Return the verdict, or None for no objection; `now_ns` is CLOCK_MONOTONIC."""
+
+class OperationOffered(Check):
+    """Refuses what no keyserver offers, or what this one does not."""
+
+class AllowedNetwork(Check):
+    """Lets the networks of HKPGUARD_ALLOW pass all that follows."""
+
+class PeersOnly(Check):
+    """Keeps reconciliation traffic to peers: a tiny request there costs the server seconds (HKP.md 0, finding 8)."""
+
+class WithinLimits(Check):
+    """The token buckets: `price` tokens of the total and one of the operation's class, all or nothing."""
+
+    def __init__(self, table: ClientTable) -> None: ...
+
+def decide(facts: Facts, checks: tuple[Check, ...], now_ns: int) -> Verdict:
+    """Return the first objection, ALLOW if there is none. A refused request has paid nothing."""

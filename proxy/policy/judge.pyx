@@ -1,0 +1,129 @@
+"""
+The step `judge`: facts in, verdict out. Plain synchronous code: no clock of its own, no I/O, no logging.
+
+A verdict is a value; the step `act` carries it out. Checks are a tuple built once, ordered cheap to costly, and the
+first objection wins. A refused request has paid nothing: the only check that takes anything is the last, and it takes
+all or nothing.
+"""
+
+from proxy.hkp.classes import OperationClass
+from proxy.policy.actions import Action, Reason
+
+cdef enum:
+    STATUS_FORBIDDEN = 403
+    STATUS_LIMITED = 429
+
+# Plain integers: a look-up in an enumeration would be most of the work here.
+cdef int _ALLOW = Action.ALLOW
+cdef int _DELAY = Action.DELAY
+cdef int _LIMIT = Action.LIMIT
+cdef int _DENY = Action.DENY
+cdef int _BY_LIMIT = Reason.LIMIT
+cdef int _SYNC = OperationClass.SYNC
+cdef dict _REASONS = {400: Reason.TOO_SHORT, 404: Reason.UNKNOWN, 405: Reason.METHOD, 501: Reason.SWITCHED_OFF}
+
+
+cdef class Verdict:
+
+    def __init__(
+        self, int action, int reason=0, int status=0, int64_t wait_ns=0, Spending spending=None, int shadow=0, str allow=""
+    ):
+        self.action = action
+        self.reason = reason
+        self.status = status
+        self.wait_ns = wait_ns
+        self.spending = spending
+        self.shadow = shadow
+        self.allow = allow
+
+    cpdef Verdict because(self, int reason, int status=0):
+        return Verdict(self.action, reason, status, self.wait_ns)
+
+    def __repr__(self):
+        return f"Verdict({Action(self.action).name}, {Reason(self.reason).name}, {self.status}, {self.wait_ns} ns)"
+
+
+allowed = ALLOW = Verdict(_ALLOW)
+exempted = EXEMPT = Verdict(_ALLOW, Reason.ALLOWED_NETWORK)
+cdef Verdict _PEERS_ONLY = Verdict(_DENY, Reason.PEERS_ONLY, STATUS_FORBIDDEN)
+
+
+cdef class Client:
+
+    def __init__(self, bytes address not None, uint64_t key, int source, profile):
+        self.address = address
+        self.key = key
+        self.source = source
+        self.profile = profile
+        self.compiled = profile.compiled
+        self.caps = profile.caps
+        self.exempt = profile.exempt
+        self.peer = profile.peer
+
+
+cdef class Facts:
+
+    def __init__(self, Client client not None, int kind, int price, int refusal=0, str allow=""):
+        self.client = client
+        self.kind = kind
+        self.price = price
+        self.refusal = refusal
+        self.allow = allow
+
+
+cdef class Check:
+
+    cpdef Verdict judge(self, Facts facts, int64_t now_ns):
+        return None
+
+
+cdef class OperationOffered(Check):
+
+    cpdef Verdict judge(self, Facts facts, int64_t now_ns):
+        if facts.refusal == 0:
+            return None
+        return Verdict(_DENY, _REASONS.get(facts.refusal, 0), facts.refusal, 0, None, 0, facts.allow)
+
+
+cdef class AllowedNetwork(Check):
+
+    cpdef Verdict judge(self, Facts facts, int64_t now_ns):
+        return exempted if facts.client.exempt else None
+
+
+cdef class PeersOnly(Check):
+
+    cpdef Verdict judge(self, Facts facts, int64_t now_ns):
+        if facts.kind != _SYNC:
+            return None
+        return exempted if facts.client.peer else _PEERS_ONLY
+
+
+cdef class WithinLimits(Check):
+    cdef ClientTable table
+
+    def __init__(self, ClientTable table not None):
+        self.table = table
+
+    cpdef Verdict judge(self, Facts facts, int64_t now_ns):
+        cdef Client client = facts.client
+        cdef Spending spending = self.table.spend(client.compiled, client.key, facts.kind, facts.price, now_ns)
+        return None if spending is None else _verdict(spending)
+
+
+cdef Verdict _verdict(Spending spending):
+    if spending.shadow:
+        return Verdict(_ALLOW, _BY_LIMIT, 0, 0, spending, _LIMIT if spending.retry_after_ns else _DELAY)
+    if spending.allowed:
+        return Verdict(_DELAY, _BY_LIMIT, 0, spending.wait_ns, spending)
+    return Verdict(_LIMIT, _BY_LIMIT, STATUS_LIMITED, 0, spending)
+
+
+cpdef Verdict decide(Facts facts, tuple checks, int64_t now_ns):
+    cdef Verdict verdict
+    cdef Check check
+    for check in checks:
+        verdict = check.judge(facts, now_ns)
+        if verdict is not None:
+            return verdict
+    return allowed

@@ -1,0 +1,14 @@
+from libc.stdint cimport int64_t, uint64_t
+
+from fastpath.counters cimport Counters
+from fastpath.ring cimport Ring
+from proxy.http.exchange cimport Exchange
+from proxy.policy.judge cimport Client, Verdict
+
+
+cdef class Recorder:
+    cdef Ring ring
+    cdef Counters counters
+
+    cdef int exchange(self, Exchange exchange, int64_t now_ns) except -1
+    cdef int unread(self, Client client, Verdict verdict, uint64_t request_id, int64_t sent, int64_t now_ns) except -1

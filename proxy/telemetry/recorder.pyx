@@ -1,0 +1,71 @@
+"""The step `record`: one record in the worker's ring and one stroke in its counters, for every request."""
+
+from libc.stdint cimport int64_t, uint64_t
+
+from fastpath.counters cimport Counters
+from fastpath.ring cimport Ring
+from proxy.http.exchange cimport Exchange
+from proxy.policy.judge cimport Client, Verdict
+
+from zlib import crc32
+
+from proxy.hkp.classes import OperationClass
+from proxy.policy.actions import Action
+from proxy.telemetry.numbers import FLAG_HTTP_1_0, METHODS, NO_UPSTREAM, SHADOW
+
+cdef int _FLAG_HTTP_1_0 = FLAG_HTTP_1_0
+cdef int _NO_UPSTREAM = NO_UPSTREAM
+cdef int _SHADOW = SHADOW
+cdef int _UNKNOWN = OperationClass.UNKNOWN
+cdef int _DROP = Action.DROP
+cdef dict _METHOD_NUMBERS = {name: number for number, name in enumerate(METHODS)}
+cdef enum:
+    NOT_OBSERVED = -1
+
+
+cdef class Recorder:
+
+    def __init__(self, Ring ring not None, Counters counters not None):
+        self.ring = ring
+        self.counters = counters
+
+    cdef int exchange(self, Exchange exchange, int64_t now_ns) except -1:
+        cdef Verdict verdict = exchange.verdict
+        cdef Client client = exchange.client
+        cdef bytes subject = exchange.subject.encode("utf-8", "surrogateescape")
+        cdef int action = verdict.shadow + _SHADOW if verdict.shadow else verdict.action
+        cdef int64_t upstream_ns = NOT_OBSERVED
+        cdef int64_t added_ns = NOT_OBSERVED
+        cdef int method = 1 if exchange.head.method == "GET" else _METHOD_NUMBERS.get(exchange.head.method, 0)
+        if exchange.sent_ns:
+            upstream_ns = now_ns - exchange.sent_ns
+        if exchange.relay_ns:
+            added_ns = exchange.sent_ns - exchange.started_ns - exchange.wait_ns + exchange.relay_ns
+        self.ring.write(
+            now_ns, client.key, exchange.request_id, crc32(subject), upstream_ns // 1000, exchange.wait_ns // 1000,
+            (now_ns - exchange.started_ns) // 1000, exchange.received, exchange.sent, exchange.status, exchange.kind,
+            action, verdict.reason, client.source, method, 0 if exchange.head.minor else _FLAG_HTTP_1_0,
+            exchange.upstream_index if exchange.upstream_index >= 0 else _NO_UPSTREAM, client.address, subject,
+        )
+        self.counters.record(
+            exchange.kind, action, exchange.status, exchange.decided_ns - exchange.started_ns, max(added_ns, NOT_OBSERVED),
+            upstream_ns, exchange.wait_ns if exchange.wait_ns else NOT_OBSERVED,
+        )
+        return 0
+
+    cdef int unread(self, Client client, Verdict verdict, uint64_t request_id, int64_t sent, int64_t now_ns) except -1:
+        self.ring.write(
+            now_ns, client.key, request_id, 0, 0, 0, 0, 0, sent, verdict.status, _UNKNOWN, verdict.action, verdict.reason,
+            client.source, 0, 0, _NO_UPSTREAM, client.address, b"",
+        )
+        self.counters.record(
+            _UNKNOWN, verdict.action, verdict.status, NOT_OBSERVED, NOT_OBSERVED, NOT_OBSERVED, NOT_OBSERVED
+        )
+        return 0
+
+    def connection_refused(self):
+        self.counters.record(_UNKNOWN, _DROP, 0, NOT_OBSERVED, NOT_OBSERVED, NOT_OBSERVED, NOT_OBSERVED)
+
+    def gauges(self, connections, parked):
+        self.counters.set_connections(connections)
+        self.counters.set_parked(parked)

@@ -1,0 +1,454 @@
+"""
+Bytes in, bytes out: the request path of one worker between a scripted client and a scripted keyserver.
+
+Everything runs in one thread on one loop. The client is one end of a socket pair whose other end the guard admits; the
+keyserver is a listening socket on loopback whose connections the test plays by hand. Nothing sleeps: a test waits for
+bytes, with a time-out that only ends a test that has failed already. Timers of the guard (parked requests, the queue)
+go off when the test says so; its deadlines are made to pass by configuring a nanosecond, and by calling its sweep.
+
+The readers of requests and replies here are written for the tests and share nothing with the code that is tested.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import uvloop
+
+from fastpath import ClientTable, Counters, Region, Ring
+from proxy.config import Config
+from proxy.policy.policy import Policy
+from proxy.worker import Worker, classifier
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, TimerHandle
+    from collections.abc import Callable, Mapping
+
+    from fastpath import Record
+    from fastpath.snapshot import Snapshot
+
+SAFETY_SECONDS = 10.0
+FPR = "740D7FE2AB3143E86C8FD12300186602339240CB"
+KEY_TARGET = f"/pks/lookup?op=get&options=mr&search=0x{FPR}"
+CLIENT = "192.0.2.1"
+SMALL_BUFFER = 4096
+
+
+class Timer:
+    """A timer that goes off by hand."""
+
+    def __init__(self, delay_seconds: float, callback: Callable[..., object], args: tuple[object, ...]) -> None:
+        """Wait for `fire`."""
+        self.delay_seconds = delay_seconds
+        self.over = False
+        self._callback = callback
+        self._args = args
+
+    def cancel(self) -> None:
+        """Be over without having gone off."""
+        self.over = True
+
+    def fire(self) -> None:
+        """Go off."""
+        assert not self.over, "a timer went off twice, or after it was cancelled"
+        self.over = True
+        self._callback(*self._args)
+
+
+class ManualLoop(uvloop.Loop):
+    """uvloop, whose `call_later` waits for the test. `call_at`, and so `asyncio.timeout`, runs on the real clock."""
+
+    def __init__(self) -> None:
+        """No timer, no fault."""
+        super().__init__()
+        self._timers: list[Timer] = []
+        self.faults: list[dict[str, Any]] = []
+        self.set_exception_handler(lambda _, context: self.faults.append(context))
+
+    def call_later(  # type: ignore[override]  # takes what asyncio's takes
+        self, delay: float, callback: Callable[..., object], *args: object, context: object = None
+    ) -> TimerHandle:
+        """Keep the timer for the test."""
+        del context
+        timer = Timer(delay, callback, args)
+        self._timers.append(timer)
+        return cast("TimerHandle", timer)
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: object, context: Any = None
+    ) -> TimerHandle:
+        """Run on the real clock."""
+        return super().call_later(when - self.time(), callback, *args, context=context)
+
+    @property
+    def timers(self) -> list[Timer]:
+        """Those that may still go off, in the order of their making."""
+        self._timers = [timer for timer in self._timers if not timer.over]
+        return self._timers
+
+
+async def turns(count: int = 10) -> None:
+    """Let the loop do what is ready."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop run until `condition` holds."""
+    async with asyncio.timeout(SAFETY_SECONDS):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Header lines as they were sent."""
+
+    lines: tuple[tuple[str, str], ...]
+
+    def all(self, name: str) -> list[str]:
+        """Return the values of every line with that name."""
+        return [value for key, value in self.lines if key.lower() == name.lower()]
+
+    def __getitem__(self, name: str) -> str:
+        """Return the value of the only line with that name."""
+        (value,) = self.all(name)
+        return value
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such a line."""
+        return bool(self.all(str(name)))
+
+
+class Message(NamedTuple):
+    """A request or a reply; `framing`: none, length, chunked or close."""
+
+    first: str
+    fields: Fields
+    body: bytes
+    framing: str
+    head: bytes
+
+    @property
+    def status(self) -> int:
+        """Of a reply."""
+        return int(self.first.split(" ")[1])
+
+    @property
+    def target(self) -> str:
+        """Of a request."""
+        return self.first.split(" ")[1]
+
+
+class Wire:
+    """One side of a connection, without waiting and without a protocol of its own."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Own `sock`."""
+        sock.setblocking(False)
+        self.sock = sock
+        self.buffer = b""
+        self._loop = asyncio.get_running_loop()
+
+    async def send(self, *pieces: bytes) -> None:
+        """Send the pieces, each in its own call, and let the other side run after each."""
+        async with asyncio.timeout(SAFETY_SECONDS):
+            for piece in pieces:
+                await self._loop.sock_sendall(self.sock, piece)
+                await turns(3)
+
+    def push(self, most: int) -> int:
+        """Send up to `most` bytes as far as the kernel takes them now; return how many."""
+        pushed = 0
+        while pushed < most:
+            try:
+                pushed += self.sock.send(b"x" * min(65536, most - pushed))
+            except BlockingIOError:
+                break
+        return pushed
+
+    async def more(self) -> bool:
+        """Read what comes next into `buffer`; False at the end."""
+        async with asyncio.timeout(SAFETY_SECONDS):
+            data = await self._loop.sock_recv(self.sock, 65536)
+        self.buffer += data
+        return bool(data)
+
+    async def until(self, end: bytes) -> bytes:
+        """Take everything up to `end`, and `end`."""
+        while end not in self.buffer:
+            assert await self.more(), f"closed after {self.buffer!r}"
+        return self.take(self.buffer.index(end) + len(end))
+
+    async def exactly(self, size: int) -> bytes:
+        """Take `size` bytes."""
+        while len(self.buffer) < size:
+            assert await self.more(), f"closed after {self.buffer!r}"
+        return self.take(size)
+
+    async def to_end(self) -> bytes:
+        """Take everything until the other side closes."""
+        while await self.more():
+            pass
+        return self.take(len(self.buffer))
+
+    async def reset(self) -> bool:
+        """Read on to the end; return whether it was a reset."""
+        try:
+            await self.to_end()
+        except ConnectionResetError:
+            return True
+        return False
+
+    def take(self, size: int) -> bytes:
+        """Cut bytes that have been read already."""
+        taken, self.buffer = self.buffer[:size], self.buffer[size:]
+        return taken
+
+    async def quiet(self) -> bool:
+        """Return whether nothing came and the connection is open."""
+        await turns()
+        try:
+            self.buffer += self.sock.recv(65536)
+        except BlockingIOError:
+            return not self.buffer
+        return False
+
+    async def request(self) -> Message:
+        """Take one request, as a keyserver would read it."""
+        return await self._message("none", bodiless=False)
+
+    async def head(self) -> bytes:
+        """Take one head."""
+        return await self.until(b"\r\n\r\n")
+
+    async def reply(self, method: str = "GET") -> Message:
+        """Take one reply to `method`."""
+        return await self._message("close", bodiless=method == "HEAD")
+
+    async def _message(self, unframed: str, *, bodiless: bool) -> Message:
+        head = await self.head()
+        first, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
+        fields = Fields(tuple(_field(line) for line in lines))
+        framing = _framing(fields) or unframed
+        if bodiless or first.startswith(("HTTP/1.1 1", "HTTP/1.1 204", "HTTP/1.1 304")):
+            return Message(first, fields, b"", framing if framing != "close" else "none", head)
+        return Message(first, fields, await self._body(framing, fields), framing, head)
+
+    async def _body(self, framing: str, fields: Fields) -> bytes:
+        if framing == "length":
+            return await self.exactly(int(fields["Content-Length"]))
+        if framing == "close":
+            return await self.to_end()
+        return await self._chunks() if framing == "chunked" else b""
+
+    async def _chunks(self) -> bytes:
+        body = b""
+        while size := int(await self.until(b"\r\n"), 16):
+            body += await self.exactly(size)
+            assert await self.exactly(2) == b"\r\n"
+        assert await self.exactly(2) == b"\r\n"
+        return body
+
+    def finish(self) -> None:
+        """Send no more, but read on."""
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Go away; bytes that were not read make the kernel send a reset."""
+        self.sock.close()
+
+    def break_off(self) -> None:
+        """Go away with a reset."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+
+def _field(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(": ")
+    assert colon, line
+    return name, value
+
+
+def _framing(fields: Fields) -> str:
+    length, coding = fields.all("Content-Length"), fields.all("Transfer-Encoding")
+    assert len(length) + len(coding) <= 1, "two ways to find the end of the message"
+    assert coding in ([], ["chunked"])
+    return "length" if length else "chunked" if coding else ""
+
+
+class Keyserver:
+    """A listening socket on loopback; the test plays its connections."""
+
+    def __init__(self, *, small: bool = False) -> None:
+        """`small`: with as little buffer as the kernel gives, so that back-pressure is felt early."""
+        self._sock = socket.socket()
+        if small:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
+        self._sock.setblocking(False)
+        self._sock.bind(("127.0.0.1", 0))
+        self._sock.listen(64)
+        self.port: int = self._sock.getsockname()[1]
+        self.wires: list[Wire] = []
+
+    async def accept(self) -> Wire:
+        """Return the next connection of the guard."""
+        async with asyncio.timeout(SAFETY_SECONDS):
+            sock, _ = await asyncio.get_running_loop().sock_accept(self._sock)
+        self.wires.append(Wire(sock))
+        return self.wires[-1]
+
+    async def untouched(self) -> bool:
+        """Return whether nobody has connected that was not accepted."""
+        await turns()
+        try:
+            sock, _ = self._sock.accept()
+        except BlockingIOError:
+            return True
+        self.wires.append(Wire(sock))
+        return False
+
+    def close(self) -> None:
+        """Listen no more, and close all connections."""
+        self._sock.close()
+        for wire in self.wires:
+            wire.close()
+
+
+def unused_port() -> int:
+    """Return a port of 127.0.0.1 where nobody listens."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class Node:
+    """One worker's request path, wired as the worker wires it, and its keyservers."""
+
+    def __init__(self, config: Config, keyservers: list[Keyserver]) -> None:
+        """`config` names the ports of the keyservers, and maybe others."""
+        self.loop = cast("ManualLoop", asyncio.get_running_loop())
+        self.config = config
+        self.keyservers = keyservers
+        self.region = Region.create(clients=1024, workers=1, upstreams=max(1, len(config.upstream)))
+        self.guard = Worker(self.loop, config, self.region, 0).guard
+        self.clients: list[Wire] = []
+        self._generation = 0
+
+    @property
+    def keyserver(self) -> Keyserver:
+        """The first one."""
+        return self.keyservers[0]
+
+    @property
+    def parked(self) -> int:
+        """Requests that wait for their time, as the guard publishes it."""
+        self.guard.sweep()
+        return self.snapshot().parked
+
+    @property
+    def open(self) -> int:
+        """Client connections, as the guard publishes it."""
+        self.guard.sweep()
+        return self.snapshot().connections
+
+    def snapshot(self) -> Snapshot:
+        """Return the counters of the worker."""
+        return Counters(self.region.counters(0)).snapshot()
+
+    def records(self) -> list[Record]:
+        """Take the records that were written since."""
+        return Ring(self.region.ring(0)).drain(1000)
+
+    async def connect(
+        self, *first: bytes, peer: str = CLIENT, tcp: bool = False, small: bool = False
+    ) -> Wire:
+        """
+        Return the client's end of a new connection.
+
+        Args:
+            first: What the client sends before it is admitted.
+            peer: Its address, as the kernel would tell it; the pair itself has none.
+            tcp: A TCP pair: the only one on which a reset shows.
+            small: As little buffer as the kernel gives.
+        """
+        mine, theirs = _tcp_pair() if tcp else socket.socketpair()
+        for sock in (mine, theirs) if small else ():
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
+        theirs.setblocking(False)
+        wire = Wire(mine)
+        self.clients.append(wire)
+        for piece in first:
+            mine.send(piece)
+        self.guard.admit(theirs.detach(), ipaddress.ip_address(peer).packed)
+        await turns(3)
+        return wire
+
+    async def ask(self, request: bytes, reply: bytes, *, method: str = "GET", **how: Any) -> tuple[Message, Message]:
+        """Send one request over new connections on both sides; return what the keyserver got and what the client got."""
+        client = await self.connect(request, **how)
+        link = await self.keyserver.accept()
+        got = await link.request()
+        await link.send(reply)
+        return got, await client.reply(method)
+
+    def reload(self, settings: Mapping[str, str]) -> None:
+        """Put a new configuration in force, as the worker does it."""
+        self._generation += 1
+        config = Config.from_env(environ_of(settings, [each.port for each in self.keyservers]))
+        table = ClientTable(self.region.table, self.region.secret)
+        self.guard.reload(config, Policy(config, table, self._generation), classifier(config))
+
+    async def close(self) -> None:
+        """End everything."""
+        for wire in self.clients:
+            wire.close()
+        for keyserver in self.keyservers:
+            keyserver.close()
+        await turns()
+        self.guard.drain()
+        await turns()
+        self.region.close()
+
+
+def _tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.setblocking(False)
+        near = socket.socket()
+        near.setblocking(False)
+        near.connect_ex(listener.getsockname())
+        far, _ = listener.accept()  # the handshake over loopback is done before connect_ex returns
+        return near, far
+
+
+def environ_of(settings: Mapping[str, str], ports: list[int]) -> dict[str, str]:
+    """Return the environment that sets `settings` (names without HKPGUARD_) and the upstreams."""
+    upstream = ",".join(f"http://127.0.0.1:{port}" for port in ports)
+    return {f"HKPGUARD_{name}": value for name, value in {"UPSTREAM": upstream, **settings}.items()}
+
+
+def get(target: str = KEY_TARGET, *lines: str, minor: int = 1, method: str = "GET") -> bytes:
+    """Return a request without a body."""
+    fields = "".join(f"{line}\r\n" for line in ("Host: keys.example", *lines))
+    return f"{method} {target} HTTP/1.{minor}\r\n{fields}\r\n".encode("latin-1")
+
+
+def ok(body: bytes = b"key\n", *lines: str) -> bytes:
+    """Return a reply of known length."""
+    fields = "".join(f"{line}\r\n" for line in lines).encode()
+    return b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n\r\n%b" % (fields, len(body), body)
+
+
+def chunked(*pieces: bytes) -> bytes:
+    """Return pieces in chunked coding."""
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
