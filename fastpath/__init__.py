@@ -3,9 +3,9 @@
 from fastpath._gcra_py import Decision, Limit, Mode
 from fastpath.clock import monotonic_ns
 from fastpath.counters import Counters
-from fastpath.keys import client_key, key_text, network_key, parse_address
+from fastpath.keys import address_text, client_key, key_text, network_key, parse_address
 from fastpath.leases import CLIENT_BUSY, TOTAL_BUSY, Leases
-from fastpath.record import Record
+from fastpath.record import RECORD_BYTES, Record, records
 from fastpath.region import Control, Region
 from fastpath.ring import Ring
 from fastpath.snapshot import BOUNDS_SECONDS, total
@@ -18,6 +18,7 @@ __all__ = [
     "BOUNDS_SECONDS",
     "BUCKETS",
     "CLIENT_BUSY",
+    "RECORD_BYTES",
     "TOTAL_BUSY",
     "ClientTable",
     "Control",
@@ -31,10 +32,12 @@ __all__ = [
     "Region",
     "Ring",
     "Spending",
+    "address_text",
     "client_key",
     "key_text",
     "monotonic_ns",
     "network_key",
     "parse_address",
+    "records",
     "total",
 ]

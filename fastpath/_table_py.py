@@ -71,7 +71,7 @@ class _Bill(NamedTuple):
 
     @property
     def weight(self) -> tuple[bool, bool, int, int]:
-        """Enforced before shadow, refused before delayed, the longer time; of equals the class, not the total."""
+        """Enforced before shadow, refused before delayed, the longer time; of equals the class."""
         decision = self.decision
         return self.enforced, not decision.allowed, decision.wait_ns + decision.retry_after_ns, self.bucket
 

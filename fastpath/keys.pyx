@@ -56,7 +56,9 @@ cdef const unsigned char *address4(bytes packed) except? NULL:
     return data + 12 if memcmp(data, MAPPED, 12) == 0 else NULL
 
 
-def client_key(bytes packed not None):
+cpdef uint64_t client_key(bytes packed) except? 0:
+    if packed is None:
+        raise TypeError("packed is None")
     cdef const unsigned char *four = address4(packed)
     cdef uint64_t word
     if four:
@@ -83,7 +85,7 @@ def parse_address(str text not None):
             return packed[:4]
         if inet_pton(AF_INET6, encoded, packed) == 1:
             return packed[12:16] if memcmp(packed, MAPPED, 12) == 0 else packed[:16]
-    raise ValueError("not an IP address")  # without the text: personal data or an attack, neither is for a log
+    raise ValueError("not an IP address")  # without the text: personal data or an attack
 
 
 def _without_zone(str text):
@@ -117,4 +119,17 @@ cdef str _text(int family, uint64_t word, int size):
     for i in range(size):
         packed[i] = <uint8_t>(word >> (8 * (size - 1 - i)))
     inet_ntop(family, packed, text, INET6_ADDRSTRLEN)
+    return text.decode("ascii")
+
+
+cpdef str address_text(bytes packed):
+    if packed is None:
+        raise TypeError("packed is None")
+    cdef const unsigned char *four = address4(packed)
+    cdef const unsigned char *data = packed
+    cdef char text[INET6_ADDRSTRLEN]
+    if four:
+        inet_ntop(AF_INET, four, text, INET6_ADDRSTRLEN)
+    else:
+        inet_ntop(AF_INET6, data, text, INET6_ADDRSTRLEN)
     return text.decode("ascii")

@@ -4,7 +4,8 @@ import struct
 from typing import Final, NamedTuple
 
 RECORD_FORMAT: Final = "<qQQQ5IH7B3x16s64s"
-RECORD_BYTES: Final = struct.calcsize(RECORD_FORMAT)
+_STRUCT: Final = struct.Struct(RECORD_FORMAT)
+RECORD_BYTES: Final = _STRUCT.size
 SUBJECT_BYTES: Final = 64
 NO_UPSTREAM: Final = 255
 
@@ -31,3 +32,13 @@ class Record(NamedTuple):
     upstream: int  # index; NO_UPSTREAM: none was asked
     address: bytes  # 16 bytes, IPv4 as mapped
     subject: bytes  # cut at 64 bytes, maybe within a character
+
+    @property
+    def refused(self) -> bool:
+        """Whether the guard itself answered with an error."""
+        return self.upstream == NO_UPSTREAM and self.status >= 400
+
+
+def records(raw: bytes) -> list[Record]:
+    """Return the records in bytes that `Ring.take` gave."""
+    return [Record._make((*fields[:-1], fields[-1].rstrip(b"\0"))) for fields in _STRUCT.iter_unpack(raw)]

@@ -15,4 +15,5 @@ cdef class Ring:
         uint16_t status, uint8_t operation, uint8_t action, uint8_t reason, uint8_t source, uint8_t method,
         uint8_t flags, uint8_t upstream, bytes address, bytes subject,
     ) except -1
+    cpdef bytes take(self, uint64_t most)
     cdef bytes copy(self, uint64_t first, uint64_t count)

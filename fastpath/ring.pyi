@@ -54,3 +54,6 @@ class Ring:
 
     def drain(self, most: int) -> list[Record]:
         """Return up to `most` records, the oldest first, and free their places."""
+
+    def take(self, most: int) -> bytes:
+        """Return up to `most` records as they stand in memory, and free their places; for `record.records`."""

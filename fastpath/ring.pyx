@@ -17,9 +17,7 @@ from libc.string cimport memcpy, memset
 
 from fastpath._atomic cimport add, load_acquire, map_words, peek_word, store_release, unmap
 
-import struct
-
-from fastpath.record import RECORD_FORMAT, Record
+from fastpath.record import RECORD_BYTES, records
 
 cdef enum:
     RECORDS = 8192  # a power of two
@@ -56,9 +54,7 @@ cdef packed struct Entry:
 RING_RECORDS = RECORDS
 RING_BYTES = HEADER_BYTES + RECORDS * sizeof(Entry)
 
-cdef _format = struct.Struct(RECORD_FORMAT)
-
-assert sizeof(Entry) == _format.size
+assert sizeof(Entry) == RECORD_BYTES
 
 
 cdef inline uint32_t saturated(int64_t value) noexcept nogil:
@@ -129,19 +125,20 @@ cdef class Ring:
         return True
 
     def drain(self, uint64_t most):
+        return records(self.take(most))
+
+    cpdef bytes take(self, uint64_t most):
         cdef uint64_t tail = peek_word(self.words + TAIL), head = load_acquire(self.words + HEAD)
         cdef uint64_t count = min(head - tail, most)
         if head - tail > RECORDS:
             store_release(self.words + TAIL, head)
-            return []
+            return b""
         cdef uint64_t before_end = min(count, RECORDS - tail % RECORDS)
-        copied = self.copy(tail % RECORDS, before_end) + self.copy(0, count - before_end)
+        cdef bytes copied = self.copy(tail % RECORDS, before_end)
+        if before_end < count:
+            copied += self.copy(0, count - before_end)
         store_release(self.words + TAIL, tail + count)
-        return [_record(fields) for fields in _format.iter_unpack(copied)]
+        return copied
 
     cdef bytes copy(self, uint64_t first, uint64_t count):
         return PyBytes_FromStringAndSize(<char *>(self.entries + first), count * sizeof(Entry))
-
-
-cdef object _record(tuple fields):
-    return Record._make(fields[:-1] + (fields[-1].rstrip(b"\0"),))

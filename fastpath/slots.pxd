@@ -153,7 +153,7 @@ cdef inline bint choose_untouched(const Table *table, uint64_t first, Place *pla
 
 
 cdef inline bint choose(const Table *table, uint64_t first, int64_t now_ns, Place *place) noexcept nogil:
-    """Find the way that deserves least to stay: free, abandoned, idle, least in debt; false: all are claimed."""
+    """Find the way that deserves least to stay: free, abandoned, idle, least in debt; false: all claimed."""
     cdef int64_t least = INT64_MAX, rank
     cdef uint64_t state
     cdef int way

@@ -85,7 +85,7 @@ class ClientTable:
 
         Returns:
             None: allowed now, nothing to say. Otherwise what the weightier limit says; if it refuses,
-            nothing was paid. A limit in shadow mode is charged if it would allow the request, and never refuses.
+            nothing was paid. A limit in shadow mode never refuses, and is charged if it would not have.
 
         Raises:
             ValueError: An argument is out of range.
@@ -97,6 +97,6 @@ class ClientTable:
     def peek(self, key: int) -> tuple[int, ...] | None:
         """Return the 12 TATs of a client, ns, or None; creates nothing."""
     def used(self, now_ns: int) -> int:
-        """Return the number of clients that still owe something; reads the whole table (10 ms for a million)."""
+        """Return the number of clients that still owe something; 10 ms for a million slots."""
     def place(self, key: int) -> tuple[int, int]:
         """Return where a key belongs: the index of the first way of its set, and its tag; for tests."""

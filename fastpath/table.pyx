@@ -203,7 +203,7 @@ cdef class ClientTable:
         read_secret(secret, &self.table.k0, &self.table.k1)
         map_words(&self.memory, memory, "the client table", table_bytes(1))
         if (self.memory.len - 8 * HEADER_WORDS) % (WAYS * (8 + sizeof(Slot))):
-            raise ValueError(f"memory of the client table: {self.memory.len} bytes, not as table_bytes() says")
+            raise ValueError(f"memory of the client table: {self.memory.len} bytes, no whole sets")
         self.table.sets = (self.memory.len - 8 * HEADER_WORDS) // (WAYS * (8 + sizeof(Slot)))
         self.table.header = <uint64_t *>self.memory.buf
         self.table.keys = self.table.header + HEADER_WORDS

@@ -18,7 +18,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from fastpath import Control, Ring, monotonic_ns
+from fastpath import RECORD_BYTES, Control, Ring, monotonic_ns
 from proxy.admin.api import build_app
 from proxy.admin.history import History
 from proxy.admin.state import NodeState
@@ -80,11 +80,11 @@ class Analyst:
         """Take a turn of records from each ring; True if there may be more."""
         busy = False
         for ring in self._rings:
-            records = ring.drain(RECORDS_PER_TURN)
-            self._history.feed(records)
+            block = ring.take(RECORDS_PER_TURN)
+            self._history.feed(block)
             with contextlib.suppress(OSError):  # nobody reads the log any more: go on without
-                self._access_log.write(records)
-            busy = busy or len(records) == RECORDS_PER_TURN
+                self._access_log.write(block)
+            busy = busy or len(block) == RECORDS_PER_TURN * RECORD_BYTES
         return busy
 
     async def _check_all(self, session: aiohttp.ClientSession) -> None:

@@ -1,81 +1,70 @@
-"""What the records of the last minutes say: last verdicts of a client, and who asks most. Bounded."""
+"""
+What the records of the last minutes say: last verdicts of a client, and who asks most.
+
+Records are kept as they came, in blocks, and looked at only when somebody asks: taking note of one costs next to
+nothing, and an operator's question a few hundredths of a second. Bounded: the newest MOST_RECORDS of the node.
+"""
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
-from typing import TYPE_CHECKING, NamedTuple
+from collections import Counter, deque
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from fastpath import RECORD_BYTES, Record, records
 
-    from fastpath import Record
-
-MOST_CLIENTS = 10_000
+MOST_RECORDS = 65_536
 VERDICTS_OF_CLIENT = 16
-SLICE_NS = 10_000_000_000
-SLICES = 6
-MOST_CLIENTS_OF_SLICE = 20_000
+NANOSECONDS = 1_000_000_000
 
 
-class Slice(NamedTuple):
-    """Requests of ten seconds."""
+class Activity(NamedTuple):
+    """What happened in the last `seconds`."""
 
-    number: int  # time / SLICE_NS
-    requests: Counter[int]  # by client
-    refused: Counter[int]
-    operations: Counter[tuple[int, int]]  # by operation and action
+    seconds: int
+    clients: list[tuple[int, int, int]]  # (client key, requests, refused), the busiest first
+    operations: Counter[tuple[int, int]]  # by (operation, action)
 
 
 class History:
-    """The recent past of a node, fed with records in the order of their writing."""
+    """The recent past of a node, fed with blocks of records in the order of their writing."""
 
     def __init__(self) -> None:
         """Start empty."""
-        self._verdicts: OrderedDict[int, deque[Record]] = OrderedDict()
-        self._slices: deque[Slice] = deque(maxlen=SLICES)
+        self._blocks: deque[bytes] = deque()
+        self._bytes = 0
 
-    def feed(self, records: Iterable[Record]) -> None:
-        """Take note of `records`."""
-        for record in records:
-            self._remember(record)
-            self._count(record)
+    def feed(self, block: bytes) -> None:
+        """Keep a block of records; forget the oldest ones beyond the bound."""
+        if not block:
+            return
+        self._blocks.append(block)
+        self._bytes += len(block)
+        while self._bytes > MOST_RECORDS * RECORD_BYTES and len(self._blocks) > 1:
+            self._bytes -= len(self._blocks.popleft())
 
-    def _remember(self, record: Record) -> None:
-        verdicts = self._verdicts.pop(record.client, None)
-        if verdicts is None:
-            verdicts = deque(maxlen=VERDICTS_OF_CLIENT)
-            if len(self._verdicts) >= MOST_CLIENTS:
-                self._verdicts.popitem(last=False)
-        verdicts.append(record)
-        self._verdicts[record.client] = verdicts
-
-    def _count(self, record: Record) -> None:
-        number = record.time_ns // SLICE_NS
-        if not self._slices or self._slices[-1].number < number:
-            self._slices.append(Slice(number, Counter(), Counter(), Counter()))
-        now = self._slices[-1]
-        now.operations[record.operation, record.action] += 1
-        if record.client in now.requests or len(now.requests) < MOST_CLIENTS_OF_SLICE:
-            now.requests[record.client] += 1
-            now.refused[record.client] += record.status >= 400 and record.upstream_us == 0
+    def _newest(self) -> Iterator[Record]:
+        for block in reversed(self._blocks):
+            yield from reversed(records(block))
 
     def verdicts(self, client: int) -> list[Record]:
         """Return the last records of a client, the newest first."""
-        return list(reversed(self._verdicts.get(client, ())))
+        return list(islice((each for each in self._newest() if each.client == client), VERDICTS_OF_CLIENT))
 
-    def top(self, most: int, now_ns: int) -> tuple[list[tuple[int, int, int]], Counter[tuple[int, int]]]:
-        """
-        Return who asked most in the last minute, and what was done.
-
-        Returns:
-            Up to `most` of (client key, requests, refused), and counts by (operation, action).
-        """
+    def top(self, most: int, now_ns: int, seconds: int = 60) -> Activity:
+        """Return who asked most, `most` of them, and what was done, in at most the last `seconds`."""
+        since_ns = now_ns - seconds * NANOSECONDS
         requests: Counter[int] = Counter()
         refused: Counter[int] = Counter()
         operations: Counter[tuple[int, int]] = Counter()
-        for each in self._slices:
-            if each.number > now_ns // SLICE_NS - SLICES:
-                requests.update(each.requests)
-                refused.update(each.refused)
-                operations.update(each.operations)
-        return [(client, count, refused[client]) for client, count in requests.most_common(most)], operations
+        oldest_ns = now_ns
+        for record in self._newest():
+            if record.time_ns < since_ns:
+                break
+            oldest_ns = record.time_ns
+            requests[record.client] += 1
+            refused[record.client] += record.refused
+            operations[record.operation, record.action] += 1
+        clients = [(client, count, refused[client]) for client, count in requests.most_common(most)]
+        return Activity(max(1, (now_ns - oldest_ns) // NANOSECONDS), clients, operations)

@@ -76,22 +76,22 @@ class NodeState:
     def top(self, most: int) -> Json:
         """Return the busiest clients of the last minute and what was done, `most` 1..MOST_TOP."""
         now_ns = monotonic_ns()
-        clients, operations = self._history.top(min(max(most, 1), MOST_TOP), now_ns)
+        activity = self._history.top(min(max(most, 1), MOST_TOP), now_ns)
         return {
             "clients": [
                 {"client": key_text(client), "requests": requests, "refused": refused}
-                for client, requests, refused in clients
+                for client, requests, refused in activity.clients
             ],
             "operations": [
                 {"operation": name_of(OperationClass, operation), "action": action_text(action), "requests": count}
-                for (operation, action), count in sorted(operations.items())
+                for (operation, action), count in sorted(activity.operations.items())
             ],
             "upstreams": [
                 {"upstream": str(address), "up": health.up(now_ns)}
                 for address, health in zip(self._config.upstream, self._health, strict=False)
             ],
             "table": {"used": self._table.used(now_ns), "capacity": self._table.capacity},
-            "seconds": 60,
+            "seconds": activity.seconds,
         }
 
 

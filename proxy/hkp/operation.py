@@ -17,13 +17,13 @@ What is refused here never reaches the upstream:
 which is not true; 501 is the one that tells its user "not that kind of search" (HKP.md section 3).
 """
 
-import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import NamedTuple
 
 from proxy.hkp.canonical import BadTarget, decode_path, decode_query, encode_target
 from proxy.hkp.classes import PRICES, REFUSED_PRICE, UNKNOWN_LOOKUP_PRICE, VINDEX_PRICE, OperationClass
+from proxy.hkp.common import common_get
 from proxy.hkp.endpoints import LOOKUP, READS, SEARCH_PARAMETERS, Route, find_route
 from proxy.hkp.terms import longest_word_bytes, normalised, read_term
 
@@ -32,11 +32,6 @@ __all__ = ["BadTarget", "Classifier", "ClassifierOptions", "Operation", "Operati
 # Files and folders of the front pages of Hockeypuck and Hagrid. None of them searches, uploads or sends mail:
 # pages that do are endpoints (endpoints.py), which come first.
 STATIC_PREFIXES = ("/about", "/assets", "/atom.xml", "/css", "/errors", "/fonts", "/images", "/js", "/static")
-
-# What gpg and sq send for a get, nine requests of ten: already canonical, so there is nothing to decode.
-_COMMON_GET = re.compile(
-    r"/pks/lookup\?op=(?:get|index)&options=mr&search=0x([0-9A-F]{40}|[0-9A-F]{16})(?:&exact=on)?"
-)
 
 _READ_METHODS = ("GET", "HEAD")
 _SEARCHING = frozenset({"get", "index", "vindex"})
@@ -114,9 +109,8 @@ class Classifier:
             BadTarget: the target has no canonical form.
 
         """
-        common = _COMMON_GET.fullmatch(target)
-        if common and method == "GET":
-            return Operation(_CERT, common[1], _CERT_PRICE, target.encode())
+        if digits := common_get(method, target):
+            return Operation(_CERT, digits, _CERT_PRICE, target.encode())
         raw_path, _, query = target.partition("?")
         parameters = decode_query(query)
         options = parameters.get("options", "mr")

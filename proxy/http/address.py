@@ -8,7 +8,6 @@ client and means nothing. Headers of a peer that is not trusted are not read at 
 Sources: RFC 7239 (Forwarded); X-Forwarded-For is a convention.
 """
 
-import socket
 from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
@@ -34,11 +33,6 @@ class Origin(NamedTuple):
 
     address: bytes
     source: Source
-
-
-def address_text(packed: bytes) -> str:
-    """Return an address (network order, 4 or 16 bytes) as text."""
-    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
 
 
 def origin(peer: bytes, head: RequestHead, trusted: NetworkMap[bool], *, use_forwarded: bool) -> Origin:

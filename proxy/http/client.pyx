@@ -12,6 +12,7 @@ the upstream works on it the reply is still written: some clients close their si
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 
 from fastpath.clock cimport monotonic_ns
+from fastpath.keys cimport address_text
 from proxy.http.exchange cimport WAITING, Exchange
 from proxy.http.guard cimport Guard
 from proxy.http.head cimport RequestHead, read_request
@@ -19,7 +20,7 @@ from proxy.http.refusal cimport refusal
 from proxy.http.stream cimport Stream
 from proxy.policy.judge cimport Client, Verdict
 
-from proxy.http.address import Source, address_text, origin
+from proxy.http.address import Source, origin
 from proxy.http.head import HeadError
 from proxy.policy.actions import Action, Reason
 

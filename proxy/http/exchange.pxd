@@ -4,7 +4,7 @@ from proxy.http.client cimport ClientConnection
 from proxy.http.guard cimport Guard
 from proxy.http.head cimport ReplyHead, RequestHead
 from proxy.http.upstream cimport UpstreamConnection
-from proxy.policy.judge cimport Client, Verdict
+from proxy.policy.judge cimport Client, Facts, Verdict
 
 
 # Where an exchange stands.
@@ -54,6 +54,7 @@ cdef class Exchange:
     cdef readonly int64_t relay_ns
 
     cdef int run(self) except -1
+    cdef Facts _classify(self)
     cdef int _act(self) except -1
     cdef int _park(self) except -1
     cdef int _enter(self) except -1

@@ -11,9 +11,11 @@ What a refused request has paid: nothing (`judge` takes all or nothing). What a 
 never sent has paid: nothing, it is refunded.
 """
 
+from cpython.unicode cimport PyUnicode_AsASCIIString
 from libc.stdint cimport int64_t, uint64_t
 
 from fastpath.clock cimport monotonic_ns
+from proxy.hkp.common cimport common_get
 from proxy.http.client cimport ClientConnection
 from proxy.http.guard cimport Guard
 from proxy.http.head cimport ReplyHead, RequestHead
@@ -23,7 +25,7 @@ from proxy.http.upstream cimport UpstreamConnection
 from proxy.policy.judge cimport Client, Facts, Verdict, allowed, decide, exempted
 
 from proxy.hkp.canonical import BadTarget
-from proxy.hkp.classes import OperationClass
+from proxy.hkp.classes import PRICES, OperationClass
 from proxy.http.body import decoder_for
 from proxy.http.chunks import ChunkError
 from proxy.http.head import CHUNKED
@@ -40,6 +42,8 @@ cdef int _ALLOW = Action.ALLOW
 cdef int _DELAY = Action.DELAY
 cdef int _LIMIT = Action.LIMIT
 cdef int _UNKNOWN = OperationClass.UNKNOWN
+cdef int _CERT = OperationClass.CERT
+cdef int _CERT_PRICE = PRICES[OperationClass.CERT]
 cdef int _GONE = Reason.GONE
 cdef int _UPSTREAM = Reason.UPSTREAM
 cdef int _BUSY = Reason.BUSY
@@ -86,13 +90,24 @@ cdef class Exchange:
         if self.head.length > guard.body_bytes:
             return self._refuse(TOO_LARGE)
         try:
-            operation = guard.classify(self.head.method, self.head.target)
+            facts = self._classify()
         except BadTarget:
             return self._refuse(MALFORMED)
-        self.kind, self.subject, self.price, self.target, refused, allow = operation
-        self.verdict = decide(Facts(self.client, self.kind, self.price, refused, allow), guard.checks, self.started_ns)
+        self.verdict = decide(facts, guard.checks, self.started_ns)
         self.decided_ns = monotonic_ns()
         return self._act()
+
+    cdef Facts _classify(self):
+        """Find out what is asked for."""
+        cdef RequestHead head = self.head
+        cdef str digits = common_get(head.method, head.target)
+        if digits is not None:
+            self.kind, self.price, self.subject = _CERT, _CERT_PRICE, digits
+            self.target = PyUnicode_AsASCIIString(head.target)
+            return Facts(self.client, _CERT, _CERT_PRICE)
+        operation = self.guard.classify(head.method, head.target)
+        self.kind, self.subject, self.price, self.target, refused, allow = operation
+        return Facts(self.client, self.kind, self.price, refused, allow)
 
     cdef int _act(self) except -1:
         if self.verdict.action == _ALLOW:
@@ -163,7 +178,7 @@ cdef class Exchange:
         elif head.length or head.method == "POST" or head.method == "PUT":
             framing = length_field(head.length)
         return b"".join((
-            head.method.encode("ascii"), b" ", self.target, b" HTTP/1.1\r\n",
+            b"GET" if head.method == "GET" else PyUnicode_AsASCIIString(head.method), b" ", self.target, b" HTTP/1.1\r\n",
             head.block,
             b"" if head.host is not None else b"Host: " + default_host + CRLF,
             self.connection.forwarding(self.client, head),

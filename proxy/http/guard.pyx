@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from fastpath.clock cimport monotonic_ns
+from fastpath.keys cimport client_key
 from fastpath.table cimport ClientTable
 from proxy.http.client cimport ClientConnection
 from proxy.http.pool cimport Upstreams
@@ -12,7 +13,6 @@ from proxy.telemetry.recorder cimport Recorder
 
 import os
 
-from fastpath.keys import client_key
 from proxy.http.turnstile import Turnstile
 from proxy.policy.networks import network_set
 from proxy.policy.policy import CLASS_NAMES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from ipaddress import IPv6Address, ip_network
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
@@ -14,6 +14,8 @@ from proxy.http.address import Source
 from proxy.hkp.operation import OperationClass
 from proxy.policy.actions import Action, Reason
 from proxy.telemetry.numbers import METHODS, SHADOW
+
+from fastpath import address_text, records
 
 if TYPE_CHECKING:
     from fastpath import Record
@@ -61,8 +63,7 @@ def name_of(kind: type[OperationClass | Reason | Source], number: int) -> str:
 
 def address_of(record: Record) -> str:
     """Return the client's full address as text."""
-    address = IPv6Address(record.address)
-    return str(address.ipv4_mapped or address)
+    return address_text(record.address)
 
 
 def network_of(address: str) -> str:
@@ -81,10 +82,10 @@ class AccessLog:
         self._render = configure_renderer or structlog.processors.JSONRenderer()
         self._offset_ns = time.time_ns() - time.monotonic_ns()
 
-    def write(self, records: list[Record]) -> None:
-        """Write the lines of `records` in one go."""
-        if self._log.access and records:
-            self._stream.write("".join(f"{self._render(None, '', self.line(each))}\n" for each in records))
+    def write(self, block: bytes) -> None:
+        """Write the lines of a block of records (`Ring.take`) in one go."""
+        if self._log.access and block:
+            self._stream.write("".join(f"{self._render(None, '', self.line(each))}\n" for each in records(block)))
             self._stream.flush()
 
     def line(self, record: Record) -> Line:

@@ -7,8 +7,6 @@ from fastpath.ring cimport Ring
 from proxy.http.exchange cimport Exchange
 from proxy.policy.judge cimport Client, Verdict
 
-from zlib import crc32
-
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action
 from proxy.telemetry.numbers import FLAG_HTTP_1_0, METHODS, NO_UPSTREAM, SHADOW
@@ -21,6 +19,15 @@ cdef int _DROP = Action.DROP
 cdef dict _METHOD_NUMBERS = {name: number for number, name in enumerate(METHODS)}
 cdef enum:
     NOT_OBSERVED = -1
+
+
+cdef uint64_t _hash(bytes subject) noexcept:
+    """FNV-1a, 64 bits: tells subjects apart in statistics, no more."""
+    cdef uint64_t value = 0xCBF29CE484222325ULL
+    cdef unsigned char octet
+    for octet in subject:
+        value = (value ^ octet) * 0x100000001B3ULL
+    return value
 
 
 cdef class Recorder:
@@ -42,7 +49,7 @@ cdef class Recorder:
         if exchange.relay_ns:
             added_ns = exchange.sent_ns - exchange.started_ns - exchange.wait_ns + exchange.relay_ns
         self.ring.write(
-            now_ns, client.key, exchange.request_id, crc32(subject), upstream_ns // 1000, exchange.wait_ns // 1000,
+            now_ns, client.key, exchange.request_id, _hash(subject), upstream_ns // 1000, exchange.wait_ns // 1000,
             (now_ns - exchange.started_ns) // 1000, exchange.received, exchange.sent, exchange.status, exchange.kind,
             action, verdict.reason, client.source, method, 0 if exchange.head.minor else _FLAG_HTTP_1_0,
             exchange.upstream_index if exchange.upstream_index >= 0 else _NO_UPSTREAM, client.address, subject,

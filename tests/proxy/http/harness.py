@@ -98,6 +98,14 @@ async def turns(count: int = 10) -> None:
         await asyncio.sleep(0)
 
 
+async def exhaust(step: Callable[[], bool]) -> None:
+    """Repeat `step`, with the loop running between, until it says several times in a row that it did nothing."""
+    idle = 0
+    while idle < 5:
+        idle = 0 if step() else idle + 1
+        await turns()
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop run until `condition` holds."""
     async with asyncio.timeout(SAFETY_SECONDS):
@@ -162,15 +170,21 @@ class Wire:
                 await self._loop.sock_sendall(self.sock, piece)
                 await turns(3)
 
-    def push(self, most: int) -> int:
-        """Send up to `most` bytes as far as the kernel takes them now; return how many."""
-        pushed = 0
-        while pushed < most:
-            try:
-                pushed += self.sock.send(b"x" * min(65536, most - pushed))
-            except BlockingIOError:
-                break
-        return pushed
+    def push(self, data: bytes) -> int:
+        """Send of `data` what the kernel takes now; return how much."""
+        try:
+            return self.sock.send(data)
+        except BlockingIOError:
+            return 0
+
+    def pull(self) -> int:
+        """Read what is there now into `buffer`; return how much."""
+        try:
+            data = self.sock.recv(65536)
+        except BlockingIOError:
+            return 0
+        self.buffer += data
+        return len(data)
 
     async def more(self) -> bool:
         """Read what comes next into `buffer`; False at the end."""
@@ -218,6 +232,19 @@ class Wire:
         except BlockingIOError:
             return not self.buffer
         return False
+
+    async def push_all(self, data: bytes) -> int:
+        """Send `data` as long as somebody takes it; return how much was taken."""
+        sent = 0
+
+        def step() -> bool:
+            nonlocal sent
+            taken = self.push(data[sent : sent + 65536])
+            sent += taken
+            return taken > 0
+
+        await exhaust(step)
+        return sent
 
     async def request(self) -> Message:
         """Take one request, as a keyserver would read it."""
@@ -387,7 +414,7 @@ class Node:
         wire = Wire(mine)
         self.clients.append(wire)
         for piece in first:
-            mine.send(piece)
+            assert mine.send(piece) == len(piece)
         self.guard.admit(theirs.detach(), ipaddress.ip_address(peer).packed)
         await turns(3)
         return wire

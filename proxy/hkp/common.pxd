@@ -1,0 +1,1 @@
+cpdef str common_get(str method, str target)
