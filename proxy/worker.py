@@ -6,7 +6,7 @@ import asyncio
 import gc
 import signal
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvloop
@@ -86,6 +86,7 @@ class Worker:
         )
         self._listeners: list[Listener] = []
         self._log = structlog.get_logger().bind(process=f"worker-{index}")
+        loop.set_exception_handler(self._crashed)
 
     def _upstreams(self, region: Region) -> Upstreams:
         config, times = self._config, self._config.timeouts
@@ -135,6 +136,10 @@ class Worker:
             for upstream in self.guard.upstreams.all:
                 found = await self._loop.run_in_executor(None, resolve, upstream.address)
                 upstream.endpoints = found or upstream.endpoints
+
+    def _crashed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Report what a callback raised."""
+        self._log.error(context["message"], exc_info=context.get("exception"))
 
     def _reload(self, config: Config, generation: int) -> None:
         self._config = config

@@ -16,7 +16,6 @@ from fastpath.keys cimport address_text
 from proxy.http.exchange cimport WAITING, Exchange
 from proxy.http.guard cimport Guard
 from proxy.http.head cimport RequestHead, read_request
-from proxy.http.refusal cimport refusal
 from proxy.http.stream cimport Stream
 from proxy.policy.judge cimport Client, Verdict
 
@@ -78,7 +77,7 @@ cdef class ClientConnection:
             self._advance()
         elif self.exchange.wants_body():
             self.feed_body()
-        elif len(self.buffer) > MOST_PIPELINED_BYTES:
+        if len(self.buffer) > MOST_PIPELINED_BYTES and self.state <= BUSY:
             self.stream.pause_reading()
 
     def eof_received(self):
@@ -97,10 +96,13 @@ cdef class ClientConnection:
 
     def resume_writing(self):
         """Let the upstream go on."""
-        if self.state == BUSY:
-            self.deadline_ns = INT64_MAX
-        if self.exchange is not None and self.exchange.upstream is not None:
-            self.exchange.upstream.resume_reading()
+        cdef Exchange exchange = self.exchange
+        if exchange is None:
+            self._advance()
+            return
+        self.deadline_ns = monotonic_ns() + self.guard.body_ns if exchange.wants_body() else INT64_MAX
+        if exchange.upstream is not None:
+            exchange.upstream.resume_reading()
 
     def connection_lost(self, error):
         """Forget the connection, and let its exchange know."""
@@ -115,11 +117,15 @@ cdef class ClientConnection:
     # Requests.
 
     cdef int _advance(self) except -1:
-        """Start exchanges as long as heads are complete; those that end at once come back here, in a loop."""
+        """
+        Start exchanges as long as heads are complete; those that end at once come back here, in a loop.
+
+        A client that does not read its replies gets no further ones: `resume_writing` comes back here.
+        """
         if self.advancing:
             return 0
         self.advancing = True
-        while self.exchange is None and self.state < LINGERING and self._start_next():
+        while self.exchange is None and self.state < LINGERING and not self.stream.paused and self._start_next():
             pass
         self.advancing = False
         return 0
@@ -142,7 +148,7 @@ cdef class ClientConnection:
         self.state = BUSY
         self.deadline_ns = INT64_MAX
         self.served += 1
-        self.exchange = Exchange(guard, self, head)
+        self.exchange = (<Exchange>Exchange.__new__(Exchange)).begin(guard, self, head)
         self.exchange.run()
         return True
 
@@ -164,7 +170,7 @@ cdef class ClientConnection:
     cdef int _refuse_unread(self, Verdict verdict) except -1:
         """Answer a request whose head could not be read, and close."""
         cdef uint64_t request_id = self.guard.next_request_id()
-        cdef bytes reply = refusal(verdict, request_id, (), "off", False, True)
+        cdef bytes reply = self.guard.refusals.reply(verdict, request_id, (), False, True)
         self.guard.recorder.unread(self.client, verdict, request_id, len(reply), monotonic_ns())
         self.stream.write(reply)
         return self._close_gently()

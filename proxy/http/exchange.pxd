@@ -44,7 +44,7 @@ cdef class Exchange:
     cdef readonly int64_t sent
     # Waiting.
     cdef object timer
-    cdef public int lease
+    cdef public int64_t lease
     cdef bint queued
     # Times, ns; 0: not reached.
     cdef readonly int64_t started_ns
@@ -53,6 +53,7 @@ cdef class Exchange:
     cdef readonly int64_t sent_ns
     cdef readonly int64_t relay_ns
 
+    cdef Exchange begin(self, Guard guard, ClientConnection connection, RequestHead head)
     cdef int run(self) except -1
     cdef Facts _classify(self)
     cdef int _act(self) except -1

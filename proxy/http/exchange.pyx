@@ -19,10 +19,10 @@ from proxy.hkp.common cimport common_get
 from proxy.http.client cimport ClientConnection
 from proxy.http.guard cimport Guard
 from proxy.http.head cimport ReplyHead, RequestHead
-from proxy.http.refusal cimport refusal, unavailable_status, wants_problem
+from proxy.http.refusal cimport unavailable_status, wants_problem
 from proxy.http.text cimport chunk_head, hex16, length_field
 from proxy.http.upstream cimport UpstreamConnection
-from proxy.policy.judge cimport Client, Facts, Verdict, allowed, decide, exempted
+from proxy.policy.judge cimport Client, Facts, Verdict, allowed, decide, exempted, facts_of
 
 from proxy.hkp.canonical import BadTarget
 from proxy.hkp.classes import PRICES, OperationClass
@@ -63,7 +63,8 @@ cdef Verdict CROWDED = Verdict(Action.LIMIT, Reason.CROWDED, 429)
 
 cdef class Exchange:
 
-    def __cinit__(self, Guard guard, ClientConnection connection, RequestHead head):
+    cdef Exchange begin(self, Guard guard, ClientConnection connection, RequestHead head):
+        """Set out with a head that has just been read from `connection`."""
         self.guard = guard
         self.connection = connection
         self.head = head
@@ -80,6 +81,7 @@ cdef class Exchange:
         self.started_ns = self.decided_ns = monotonic_ns()
         if head.length != 0:
             self.decoder = decoder_for(head.length)
+        return self
 
     # identify > classify > judge > act
 
@@ -104,10 +106,10 @@ cdef class Exchange:
         if digits is not None:
             self.kind, self.price, self.subject = _CERT, _CERT_PRICE, digits
             self.target = PyUnicode_AsASCIIString(head.target)
-            return Facts(self.client, _CERT, _CERT_PRICE)
+            return facts_of(self.client, _CERT, _CERT_PRICE, 0, "")
         operation = self.guard.classify(head.method, head.target)
         self.kind, self.subject, self.price, self.target, refused, allow = operation
-        return Facts(self.client, self.kind, self.price, refused, allow)
+        return facts_of(self.client, self.kind, self.price, refused, allow)
 
     cdef int _act(self) except -1:
         if self.verdict.action == _ALLOW:
@@ -132,7 +134,15 @@ cdef class Exchange:
     def _unpark(self):
         self.timer = None
         self.guard.parked -= 1
-        self._enter()
+        try:
+            self._enter()
+        except Exception as error:
+            self._crashed(error)
+
+    def _crashed(self, error):
+        """A callback raised: that is our bug, and costs this connection, not the worker."""
+        self.guard.loop.call_exception_handler({"message": "an exchange was given up", "exception": error})
+        self.connection.stream.abort()
 
     cdef int _enter(self) except -1:
         """Find a place among the requests of this class, where their number is capped."""
@@ -147,7 +157,10 @@ cdef class Exchange:
 
     def entered(self):
         """Go on: the turnstile found a place."""
-        self._dispatch()
+        try:
+            self._dispatch()
+        except Exception as error:
+            self._crashed(error)
 
     def turned_away(self):
         """Give up, or go on if the cap is only in shadow mode: no place became free in time."""
@@ -340,11 +353,10 @@ cdef class Exchange:
         self.status = verdict.status
         if self.guard.draining or self.body_unfinished():
             self.reusable = False
-        self._write(refusal(
+        self._write(self.guard.refusals.reply(
             verdict,
             self.request_id,
-            self.client.profile.limits,
-            self.guard.ratelimit_headers,
+            self.client.limits,
             wants_problem(head.accept),
             not self.reusable,
             self.reusable and head.minor == 0,

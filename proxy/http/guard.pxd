@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint64_t
 from fastpath.table cimport ClientTable
 from proxy.http.client cimport ClientConnection
 from proxy.http.pool cimport Upstreams
+from proxy.http.refusal cimport Refusals
 from proxy.policy.judge cimport Client
 from proxy.telemetry.recorder cimport Recorder
 
@@ -32,7 +33,7 @@ cdef class Guard:
     cdef readonly int64_t write_ns
     cdef readonly int most_parked
     cdef readonly Py_ssize_t most_connections
-    cdef readonly str ratelimit_headers
+    cdef readonly Refusals refusals
 
     cpdef admit(self, int fd, bytes peer)
     cdef uint64_t next_request_id(self) noexcept

@@ -7,6 +7,7 @@ from fastpath.keys cimport client_key
 from fastpath.table cimport ClientTable
 from proxy.http.client cimport ClientConnection
 from proxy.http.pool cimport Upstreams
+from proxy.http.refusal cimport Refusals
 from proxy.http.stream cimport Stream
 from proxy.policy.judge cimport Client
 from proxy.telemetry.recorder cimport Recorder
@@ -50,7 +51,7 @@ cdef class Guard:
         self.write_ns = config.timeouts.write_ns
         self.most_parked = config.parked
         self.most_connections = config.connections
-        self.ratelimit_headers = config.ratelimit_headers
+        self.refusals = Refusals(config.ratelimit_headers)
 
     cpdef admit(self, int fd, bytes peer):
         cdef Stream stream = Stream(self.loop, fd)
@@ -60,7 +61,11 @@ cdef class Guard:
         cdef ClientConnection connection = ClientConnection(self, stream, peer)
         stream.protocol = connection
         self.connections.add(connection)
-        connection.begin()
+        try:
+            connection.begin()
+        except Exception as error:  # our bug: it costs this connection, not the worker
+            self.loop.call_exception_handler({"message": "a connection was given up", "exception": error})
+            stream.abort()
 
     cdef uint64_t next_request_id(self) noexcept:
         self.request_id += 1

@@ -5,6 +5,7 @@ cdef class RequestHead:
     cdef readonly long long length
     cdef readonly bint keep_alive
     cdef readonly bint expects_continue
+    cdef bytes authority  # of a target in absolute form
     cdef readonly bytes host
     cdef readonly bytes block
     cdef readonly bytes forwarded_for

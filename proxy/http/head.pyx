@@ -360,8 +360,8 @@ cdef str _method(const char *at, Py_ssize_t n):
     return PyUnicode_DecodeASCII(at, n, NULL)
 
 
-cdef int _take_target(RequestHead head, const char *at, Py_ssize_t n, bytearray authority) except -1:
-    """Set `target` to the origin form; the authority of an absolute form goes to `authority`."""
+cdef int _take_target(RequestHead head, const char *at, Py_ssize_t n) except -1:
+    """Set `target` to the origin form, and `authority` if it came in absolute form."""
     cdef const char *end = at + n
     cdef const char *slash
     if at[0] == 47:
@@ -377,7 +377,7 @@ cdef int _take_target(RequestHead head, const char *at, Py_ssize_t n, bytearray 
             slash += 1
         if slash == at:
             _refuse(400, "no authority in the target")
-        authority.extend(at[:slash - at])
+        head.authority = at[:slash - at]
         head.target = PyUnicode_DecodeASCII(slash, end - slash, NULL)
         if slash == end or slash[0] == 63:
             head.target = "/" + head.target
@@ -387,7 +387,7 @@ cdef int _take_target(RequestHead head, const char *at, Py_ssize_t n, bytearray 
 
 
 cdef const char *_take_request_line(
-    RequestHead head, const char *at, const char *end, Py_ssize_t target_most, bytearray authority
+    RequestHead head, const char *at, const char *end, Py_ssize_t target_most
 ) except NULL:
     """Read `METHOD SP target SP HTTP/1.x CRLF`; return the start of the first field."""
     cdef const char *start = at
@@ -404,7 +404,7 @@ cdef const char *_take_request_line(
         _refuse(400, "malformed target")
     if at - start > target_most:
         _refuse(414, "target too long")
-    _take_target(head, start, at - start, authority)
+    _take_target(head, start, at - start)
     at += 1
     if end - at < 10 or memcmp(at, b"HTTP/", 5) != 0 or at[6] != 46 or at[8] != 13 or at[9] != 10:
         _refuse(400, "malformed version")
@@ -450,8 +450,7 @@ cpdef RequestHead read_request(bytes buffer, Py_ssize_t head_most, Py_ssize_t ta
     if end == NULL:
         return None
     cdef RequestHead head = RequestHead()
-    cdef bytearray authority = bytearray()
-    at = _take_request_line(head, at, end, target_most, authority)
+    at = _take_request_line(head, at, end, target_most)
     cdef _Fields fields = _FIELDS
     fields.read(at, end - 2)
     cdef int i
@@ -459,9 +458,8 @@ cpdef RequestHead read_request(bytes buffer, Py_ssize_t head_most, Py_ssize_t ta
         _take_request_field(head, fields, &fields.fields[i])
     if head.host is None and head.minor == 1:
         _refuse(400, "no Host")
-    if authority:
-        if head.host is not None and bytes(authority).lower() != head.host.lower():
-            _refuse(400, "target and Host disagree")
+    if head.authority is not None and head.host is not None and head.authority.lower() != head.host.lower():
+        _refuse(400, "target and Host disagree")
     fields.settle_framing(head.minor)
     if fields.nominated_count:
         fields.drop_nominated()

@@ -18,26 +18,31 @@ def wants_problem(accept: bytes | None) -> bool:
 def seconds_up(duration_ns: int) -> int:
     """Return whole seconds, rounded up: who waits for them has waited long enough."""
 
-def refusal(  # noqa: PLR0913, PLR0917 - one crossing
-    verdict: Verdict,
-    request_id: int,
-    limits: Sequence[Limit | None] = (),
-    fields: str = "draft",
-    problem: bool = False,
-    close: bool = False,
-    keep_alive: bool = False,
-    head_only: bool = False,
-) -> bytes:
-    """
-    Return a complete reply that carries out a refusing `verdict`.
+class Refusals:
+    """Writes refusals for one configuration."""
 
-    Args:
-        verdict: Its `status` is sent.
-        request_id: Shown to the client, so that the operator can find the record.
-        limits: A tuple, by bucket; names the limit in the RateLimit fields.
-        fields: "draft", "legacy" (X-RateLimit-*, delta seconds) or "off".
-        problem: Send problem details instead of text.
-        close: Announce that the connection is closed.
-        keep_alive: Announce that it stays open, which HTTP/1.0 clients want to be told.
-        head_only: The request was HEAD: no body, but the length it would have.
-    """
+    def __init__(self, fields: str) -> None:
+        """`fields`: RateLimit fields to send: "draft", "legacy" (X-RateLimit-*, delta seconds) or "off"."""
+
+    def reply(  # noqa: PLR0913, PLR0917 - one crossing
+        self,
+        verdict: Verdict,
+        request_id: int,
+        limits: Sequence[Limit | None] = (),
+        problem: bool = False,
+        close: bool = False,
+        keep_alive: bool = False,
+        head_only: bool = False,
+    ) -> bytes:
+        """
+        Return a complete reply that carries out a refusing `verdict`.
+
+        Args:
+            verdict: Its `status` is sent.
+            request_id: Shown to the client, so that the operator can find the record.
+            limits: A tuple, by bucket; names the limit in the RateLimit fields.
+            problem: Send problem details instead of text.
+            close: Announce that the connection is closed.
+            keep_alive: Announce that it stays open, which HTTP/1.0 clients want to be told.
+            head_only: The request was HEAD: no body, but the length it would have.
+        """

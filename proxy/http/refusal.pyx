@@ -10,16 +10,13 @@ and 504 to HTTP/1.0, which dirmngr retries five times at once.
 RateLimit fields: draft-ietf-httpapi-ratelimit-headers-10, structured fields of RFC 9651.
 """
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint64_t
-from libc.stdio cimport snprintf
 
 from fastpath.table cimport Spending
-from proxy.http.text cimport hex16, length_field
+from proxy.http.text cimport Text, begin, finish, put, put_chars, put_hex16, put_number
 from proxy.policy.judge cimport Verdict
 
 import json
-from functools import lru_cache
 
 cdef enum:
     BUSY_RETRY_SECONDS = 5
@@ -62,6 +59,7 @@ TEXTS = {
 }
 
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+cdef dict _TEXTS = {status: text.encode("ascii") for status, text in TEXTS.items()}
 COMMON = (
     "Access-Control-Allow-Origin: *\r\n"
     "Access-Control-Expose-Headers: Retry-After, RateLimit, RateLimit-Policy, X-Request-ID\r\n"
@@ -92,84 +90,103 @@ cdef int64_t retry_seconds(Verdict verdict) noexcept:
     return UPSTREAM_RETRY_SECONDS if verdict.status == 503 else 0
 
 
-@lru_cache(maxsize=1024)
-def constant_part(int status, bint problem, bint close, bint keep_alive, str allow, policy):
-    """Return the lines of a refusal that do not change from one request to the next: at most a few dozen sets."""
-    kind = "application/problem+json" if problem else "text/plain; charset=utf-8"
-    connection = "close" if close else "keep-alive" if keep_alive else ""
-    return (
-        f"HTTP/1.1 {status} {PHRASES[status]}\r\nContent-Type: {kind}\r\n{COMMON}{policy}"
-        f"{line('Allow', allow)}{line('Connection', connection)}X-Request-ID: "
-    ).encode("latin-1")
+cdef void put_plain(Text *text, int status, int64_t retry, uint64_t request_id) noexcept:
+    """Write the one line of a plain body."""
+    put(text, _TEXTS[status])
+    if retry:
+        put(text, b" Retry after ")
+        put_number(text, retry)
+        put(text, b" s.")
+    put(text, b" Request-ID ")
+    put_hex16(text, request_id)
+    put(text, b"\n")
 
 
-def line(str name, str value):
-    """Return a header line, or nothing for an empty value."""
-    return f"{name}: {value}\r\n" if value else ""
-
-
-@lru_cache(maxsize=1024)
-def policy_line(limit, str fields):
-    """Return the line that tells what a limit allows."""
-    if fields == "legacy":
-        return f"X-RateLimit-Limit: {limit.burst}\r\n"
-    window = seconds_up(limit.burst * limit.emission_interval_ns)
-    return f'RateLimit-Policy: "{limit.name}";q={limit.burst};w={window}\r\n'
-
-
-cdef bytes state_line(str name, Spending spending, long long retry, str fields):
-    """Return the lines that tell what is left; limit names are short plain words of ours."""
-    cdef char text[160]
-    cdef bytes spelled = name.encode("ascii")
-    cdef long long remaining = spending.remaining
-    cdef int size
-    if fields == "legacy":
-        size = snprintf(
-            text, sizeof(text), b"X-RateLimit-Remaining: %lld\r\nX-RateLimit-Reset: %lld\r\n", remaining, retry
-        )
-    else:
-        size = snprintf(
-            text, sizeof(text), b'RateLimit: "%s";r=%lld;t=%lld\r\n', <const char *>spelled, remaining, retry
-        )
-    return PyBytes_FromStringAndSize(text, min(size, <int>sizeof(text) - 1))
-
-
-cdef bytes retry_line(long long retry):
-    cdef char text[48]
-    return PyBytes_FromStringAndSize(text, snprintf(text, sizeof(text), b"Retry-After: %lld\r\n", retry))
-
-
-cdef bytes plain_body(int status, int64_t retry, bytes request_id):
-    wait = f" Retry after {retry} s." if retry else ""
-    return f"{TEXTS[status]}{wait} Request-ID ".encode("ascii") + request_id + b"\n"
-
-
-def problem_body(int status, bytes request_id):
+cdef bytes problem_body(int status, uint64_t request_id):
     """Return problem details (RFC 9457)."""
     kind = {"type": QUOTA_EXCEEDED} if status == 429 else {}
-    instance = "urn:request:" + request_id.decode("ascii")
-    about = {"title": PHRASES[status], "status": status, "detail": TEXTS[status], "instance": instance}
+    about = {
+        "title": PHRASES[status],
+        "status": status,
+        "detail": TEXTS[status],
+        "instance": f"urn:request:{request_id:016x}",
+    }
     return json.dumps(kind | about).encode("ascii")
 
 
-cpdef bytes refusal(
-    Verdict verdict, uint64_t request_id, tuple limits=(), str fields="draft", bint problem=False, bint close=False,
-    bint keep_alive=False, bint head_only=False
-):
-    cdef int status = verdict.status
-    cdef int64_t retry = retry_seconds(verdict)
-    cdef bytes shown_id = hex16(request_id)
-    cdef Spending spending = verdict.spending
-    limit = limits[spending.bucket] if spending is not None and fields != "off" and limits else None
-    policy = policy_line(limit, fields) if limit is not None else ""
-    cdef bytes body = problem_body(status, shown_id) if problem else plain_body(status, retry, shown_id)
-    return b"".join((
-        constant_part(status, problem, close, keep_alive, verdict.allow, policy),
-        shown_id,
-        b"\r\n",
-        retry_line(retry) if retry else b"",
-        state_line(limit.name, spending, retry, fields) if limit is not None else b"",
-        length_field(len(body)),
-        b"\r\n",
-        b"" if head_only else body,
-    ))
+def _line(name, value):
+    return f"{name}: {value}\r\n" if value else ""
+
+
+cdef class Refusals:
+
+    def __init__(self, str fields not None):
+        self.fields = fields
+        self.heads = {}
+        self.policies = {}
+
+    cpdef bytes reply(
+        self, Verdict verdict, uint64_t request_id, tuple limits=(), bint problem=False, bint close=False,
+        bint keep_alive=False, bint head_only=False
+    ):
+        cdef int64_t retry = retry_seconds(verdict)
+        cdef Text text, body
+        begin(&body)
+        if problem:
+            put(&body, problem_body(verdict.status, request_id))
+        else:
+            put_plain(&body, verdict.status, retry, request_id)
+        begin(&text)
+        put(&text, self._head(verdict.status, problem, close, keep_alive, verdict.allow))
+        put_hex16(&text, request_id)
+        if retry:
+            put(&text, b"\r\nRetry-After: ")
+            put_number(&text, retry)
+        put(&text, b"\r\nContent-Length: ")
+        put_number(&text, body.size)
+        put(&text, b"\r\n")
+        if verdict.spending is not None and limits and self.fields != "off":
+            self._put_state(&text, verdict.spending, limits[verdict.spending.bucket], retry)
+        put(&text, b"\r\n")
+        if not head_only:
+            put_chars(&text, body.data, body.size)
+        return finish(&text)
+
+    cdef bytes _head(self, int status, bint problem, bint close, bint keep_alive, str allow):
+        """Return the lines that do not change from one refusal to the next, up to the value of X-Request-ID."""
+        cdef int key = -1 if allow else status << 3 | problem << 2 | close << 1 | keep_alive
+        head = self.heads.get(key)
+        if head is None:
+            kind = "application/problem+json" if problem else "text/plain; charset=utf-8"
+            connection = "close" if close else "keep-alive" if keep_alive else ""
+            head = (
+                f"HTTP/1.1 {status} {PHRASES[status]}\r\nContent-Type: {kind}\r\n{COMMON}"
+                f"{_line('Allow', allow)}{_line('Connection', connection)}X-Request-ID: "
+            ).encode("latin-1")
+            if key >= 0:
+                self.heads[key] = head
+        return head
+
+    cdef int _put_state(self, Text *text, Spending spending, limit, int64_t retry) except -1:
+        """Write what the limit allows and what is left; limit names are plain words of ours."""
+        if limit is None:
+            return 0
+        put(text, self._policy(limit))
+        put_number(text, spending.remaining)
+        put(text, b"\r\nX-RateLimit-Reset: " if self.fields == "legacy" else b";t=")
+        put_number(text, retry)
+        put(text, b"\r\n")
+        return 0
+
+    cdef bytes _policy(self, object limit):
+        """Return the line that tells what a limit allows, and the beginning of the one that tells what is left."""
+        known = self.policies.get(id(limit))
+        if known is not None:
+            return known[1]
+        if self.fields == "legacy":
+            line = f"X-RateLimit-Limit: {limit.burst}\r\nX-RateLimit-Remaining: "
+        else:
+            window = seconds_up(limit.burst * limit.emission_interval_ns)
+            line = f'RateLimit-Policy: "{limit.name}";q={limit.burst};w={window}\r\nRateLimit: "{limit.name}";r='
+        self.policies[id(limit)] = (limit, line.encode("ascii"))  # holding it keeps its id its own
+        return self.policies[id(limit)][1]

@@ -6,7 +6,7 @@ cdef class Stream:
     cdef Py_ssize_t sent  # bytes of `backlog` already sent
     cdef bint reading
     cdef bint writing  # a writer is registered
-    cdef bint paused  # the protocol was told to pause
+    cdef readonly bint paused  # the protocol was told to pause
     cdef bint closing
     cdef bint at_eof
 
@@ -18,6 +18,8 @@ cdef class Stream:
     cpdef abort(self)
     cpdef reset(self)
     cpdef shutdown_write(self)
+    cdef int _read(self) except -1
+    cdef int _send_backlog(self) except -1
     cdef int _flushed(self) except -1
     cdef int _release(self) except -1
     cdef int _drop(self) except -1

@@ -124,9 +124,15 @@ cdef class Stream:
             self.loop.remove_reader(self.fd)
 
     def _readable(self):
+        try:
+            self._read()
+        except Exception as error:
+            self._crashed(error)
+
+    cdef int _read(self) except -1:
         cdef ssize_t n
         if self.fd < 0:
-            return
+            return 0
         n = recv(self.fd, _scratch, READ_BYTES, 0)
         if n > 0:
             self.protocol.data_received(PyBytes_FromStringAndSize(_scratch, n))
@@ -136,6 +142,12 @@ cdef class Stream:
             self.protocol.eof_received()
         elif errno != EAGAIN and errno != EINTR:
             self._drop()
+        return 0
+
+    def _crashed(self, error):
+        """A callback raised: that is our bug, and costs this connection, not the worker."""
+        self.loop.call_exception_handler({"message": "a connection was given up", "exception": error})
+        self.abort()
 
     cpdef write(self, bytes data):
         """Send `data`, now if the kernel takes it, else as soon as it does. Ignored once closing."""
@@ -163,16 +175,22 @@ cdef class Stream:
             self.protocol.pause_writing()
 
     def _writable(self):
+        try:
+            self._send_backlog()
+        except Exception as error:
+            self._crashed(error)
+
+    cdef int _send_backlog(self) except -1:
         cdef ssize_t n
         cdef Py_ssize_t left
         if self.fd < 0:
-            return
+            return 0
         n = send(self.fd, PyBytes_AS_STRING(self.backlog) + self.sent, PyBytes_GET_SIZE(self.backlog) - self.sent,
                  MSG_NOSIGNAL)
         if n < 0:
             if errno != EAGAIN and errno != EINTR:
                 self._drop()
-            return
+            return 0
         self.sent += n
         left = PyBytes_GET_SIZE(self.backlog) - self.sent
         if left == 0:
@@ -180,6 +198,7 @@ cdef class Stream:
         if self.paused and left < LOW_BYTES and self.fd >= 0:
             self.paused = False
             self.protocol.resume_writing()
+        return 0
 
     cdef int _flushed(self) except -1:
         self.backlog = b""

@@ -21,6 +21,7 @@ cdef class Client:
     cdef readonly int source
     cdef readonly object profile
     cdef readonly LimitSet compiled
+    cdef readonly tuple limits
     cdef readonly tuple caps
     cdef readonly bint exempt
     cdef readonly bint peer
@@ -38,6 +39,7 @@ cdef class Check:
     cpdef Verdict judge(self, Facts facts, int64_t now_ns)
 
 
+cdef Facts facts_of(Client client, int kind, int price, int refusal, str allow)
 cpdef Verdict decide(Facts facts, tuple checks, int64_t now_ns)
 
 # Shared verdicts: nobody objects; no limit applies.

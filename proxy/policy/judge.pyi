@@ -1,6 +1,6 @@
 """The step `judge`: facts in, verdict out; the theory is in `judge.pyx`."""
 
-from fastpath import ClientTable, LimitSet, Spending
+from fastpath import ClientTable, Limit, LimitSet, Spending
 from proxy.policy.policy import Cap, Profile
 
 class Verdict:
@@ -68,6 +68,8 @@ class Client:
     def profile(self) -> Profile: ...
     @property
     def compiled(self) -> LimitSet: ...
+    @property
+    def limits(self) -> tuple[Limit | None, ...]: ...
     @property
     def caps(self) -> tuple[Cap | None, ...]: ...
     @property

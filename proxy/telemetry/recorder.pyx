@@ -21,7 +21,7 @@ cdef enum:
     NOT_OBSERVED = -1
 
 
-cdef uint64_t _hash(bytes subject) noexcept:
+cdef uint64_t _hash(bytes subject):
     """FNV-1a, 64 bits: tells subjects apart in statistics, no more."""
     cdef uint64_t value = 0xCBF29CE484222325ULL
     cdef unsigned char octet
@@ -39,7 +39,7 @@ cdef class Recorder:
     cdef int exchange(self, Exchange exchange, int64_t now_ns) except -1:
         cdef Verdict verdict = exchange.verdict
         cdef Client client = exchange.client
-        cdef bytes subject = exchange.subject.encode("utf-8", "surrogateescape")
+        cdef bytes subject = exchange.subject.encode("utf-8", "replace")
         cdef int action = verdict.shadow + _SHADOW if verdict.shadow else verdict.action
         cdef int64_t upstream_ns = NOT_OBSERVED
         cdef int64_t added_ns = NOT_OBSERVED

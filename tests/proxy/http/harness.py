@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fastpath import Record
     from fastpath.snapshot import Snapshot
 
-SAFETY_SECONDS = 10.0
+SAFETY_SECONDS = 5.0
 FPR = "740D7FE2AB3143E86C8FD12300186602339240CB"
 KEY_TARGET = f"/pks/lookup?op=get&options=mr&search=0x{FPR}"
 CLIENT = "192.0.2.1"
@@ -211,13 +211,13 @@ class Wire:
             pass
         return self.take(len(self.buffer))
 
-    async def reset(self) -> bool:
-        """Read on to the end; return whether it was a reset."""
+    async def end(self) -> str:
+        """Read on to the end and drop what comes; return how it ended: closed or reset."""
         try:
             await self.to_end()
         except ConnectionResetError:
-            return True
-        return False
+            return "reset"
+        return "closed"
 
     def take(self, size: int) -> bytes:
         """Cut bytes that have been read already."""
@@ -395,7 +395,7 @@ class Node:
         return Ring(self.region.ring(0)).drain(1000)
 
     async def connect(
-        self, *first: bytes, peer: str = CLIENT, tcp: bool = False, small: bool = False
+        self, *first: bytes, peer: str = CLIENT, tcp: bool = False, small: bool = False, run: bool = True
     ) -> Wire:
         """
         Return the client's end of a new connection.
@@ -405,6 +405,7 @@ class Node:
             peer: Its address, as the kernel would tell it; the pair itself has none.
             tcp: A TCP pair: the only one on which a reset shows.
             small: As little buffer as the kernel gives.
+            run: Let the loop run before the return; without, only what `admit` itself does has been done.
         """
         mine, theirs = _tcp_pair() if tcp else socket.socketpair()
         for sock in (mine, theirs) if small else ():
@@ -416,8 +417,16 @@ class Node:
         for piece in first:
             assert mine.send(piece) == len(piece)
         self.guard.admit(theirs.detach(), ipaddress.ip_address(peer).packed)
-        await turns(3)
+        if run:
+            await turns(3)
         return wire
+
+    async def begin(self, request: bytes, **how: Any) -> tuple[Wire, Wire]:
+        """Send the head of one request over new connections; return the client's end and the keyserver's."""
+        client = await self.connect(request, **how)
+        link = await self.keyserver.accept()
+        await link.head()
+        return client, link
 
     async def ask(self, request: bytes, reply: bytes, *, method: str = "GET", **how: Any) -> tuple[Message, Message]:
         """Send one request over new connections on both sides; return what the keyserver got and what the client got."""

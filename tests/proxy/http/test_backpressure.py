@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from tests.proxy.http.harness import exhaust, get, ok
@@ -28,20 +29,6 @@ def of_length(size: int) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
 
 
-async def carry(data: bytes, source: Wire, sink: Wire) -> None:
-    """Send `data` into one end and read at the other end whenever nothing more goes in."""
-    sent = 0
-
-    def step() -> bool:
-        nonlocal sent
-        taken = source.push(data[sent : sent + 65536])
-        sent += taken
-        return (taken or sink.pull()) > 0
-
-    await exhaust(step)
-    assert sent == len(data)
-
-
 async def test_slow_reader_stops_the_keyserver(start: Start) -> None:
     """A client that reads nothing makes the keyserver wait; the worker does not take in the reply for it."""
     node = await start(small=True)
@@ -59,8 +46,9 @@ async def test_slow_reader_gets_everything_in_the_end(start: Start) -> None:
     link = await node.keyserver.accept()
     await link.head()
     await link.send(of_length(len(PATTERN)))
-    await carry(PATTERN, link, client)
-    assert (await client.reply()).body == PATTERN
+    stuck_at = await link.push_all(PATTERN)
+    _, reply = await asyncio.gather(link.send(PATTERN[stuck_at:]), client.reply())
+    assert reply.body == PATTERN
 
 
 async def test_slow_keyserver_stops_the_upload(start: Start) -> None:
@@ -76,8 +64,9 @@ async def test_slow_keyserver_gets_everything_in_the_end(start: Start) -> None:
     node = await start({"HTTP__BODY_BYTES": "4MiB"}, small=True)
     client = await node.connect(upload(len(PATTERN)), small=True)
     link = await node.keyserver.accept()
-    await carry(PATTERN, client, link)
-    assert (await link.request()).body == PATTERN
+    stuck_at = await client.push_all(PATTERN)
+    _, request = await asyncio.gather(client.send(PATTERN[stuck_at:]), link.request())
+    assert request.body == PATTERN
     await link.send(ok())
     assert (await client.reply()).status == 200
 

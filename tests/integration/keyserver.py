@@ -1,0 +1,227 @@
+"""Keyservers for the guard to stand in front of: one that a test scripts and that keeps a log, and onak."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from tests.integration.programs import LOOPBACK, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from multidict import CIMultiDictProxy
+
+CGI_FOLDER = Path("/usr/lib/cgi-bin/pks")
+CGI_SECONDS = 30.0
+CHUNK_BYTES = 1000
+ONAK_INI = """\
+[main]
+backend=keys
+backends_dir={backends}
+logfile={folder}/onak.log
+loglevel=3
+use_keyd=false
+sock_dir={folder}
+max_reply_keys=128
+
+[verification]
+check_sighash=true
+drop_v3=true
+
+[backend:keys]
+type=db4
+location={folder}/db
+"""
+
+
+class Asked(NamedTuple):
+    """A request as it reached the keyserver."""
+
+    method: str
+    target: str
+    fields: CIMultiDictProxy[str]
+    body: bytes
+
+
+class Answer(NamedTuple):
+    """What the keyserver says to it."""
+
+    status: int = 200
+    body: bytes = b"OK\n"
+    kind: str = "text/plain"
+    chunked: bool = False
+
+
+class Logged(NamedTuple):
+    """A line of the keyserver's log."""
+
+    asked: Asked
+    answer: Answer
+
+
+Respond = Callable[[Asked], Awaitable[Answer]]
+
+
+class Keyserver:
+    """A keyserver in a thread of its own; it logs and counts requests below /pks, but no health checks."""
+
+    def __init__(self, respond: Respond, port: int) -> None:
+        """Answer with `respond`, which runs in the keyserver's thread."""
+        self._respond = respond
+        self.port = port
+        self.log: list[Logged] = []
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    def start(self) -> None:
+        """Listen; return when it does."""
+        self._thread.start()
+        assert self._ready.wait(10), "the keyserver of the test does not listen"
+
+    def stop(self) -> None:
+        """Stop listening and break off what is in flight."""
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(10)
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._over = asyncio.Event()
+        app = web.Application(client_max_size=2**26)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, LOOPBACK, self.port, backlog=1024).start()
+        self._ready.set()
+        await self._over.wait()
+        await runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        asked = Asked(request.method, request.raw_path, request.headers, await request.read())
+        if not asked.target.startswith("/pks"):
+            return web.Response(text="OK\n")
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            answer = await self._respond(asked)
+        finally:
+            self.in_flight -= 1
+        self.log.append(Logged(asked, answer))
+        if answer.chunked:
+            return await _in_chunks(request, answer)
+        return web.Response(status=answer.status, body=answer.body, content_type=answer.kind)
+
+
+async def _in_chunks(request: web.Request, answer: Answer) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.kind})
+    response.enable_chunked_encoding()
+    await response.prepare(request)
+    for start in range(0, len(answer.body), CHUNK_BYTES):
+        await response.write(answer.body[start : start + CHUNK_BYTES])
+    await response.write_eof()
+    return response
+
+
+@contextmanager
+def keyserver(respond: Respond, port: int | None = None) -> Iterator[Keyserver]:
+    """Run a scripted keyserver."""
+    server = Keyserver(respond, port or free_port())
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+async def ok(_asked: Asked) -> Answer:
+    """Answer everything at once."""
+    return Answer()
+
+
+class Gate:
+    """Holds requests back until it is opened: a slow keyserver whose slowness a test commands."""
+
+    def __init__(self) -> None:
+        """Be closed."""
+        self._opened: Future[None] = Future()
+
+    def open(self) -> None:
+        """Let all pass, from now on; may be called in any thread."""
+        self._opened.set_result(None)
+
+    async def respond(self, _asked: Asked) -> Answer:
+        """Answer once the gate is open; who goes away does not take the gate along."""
+        await asyncio.shield(asyncio.wrap_future(self._opened))
+        return Answer()
+
+
+class Onak:
+    """Onak with a database of its own. It is a set of CGI programs; this is the web server for them.
+
+    The installed programs are set-uid to a user who cannot read our folder; copies of them run as we do.
+    """
+
+    def __init__(self, folder: Path, onak: str) -> None:
+        """Configure it in `folder`; `onak` is the program for the command line."""
+        self._onak = onak
+        self._folder = folder
+        (folder / "db").mkdir()
+        for name in ("lookup", "add"):
+            shutil.copyfile(CGI_FOLDER / name, folder / name)
+            (folder / name).chmod(0o700)
+        backends = next(Path("/usr/lib").glob("*/onak/backends"))
+        (folder / "onak.ini").write_text(ONAK_INI.format(folder=folder, backends=backends))
+        self._environ = {"XDG_CONFIG_HOME": str(folder)}
+
+    def add(self, certs: bytes) -> None:
+        """Store certificates (binary)."""
+        command = (self._onak, "-b", "add")
+        subprocess.run(command, input=certs, env=self._environ, check=True, capture_output=True, timeout=60)
+
+    async def respond(self, asked: Asked) -> Answer:
+        """Run the CGI program that the request names."""
+        return await asyncio.to_thread(self._run, asked)
+
+    def _run(self, asked: Asked) -> Answer:
+        url = urlsplit(asked.target)
+        name = url.path.removeprefix("/pks/")
+        if name not in {"lookup", "add"}:
+            return Answer(404, b"Not found\n")
+        done = subprocess.run(
+            [self._folder / name],
+            env=self._environ | _cgi(asked, url.query),
+            input=asked.body,
+            check=True,
+            capture_output=True,
+            timeout=CGI_SECONDS,
+        )
+        head, _, body = done.stdout.partition(b"\n\n")
+        kind = head.decode().removeprefix("Content-Type: ").partition(";")[0].strip()
+        return Answer(200, body, kind)
+
+
+def _cgi(asked: Asked, query: str) -> dict[str, str]:
+    """Return the request as RFC 3875 wants it."""
+    return {
+        "REQUEST_METHOD": asked.method,
+        "QUERY_STRING": query,
+        "CONTENT_TYPE": asked.fields.get("Content-Type", ""),
+        "CONTENT_LENGTH": str(len(asked.body)),
+    }
