@@ -209,10 +209,9 @@ cdef class ClientConnection:
             if self.exchange is not exchange:  # refused meanwhile
                 return 0
             self.buffer = rest
-        if exchange.wants_body():
+        if exchange.wants_body() and not exchange.upstream.congested:
             self.deadline_ns = monotonic_ns() + self.guard.body_ns
-            if not exchange.upstream.congested:
-                self.stream.resume_reading()
+            self.stream.resume_reading()
         else:
             self.deadline_ns = INT64_MAX
         return 0

@@ -236,6 +236,7 @@ cdef class Exchange:
             return b""
         if self.head.length == _CHUNKED:
             upstream.stream.write(LAST_CHUNK)
+        upstream.expect_reply()
         return self.decoder.rest
 
     cdef bint body_unfinished(self):

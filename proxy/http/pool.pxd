@@ -9,8 +9,11 @@ cdef class Connecting:
     cdef Upstream upstream
     cdef Exchange exchange
     cdef object sock
+    cdef list untried  # endpoints
     cdef readonly int64_t deadline_ns
 
+    cdef int begin(self, Upstream upstream, Exchange exchange) except -1
+    cdef int _try_next(self) except -1
     cdef int expire(self) except -1
 
 

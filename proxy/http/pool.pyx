@@ -25,36 +25,49 @@ cdef enum:
 
 cdef class Connecting:
 
-    def __cinit__(self, Upstream upstream, Exchange exchange):
+    cdef int begin(self, Upstream upstream, Exchange exchange) except -1:
+        """Connect to the first endpoint of the upstream that takes it; the endpoints of a name take turns."""
+        cdef int first
         self.upstream = upstream
         self.exchange = exchange
-        self.deadline_ns = monotonic_ns() + upstream.pool.connect_ns
+        upstream.connecting.add(self)
+        upstream.outstanding += 1
+        upstream.turn += 1
+        if upstream.endpoints:
+            first = upstream.turn % len(upstream.endpoints)
+            self.untried = list(upstream.endpoints[first:] + upstream.endpoints[:first])
+        else:
+            self.untried = []
+        return self._try_next()
 
-    def begin(self, endpoint):
-        """Begin to connect; OSError if it fails at once."""
-        family, address = endpoint
-        self.sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        code = self.sock.connect_ex(address)
-        if code not in (0, EINPROGRESS):
+    cdef int _try_next(self) except -1:
+        while self.untried:
+            family, address = self.untried.pop(0)
+            try:
+                self.sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            except OSError:  # out of descriptors
+                break
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.sock.connect_ex(address) in (0, EINPROGRESS):
+                self.deadline_ns = monotonic_ns() + self.upstream.pool.connect_ns
+                self.upstream.pool.loop.add_writer(self.sock.fileno(), self._writable)
+                return 0
             self.sock.close()
-            raise OSError(code, "connect failed")
-        self.upstream.pool.loop.add_writer(self.sock.fileno(), self._writable)
+        return self.upstream.connect_failed(self, self.exchange)
 
     def _writable(self):
         self.upstream.pool.loop.remove_writer(self.sock.fileno())
-        code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            self.sock.close()
-            self.upstream.connect_failed(self, self.exchange)
-        else:
+        if self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
             self.upstream.connected(self, Stream(self.upstream.pool.loop, self.sock.detach()), self.exchange)
+            return
+        self.sock.close()
+        self._try_next()
 
     cdef int expire(self) except -1:
-        """Give up: it takes too long."""
+        """Give this endpoint up: it takes too long."""
         self.upstream.pool.loop.remove_writer(self.sock.fileno())
         self.sock.close()
-        return self.upstream.connect_failed(self, self.exchange)
+        return self._try_next()
 
 
 cdef class Upstream:
@@ -75,18 +88,8 @@ cdef class Upstream:
         return len(self.connections) + len(self.connecting) >= self.pool.most_connections
 
     cdef int connect(self, Exchange exchange) except -1:
-        """Open a connection for `exchange`; the endpoints of a name take turns."""
-        cdef Connecting connecting = Connecting(self, exchange)
-        self.outstanding += 1
-        self.turn += 1
-        try:
-            if not self.endpoints:
-                raise OSError("the name of the upstream is not known")
-            connecting.begin(self.endpoints[self.turn % len(self.endpoints)])
-        except OSError:
-            return self.connect_failed(connecting, exchange)
-        self.connecting.add(connecting)
-        return 0
+        """Open a connection for `exchange`."""
+        return (<Connecting>Connecting.__new__(Connecting)).begin(self, exchange)
 
     cdef int connected(self, Connecting connecting, Stream stream, Exchange exchange) except -1:
         """Use the new connection, for `exchange` if it still wants it."""
@@ -100,8 +103,10 @@ cdef class Upstream:
         return connection.start(exchange)
 
     cdef int connect_failed(self, Connecting connecting, Exchange exchange) except -1:
-        """Count the failure and send the request elsewhere."""
+        """Count the failure and send the request elsewhere; who waits for a connection may open another."""
         self.connecting.discard(connecting)
+        if self.pool.waiting:
+            self.pool.loop.call_soon(self.pool.redispatch)
         self.outstanding -= 1
         self.health.failed(monotonic_ns())
         if exchange.phase != FINISHED:
@@ -220,10 +225,11 @@ cdef class Upstreams:
     def redispatch(self):
         """Try again for the request that waits longest: a connection may be opened now."""
         cdef Exchange exchange
-        if self.waiting:
+        while self.waiting:
             exchange = self.waiting.popleft()[0]
             if exchange.phase != FINISHED:
                 self.dispatch(exchange)
+                return
 
     def expire(self, int64_t now_ns):
         """End what has taken too long."""

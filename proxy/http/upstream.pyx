@@ -34,11 +34,18 @@ cdef class UpstreamConnection:
         self.deadline_ns = INT64_MAX
 
     cdef int start(self, Exchange exchange) except -1:
-        """Send the request of `exchange`."""
+        """Send the request of `exchange`; the time for its reply begins when all of it is sent."""
         self.exchange = exchange
         self.interim = 0
-        self.deadline_ns = monotonic_ns() + self.upstream.pool.first_byte_ns
+        self.deadline_ns = INT64_MAX
+        if not exchange.body_unfinished():
+            self.expect_reply()
         return exchange.send_to(self)
+
+    cdef int expect_reply(self) except -1:
+        """The request is complete: the reply has to begin within `first_byte`."""
+        self.deadline_ns = monotonic_ns() + self.upstream.pool.first_byte_ns
+        return 0
 
     cdef int rest(self, int64_t until_ns) except -1:
         """Wait in the pool for the next exchange."""
@@ -89,6 +96,8 @@ cdef class UpstreamConnection:
         if head.status == 204 or head.status == 304 or exchange.head.method == "HEAD":
             length = 0
         self.reusable = head.keep_alive and length != _NO_LENGTH
+        if head.status == 204 and head.length != _NO_LENGTH and head.length != 0:
+            self.reusable = False  # it announces a body that it must not have, and may send it
         if length == len(rest):
             self._release(exchange)
             return exchange.reply_whole(head, rest, first_byte_ns)
@@ -151,13 +160,15 @@ cdef class UpstreamConnection:
     def pause_writing(self):
         """Stop reading the upload: the upstream takes it slower than it comes."""
         self.congested = True
+        self.deadline_ns = monotonic_ns() + self.upstream.pool.idle_ns
         if self.exchange is not None:
             self.exchange.connection.stream.pause_reading()
 
     def resume_writing(self):
         """Let the upload go on."""
         self.congested = False
-        if self.exchange is not None:
+        if self.exchange is not None and self.exchange.body_unfinished():
+            self.deadline_ns = INT64_MAX
             self.exchange.connection.feed_body()
 
     def connection_lost(self, error):
