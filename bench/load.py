@@ -83,9 +83,7 @@ def drive(
     command = ["wrk", "--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{whole}s"]
     command += ["--timeout", "5s", "--script", str(SCRIPT), f"http://127.0.0.1:{port}", "--"]
     command += [client.value, str(targets.COUNT)]
-    done = subprocess.run(
-        pinned(command, core), capture_output=True, text=True, timeout=whole + SPARE_S, check=False
-    )
+    done = subprocess.run(pinned(command, core), capture_output=True, text=True, timeout=whole + SPARE_S, check=False)
     if done.returncode != 0:
         raise LoadError(f"wrk ended with {done.returncode}: {done.stderr or done.stdout}")
     return checked(parse(done.stdout), refused=refused)

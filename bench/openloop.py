@@ -105,9 +105,7 @@ def run(port: int, rate: float, seconds: float) -> Latency:
     waited_us, late_us = array("d", bytes(8 * total)), array("d", bytes(8 * total))
     with _connections(port) as (epoll, descriptors):
         interval_ns, patience_ns = int(1e9 / rate), int(PATIENCE_S * 1e9)
-        _clocked.drive(
-            epoll, descriptors, keepalive_heads(), BODY_END, interval_ns, waited_us, late_us, patience_ns
-        )
+        _clocked.drive(epoll, descriptors, keepalive_heads(), BODY_END, interval_ns, waited_us, late_us, patience_ns)
     return summary(waited_us, late_us, skip=int(rate * WARM_UP_S))
 
 
@@ -126,9 +124,7 @@ def summary(waited_us: Sequence[float], late_us: Sequence[float], *, skip: int) 
 @contextmanager
 def _connections(port: int) -> Iterator[tuple[int, list[int]]]:
     with ExitStack() as stack, select.epoll() as poll:
-        sockets = [
-            stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(CONNECTIONS)
-        ]
+        sockets = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(CONNECTIONS)]
         for each in sockets:
             each.settimeout(0)
             each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -36,9 +36,7 @@ def _forwarder(base: str, session: ClientSession) -> Handler:
 
 
 async def _application(upstream: int, *, refuse: bool) -> web.Application:
-    session = ClientSession(
-        connector=TCPConnector(limit=256), cookie_jar=DummyCookieJar(), auto_decompress=False
-    )
+    session = ClientSession(connector=TCPConnector(limit=256), cookie_jar=DummyCookieJar(), auto_decompress=False)
     application = web.Application()
     handler = _refuse if refuse else _forwarder(f"http://127.0.0.1:{upstream}", session)
     application.router.add_get("/{path:.*}", handler)

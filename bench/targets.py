@@ -19,7 +19,7 @@ def armored_body() -> str:
 
 def paths(count: int = COUNT) -> list[str]:
     """Return `count` targets with distinct fingerprints of 40 hex digits; the same ones in each run."""
-    source = random.Random(1)  # noqa: S311 - not a secret
+    source = random.Random(1)  # noqa: S311 - the same draw in every run
     return [f"/pks/lookup?op=get&options=mr&search=0x{source.getrandbits(160):040X}" for _ in range(count)]
 
 

@@ -78,7 +78,7 @@ def test_spend_a_million_random(benchmark: BenchmarkFixture, capacity: int) -> N
     """A million random clients; one in seven turns another out, or there is twice the room. Goal: 400 ns."""
     table = ClientTable(memory(table_bytes(capacity)), SECRET)
     limits, times = LimitSet([LIMIT] * 12), count(1_000 * SECOND, SECOND)
-    draw = Random(1)  # noqa: S311 - the same clients in every run
+    draw = Random(1)  # noqa: S311 - the same draw in every run
     keys = [draw.randrange(0x2000 << 48, 0x4000 << 48) for _ in range(CLIENTS)]
 
     def run() -> None:

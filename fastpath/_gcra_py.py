@@ -118,9 +118,7 @@ def spend(limit: Limit, tat_ns: int, cost: int, now_ns: int) -> Decision:
     excess_ns = wanted_ns - now_ns - limit.burst_offset_ns
     allowed = excess_ns <= limit.max_delay_ns
     state_ns = wanted_ns if allowed else start_ns
-    room_ns = max(
-        0, limit.burst_offset_ns - (state_ns - now_ns)
-    )  # negative in a queue, or once a limit is lowered
+    room_ns = max(0, limit.burst_offset_ns - (state_ns - now_ns))  # negative in a queue, or once a limit is lowered
     return Decision(
         allowed=allowed,
         wait_ns=max(0, excess_ns) if allowed else 0,

@@ -112,9 +112,7 @@ class ClientTable:
         if not (costs := _costs(limits, bucket, price)):
             return None
         client = self._client(key, now_ns)
-        bills = [
-            _Bill(b, cost, limit, spend(limit, client.tats[b], cost, now_ns)) for b, cost, limit in costs
-        ]
+        bills = [_Bill(b, cost, limit, spend(limit, client.tats[b], cost, now_ns)) for b, cost, limit in costs]
         if not any(bill.objects for bill in bills):
             for bill in bills:
                 _pay(client, bill)

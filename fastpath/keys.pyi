@@ -37,8 +37,7 @@ def key_text(key: int) -> str:
     """
 
 def address_text(packed: bytes) -> str:
-    """
-    Return an address as text; an IPv4-mapped one as IPv4.
+    """Return an address as text; an IPv4-mapped one as IPv4.
 
     Args:
         packed: 4 or 16 bytes in network order.

@@ -8,6 +8,7 @@ _STRUCT: Final = struct.Struct(RECORD_FORMAT)
 RECORD_BYTES: Final = _STRUCT.size
 SUBJECT_BYTES: Final = 64
 NO_UPSTREAM: Final = 255
+FIRST_ERROR: Final = 400
 
 
 class Record(NamedTuple):
@@ -36,7 +37,7 @@ class Record(NamedTuple):
     @property
     def refused(self) -> bool:
         """Whether the guard itself answered with an error."""
-        return self.upstream == NO_UPSTREAM and self.status >= 400
+        return self.upstream == NO_UPSTREAM and self.status >= FIRST_ERROR
 
 
 def records(raw: bytes) -> list[Record]:

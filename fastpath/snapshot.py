@@ -62,9 +62,7 @@ class Snapshot(NamedTuple):
         if not isinstance(other, Snapshot):
             return NotImplemented
         return Snapshot(
-            requests=[
-                _added(mine, theirs) for mine, theirs in zip(self.requests, other.requests, strict=True)
-            ],
+            requests=[_added(mine, theirs) for mine, theirs in zip(self.requests, other.requests, strict=True)],
             responses=_added(self.responses, other.responses),
             decision=self.decision + other.decision,
             added=self.added + other.added,

@@ -1,0 +1,1 @@
+"""Features, scorers, training, forecasting. Arrays in, arrays out; knows no sockets."""

@@ -1,0 +1,1 @@
+"""Moves requests and runs the system."""

@@ -1,7 +1,6 @@
 """The command `hkpguard`; the only place that reads the process's environment."""
 
 import os
-import sys
 
 from proxy.cli import build_app
 
@@ -12,4 +11,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

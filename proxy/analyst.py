@@ -1,5 +1,4 @@
-"""
-The analyst: everything of a node that is not the request path. One process beside the workers.
+"""The analyst: everything of a node that is not the request path. One process beside the workers.
 
 For now it drains the rings of records (access log, history), checks the upstreams, and serves the admin API. If it
 dies the workers go on; it comes back and reads the rings where its predecessor stopped.
@@ -32,11 +31,12 @@ if TYPE_CHECKING:
 
     from fastpath import Region
     from proxy.config import Config
-    from proxy.settings.kinds import Address
     from proxy.http.health import Health
+    from proxy.settings.kinds import Address
 
 DRAIN_SECONDS = 0.1
 RECORDS_PER_TURN = 2048
+FIRST_FAILURE = 500  # status from which on an upstream counts as ill
 
 
 class Analyst:
@@ -101,7 +101,7 @@ class Analyst:
         timeout = aiohttp.ClientTimeout(total=self._config.health.timeout_ns / 1e9)
         try:
             async with session.get(url, timeout=timeout, allow_redirects=False) as reply:
-                ok = reply.status < 500
+                ok = reply.status < FIRST_FAILURE
         except (aiohttp.ClientError, TimeoutError, OSError):
             ok = False
         health.checked(ok=ok, now_ns=monotonic_ns())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from proxy.config import Config
@@ -11,6 +10,7 @@ from proxy.config import Config
 if TYPE_CHECKING:
     import socket
     from asyncio import AbstractEventLoop
+    from collections.abc import Callable
 
 PREFIX_BYTES = 4
 

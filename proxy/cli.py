@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import socket
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -20,6 +19,10 @@ from proxy.settings.kinds import Address
 from proxy.supervisor import SupervisorError, bind
 from proxy.telemetry import log
 
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping
+
 ADMIN_TIMEOUT_SECONDS = 5.0
 TRY_CERTS = 2
 
@@ -28,7 +31,7 @@ class AdminError(Exception):
     """The running instance did not answer, or did not know."""
 
 
-def build_app(environ: Mapping[str, str]) -> typer.Typer:
+def build_app(environ: Mapping[str, str]) -> typer.Typer:  # noqa: C901 - a table of commands
     """Return the command-line application for an environment."""
     app = typer.Typer(
         help="Guard for OpenPGP keyservers: limits, bans and abuse detection in front of HKP.",
@@ -108,12 +111,17 @@ def _config(environ: Mapping[str, str], *, upstream: bool) -> Config:
 
 def _run(config: Config, environ: Mapping[str, str], keyserver: socket.socket | None = None) -> int:
     log.configure(config.log)
-    beside = {} if keyserver is None else {"demo": lambda _channel: demo.run(keyserver) or 0}
+    beside = {} if keyserver is None else {"demo": functools.partial(_serve_demo, keyserver)}
     try:
         return node.run(config, environ, beside)
     except SupervisorError as error:
         typer.echo(f"hkpguard: {error}", err=True)
         return 1
+
+
+def _serve_demo(keyserver: socket.socket, _channel: socket.socket) -> int:
+    demo.run(keyserver)
+    return 0
 
 
 def _hints(config: Config) -> str:
@@ -136,7 +144,7 @@ def _ask(environ: Mapping[str, str], path: str) -> dict[str, Any]:
     admin = _config(environ, upstream=False).admin
     url = f"http://{admin}{path}"
     try:
-        with urllib.request.urlopen(url, timeout=ADMIN_TIMEOUT_SECONDS) as reply:  # noqa: S310 - http by construction
+        with urllib.request.urlopen(url, timeout=ADMIN_TIMEOUT_SECONDS) as reply:
             answer: dict[str, Any] = json.load(reply)
     except urllib.error.HTTPError as error:
         detail = json.load(error).get("detail") or error.reason

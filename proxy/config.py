@@ -115,9 +115,9 @@ class LogConfig(Section):
 
     access: OnOff = True
     format: Annotated[Literal["json", "console"], Choice(("json", "console"))] = "json"
-    level: Annotated[
-        Literal["debug", "info", "warning", "error"], Choice(("debug", "info", "warning", "error"))
-    ] = "info"
+    level: Annotated[Literal["debug", "info", "warning", "error"], Choice(("debug", "info", "warning", "error"))] = (
+        "info"
+    )
     subjects: OnOff = False
     addresses: OnOff = False
 
@@ -136,9 +136,9 @@ class Config(Section):
     workers: Annotated[int, Whole(1, MOST_WORKERS)] = Field(default_factory=usable_cores)
     mode: Mode = "enforce"
     trusted_proxies: Networks = ()
-    forwarded_header: Annotated[
-        Literal["x-forwarded-for", "forwarded"], Choice(("x-forwarded-for", "forwarded"))
-    ] = "x-forwarded-for"
+    forwarded_header: Annotated[Literal["x-forwarded-for", "forwarded"], Choice(("x-forwarded-for", "forwarded"))] = (
+        "x-forwarded-for"
+    )
     table_clients: Annotated[int, Whole(1024, 134_217_728)] = 1_048_576
     allow: Networks = ()
     peers: Networks = ()
@@ -157,9 +157,7 @@ class Config(Section):
     grace_ns: Patience = Field(default=3 * SECOND, alias="grace")  # from SIGTERM until no one is taken on
     hard_stop_after_ns: Patience = Field(default=30 * SECOND, alias="hard_stop_after")  # for those in flight
     log: LogConfig = LogConfig()
-    ratelimit_headers: Annotated[Literal["draft", "legacy", "off"], Choice(("draft", "legacy", "off"))] = (
-        "draft"
-    )
+    ratelimit_headers: Annotated[Literal["draft", "legacy", "off"], Choice(("draft", "legacy", "off"))] = "draft"
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:

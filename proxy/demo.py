@@ -30,9 +30,7 @@ def build_app(keyring: Keyring | None = None) -> web.Application:
     """Return the keyserver as an application, with the made-up certificates unless others are given."""
     app = web.Application(client_max_size=MOST_BODY_BYTES)
     app[KEYRING] = (
-        Keyring(demo_certs(), most_certs=MOST_CERTS, most_cert_bytes=MOST_CERT_BYTES)
-        if keyring is None
-        else keyring
+        Keyring(demo_certs(), most_certs=MOST_CERTS, most_cert_bytes=MOST_CERT_BYTES) if keyring is None else keyring
     )
     app.on_response_prepare.append(_sign_response)
     app.router.add_get("/", _home)
@@ -124,9 +122,7 @@ async def _home(request: web.Request) -> web.Response:
         '<form action="/pks/lookup"><input type="hidden" name="op" value="index">'
         '<input name="search" aria-label="Search"> <button>Search</button></form>'
     )
-    return _page(
-        "Demo keyserver", f"<p>The certificates here are made up.</p>{search}{_table(request.app[KEYRING])}"
-    )
+    return _page("Demo keyserver", f"<p>The certificates here are made up.</p>{search}{_table(request.app[KEYRING])}")
 
 
 def _machine_readable(request: web.Request) -> bool:
@@ -154,9 +150,7 @@ def _row(entry: Entry) -> str:
 
 def _page(title: str, body: str) -> web.Response:
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-    return web.Response(
-        text=f"{head}<h1>{title}</h1>{body}</html>\n", content_type="text/html", charset="utf-8"
-    )
+    return web.Response(text=f"{head}<h1>{title}</h1>{body}</html>\n", content_type="text/html", charset="utf-8")
 
 
 def _text(status: int, text: str) -> web.Response:

@@ -92,9 +92,7 @@ class Keyring:
             mail = text.rpartition("<")[2].rstrip(">")
             return [entry for entry in self if any(user_id.mail == mail for user_id in entry.user_ids)]
         words = text.split()
-        return [
-            entry for entry in self if words and any(_has(user_id.text, words) for user_id in entry.user_ids)
-        ]
+        return [entry for entry in self if words and any(_has(user_id.text, words) for user_id in entry.user_ids)]
 
     def add(self, data: bytes) -> list[Entry]:
         """Add or update every certificate in an upload, armored or binary, or none of them.
@@ -178,19 +176,15 @@ def _user_ids(packets: list[Packet]) -> Iterator[UserId]:
 
 def _key_bits(key: bytes) -> str:
     """Return the size of a primary key as an index shows it, for RSA and Ed25519; empty for others."""
-    if key[0] == 4 and key[5] == RSA:  # noqa: PLR2004 (the version of the packet)
-        return str(
-            int.from_bytes(key[6:8])
-        )  # the first number in it is the modulus, after its length in bits
+    if key[0] == 4 and key[5] == RSA:  # noqa: PLR2004 - as in the standard
+        return str(int.from_bytes(key[6:8]))  # the first number in it is the modulus, after its length in bits
     return "256" if key[5] == EDDSA else ""
 
 
 def _is_id(wanted: str, fingerprint: str) -> bool:
     """Tell whether an id in hex is a fingerprint or the key id in it: its end (v4), its beginning (v6)."""
-    is_v4 = len(fingerprint) == 40  # noqa: PLR2004 (SHA-1 in hex)
-    return wanted == fingerprint or (
-        fingerprint.endswith(wanted) if is_v4 else fingerprint.startswith(wanted)
-    )
+    is_v4 = len(fingerprint) == 40  # noqa: PLR2004 - as in the standard
+    return wanted == fingerprint or (fingerprint.endswith(wanted) if is_v4 else fingerprint.startswith(wanted))
 
 
 def _has(text: str, words: list[str]) -> bool:

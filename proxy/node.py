@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import functools
-import socket
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from fastpath import Region
 from proxy import analyst, worker
-from proxy.config import Config
 from proxy.supervisor import Run, Supervisor, bind, bind_group, raise_descriptor_limit
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping
+
+    from proxy.config import Config
 
 
 def run(config: Config, environ: Mapping[str, str], beside: Mapping[str, Run] | None = None) -> int:
-    """
-    Run a node until it is told to stop; return the exit status.
+    """Run a node until it is told to stop; return the exit status.
 
     Args:
         config: Has an upstream.
@@ -23,13 +26,12 @@ def run(config: Config, environ: Mapping[str, str], beside: Mapping[str, Run] | 
 
     Raises:
         SupervisorError: An address cannot be bound.
+
     """
     raise_descriptor_limit()
     groups = [bind_group(address, config.workers) for address in config.listen]
     admin = bind(config.admin, share=False)
-    region = Region.create(
-        clients=config.table_clients, workers=config.workers, upstreams=len(config.upstream)
-    )
+    region = Region.create(clients=config.table_clients, workers=config.workers, upstreams=len(config.upstream))
     supervisor = Supervisor(config, region, environ, sockets=lambda: [sock for group in groups for sock in group])
     for name, process in (beside or {}).items():
         supervisor.add(name, process)
@@ -41,7 +43,11 @@ def run(config: Config, environ: Mapping[str, str], beside: Mapping[str, Run] | 
 
 
 def _worker(
-    supervisor: Supervisor, region: Region, groups: list[list[socket.socket]], index: int, channel: socket.socket
+    supervisor: Supervisor,
+    region: Region,
+    groups: list[list[socket.socket]],
+    index: int,
+    channel: socket.socket,
 ) -> int:
     """Be a worker; the sockets of the other workers are theirs alone."""
     for group in groups:

@@ -1,5 +1,4 @@
-"""
-The supervisor: binds, forks, replaces what dies, reloads, drains. It serves nothing and runs no event loop.
+"""The supervisor: binds, forks, replaces what dies, reloads, drains. It serves nothing and runs no event loop.
 
 Listening sockets. For each address there is one socket per worker in a SO_REUSEPORT group, bound here and inherited.
 The supervisor keeps its copies open, so the queue of a worker that died is not reset but served by its replacement.
@@ -180,7 +179,7 @@ class Supervisor:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             status = child.run(theirs)
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - the last thing this process does is to say why
             structlog.get_logger().exception("died", process=child.name)
         finally:
             os._exit(status)

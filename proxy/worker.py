@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from proxy.settings.kinds import Address
 
 RESOLVE_SECONDS = 30.0
+DRAINED_SECONDS = 0.02
 # Nothing on the request path leaves cycles behind, so the collector has little to find: let it look more rarely.
 GC_THRESHOLDS = (20_000, 50, 100)
 
@@ -121,8 +122,8 @@ class Worker:
     async def _drained(self) -> None:
         """Wait for the last connection, at most `hard_stop_after`."""
         end = self._loop.time() + self._config.hard_stop_after_ns / 1e9
-        while self.guard.connections and self._loop.time() < end:
-            await asyncio.sleep(0.02)
+        while self.guard.connections and self._loop.time() < end:  # noqa: ASYNC110 - nobody signals the last one
+            await asyncio.sleep(DRAINED_SECONDS)
 
     async def _sweep(self) -> None:
         while True:

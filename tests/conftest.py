@@ -10,13 +10,22 @@ from typing import Any
 import pytest
 
 # What may wait for the other side. On a socket without a time-out of 0 each of them can stop the whole worker.
-SOCKET_CALLS = ("accept", "connect", "connect_ex", "recv", "recv_into", "recvfrom", "send", "sendall", "sendto")
+SOCKET_CALLS = (
+    "accept",
+    "connect",
+    "connect_ex",
+    "recv",
+    "recv_into",
+    "recvfrom",
+    "send",
+    "sendall",
+    "sendto",
+)
 LOOKUPS = ("getaddrinfo", "gethostbyname", "create_connection")
 
 
 class BlockingCalls:
-    """
-    Finds calls that would stop an event loop: sleeping, waiting on a socket, asking a resolver.
+    """Finds calls that would stop an event loop: sleeping, waiting on a socket, asking a resolver.
 
     A call made while a loop runs in this thread raises, and is remembered in `found` in case somebody swallows that.
     """

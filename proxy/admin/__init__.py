@@ -1,0 +1,1 @@
+"""What the operator asks a running node, and its answers."""

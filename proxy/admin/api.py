@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 STATE: web.AppKey[NodeState] = web.AppKey("state")
 METRICS: web.AppKey[NodeMetrics] = web.AppKey("metrics")
 DEFAULT_TOP = 20
+MOST_DIGITS = 4
 
 
 async def healthz(_request: web.Request) -> web.Response:
@@ -45,7 +46,7 @@ async def client(request: web.Request) -> web.Response:
 async def top(request: web.Request) -> web.Response:
     """Return the busiest clients."""
     text = request.query.get("most", str(DEFAULT_TOP))
-    if not (text.isascii() and text.isdigit() and len(text) <= 4):
+    if not (text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS):
         return web.json_response({"title": "most is not a number from 1 to 100", "status": 400}, status=400)
     return web.json_response(request.app[STATE].top(int(text)))
 

@@ -1,5 +1,4 @@
-"""
-What the records of the last minutes say: last verdicts of a client, and who asks most.
+"""What the records of the last minutes say: last verdicts of a client, and who asks most.
 
 Records are kept as they came, in blocks, and looked at only when somebody asks: taking note of one costs next to
 nothing, and an operator's question a few hundredths of a second. Bounded: the newest MOST_RECORDS of the node.
@@ -8,11 +7,13 @@ nothing, and an operator's question a few hundredths of a second. Bounded: the n
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
 from itertools import islice
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from fastpath import RECORD_BYTES, Record, records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MOST_RECORDS = 65_536
 VERDICTS_OF_CLIENT = 16

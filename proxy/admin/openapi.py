@@ -13,7 +13,11 @@ def _get(summary: str, answers: dict[str, Any], parameters: list[dict[str, Any]]
 
 
 _ADDRESS = {"name": "address", "in": "path", "required": True, "schema": {"type": "string"}}
-_MOST = {"name": "most", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}}
+_MOST = {
+    "name": "most",
+    "in": "query",
+    "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+}
 
 DOCUMENT: dict[str, Any] = {
     "openapi": "3.1.0",

@@ -9,8 +9,8 @@ from fastpath import ClientTable, Control, Limit, Mode, client_key, key_text, mo
 from fastpath._gcra_py import spend
 from proxy.hkp.operation import OperationClass
 from proxy.http.address import Source
-from proxy.policy.policy import Policy
 from proxy.policy.actions import Reason
+from proxy.policy.policy import Policy
 from proxy.telemetry.log import action_text, name_of
 
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ class NodeState:
         return True, "ready"
 
     def client(self, text: str) -> Json:
-        """
-        Explain a client: each limit's state and the last verdicts.
+        """Explain a client: each limit's state and the last verdicts.
 
         Raises:
             ValueError: `text` is not an address.
+
         """
         address = parse_address(text)
         key = client_key(address)
@@ -83,7 +83,11 @@ class NodeState:
                 for client, requests, refused in activity.clients
             ],
             "operations": [
-                {"operation": name_of(OperationClass, operation), "action": action_text(action), "requests": count}
+                {
+                    "operation": name_of(OperationClass, operation),
+                    "action": action_text(action),
+                    "requests": count,
+                }
                 for (operation, action), count in sorted(activity.operations.items())
             ],
             "upstreams": [

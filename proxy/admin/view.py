@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 REFRESH_SECONDS = 1.0
+WORD_COLUMNS = 2  # the first columns of each table are words, the others figures
 
 
 def client_view(answer: dict[str, Any]) -> RenderableType:
@@ -79,5 +82,5 @@ def watch(ask: Callable[[], dict[str, Any]]) -> None:
 def _table(*columns: str, title: str) -> Table:
     table = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number < 2 else "right")
+        table.add_column(column, justify="left" if number < WORD_COLUMNS else "right")
     return table

@@ -1,0 +1,1 @@
+"""The request path: heads, client side, upstream side, client address, refusals."""

@@ -1,5 +1,4 @@
-"""
-Where a request comes from: the socket's peer, or what a trusted proxy says of it.
+"""Where a request comes from: the socket's peer, or what a trusted proxy says of it.
 
 A forwarding header is a chain, one hop added on the right by each proxy. It is read from the right: hops inside the
 trusted networks are stepped over, the first one outside is the client. What stands further left was written by that
@@ -36,8 +35,7 @@ class Origin(NamedTuple):
 
 
 def origin(peer: bytes, head: RequestHead, trusted: NetworkMap[bool], *, use_forwarded: bool) -> Origin:
-    """
-    Return the client of a request that came through `peer`, which is trusted.
+    """Return the client of a request that came through `peer`, which is trusted.
 
     Args:
         peer: Address of the socket's other side, network order.
@@ -47,6 +45,7 @@ def origin(peer: bytes, head: RequestHead, trusted: NetworkMap[bool], *, use_for
 
     A hop that cannot be parsed ends the walk: the last trusted hop to its right is the client then, since whoever
     wrote the rubbish came through it.
+
     """
     chain = head.forwarded if use_forwarded else head.forwarded_for
     source = Source.FORWARDED if use_forwarded else Source.X_FORWARDED_FOR
@@ -80,25 +79,27 @@ def _host(node: str) -> str:
 
 def _forwarded_hops(chain: bytes) -> Iterator[str]:
     """Yield the `for` nodes of Forwarded from the right; "" for an element that has none."""
-    for element in reversed(_split_quoted(chain.decode("latin-1"), ",")):
+    for element in _split_from_right(chain.decode("latin-1"), ","):
         node = ""
-        for pair in _split_quoted(element, ";"):
+        for pair in _split_from_right(element, ";"):
             name, _, value = pair.partition("=")
             if name.strip().lower() == "for":
                 node = value.strip().strip('"')
         yield _host(node)
 
 
-def _split_quoted(text: str, separator: str) -> list[str]:
-    """Split at separators outside of double quotes; in an unclosed quote none counts."""
-    if '"' not in text:
-        return text.split(separator)
-    parts, start, quoted = [], 0, False
-    for i, char in enumerate(text):
-        if char == '"':
+def _split_from_right(text: str, separator: str) -> Iterator[str]:
+    """
+    Yield the parts from the right, split at separators outside of double quotes.
+
+    From the right, because that end was written by proxies that are trusted, with quotes in pairs. A quote that a
+    client left open further left can then not swallow what they wrote.
+    """
+    end, quoted = len(text), False
+    for i in range(len(text) - 1, -1, -1):
+        if text[i] == '"':
             quoted = not quoted
-        elif char == separator and not quoted:
-            parts.append(text[start:i])
-            start = i + 1
-    parts.append(text[start:])
-    return parts
+        elif text[i] == separator and not quoted:
+            yield text[i + 1 : end]
+            end = i
+    yield text[:end]

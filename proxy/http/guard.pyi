@@ -14,13 +14,13 @@ from proxy.telemetry.recorder import Recorder
 SWEEP_SECONDS: float
 
 class Guard:
-    """
-    The state of a worker; nothing in it is shared between processes but through `fastpath`.
+    """The state of a worker; nothing in it is shared between processes but through `fastpath`.
 
     Attributes:
         connections: Open client connections.
         parked: Requests that wait for their time.
         draining: No further request is taken from a connection.
+
     """
 
     loop: AbstractEventLoop

@@ -10,8 +10,7 @@ class HeadError(ValueError):
     def __init__(self, status: int, why: str) -> None: ...
 
 class RequestHead:
-    """
-    A request head that has one meaning.
+    """A request head that has one meaning.
 
     Attributes:
         method: Token, case as sent.
@@ -27,6 +26,7 @@ class RequestHead:
         forwarded_proto: X-Forwarded-Proto, or None.
         accept: Value of the first Accept, or None.
         size: Bytes of the head in the buffer it was read from.
+
     """
 
     method: str
@@ -44,8 +44,7 @@ class RequestHead:
     size: int
 
 class ReplyHead:
-    """
-    A reply head of the upstream.
+    """A reply head of the upstream.
 
     Attributes:
         status: 100..599.
@@ -54,6 +53,7 @@ class ReplyHead:
         keep_alive: Whether the upstream lets the connection be used again.
         block: `HTTP/1.1 <status> <reason>` CRLF and the lines that may be relayed, each with its CRLF.
         size: Bytes of the head in the buffer it was read from.
+
     """
 
     status: int
@@ -64,8 +64,7 @@ class ReplyHead:
     size: int
 
 def read_request(buffer: bytes, head_most: int, target_most: int) -> RequestHead | None:
-    """
-    Read the request head at the start of `buffer`.
+    """Read the request head at the start of `buffer`.
 
     Args:
         buffer: Bytes received so far.
@@ -79,11 +78,11 @@ def read_request(buffer: bytes, head_most: int, target_most: int) -> RequestHead
         HeadError: With the status to refuse it with (400, 414, 417, 431, 505).
 
     Source: RFC 9112 sections 2 to 6.
+
     """
 
 def read_reply(buffer: bytes, head_most: int) -> ReplyHead | None:
-    """
-    Read the reply head at the start of `buffer`.
+    """Read the reply head at the start of `buffer`.
 
     Args:
         buffer: Bytes received from the upstream so far.
@@ -96,4 +95,5 @@ def read_reply(buffer: bytes, head_most: int) -> ReplyHead | None:
         HeadError: The upstream does not speak HTTP/1 as we understand it; `status` means nothing here.
 
     Source: RFC 9112 sections 4 to 6.
+
     """

@@ -1,5 +1,4 @@
-"""
-Health of an upstream, shared by all processes of the node: four words of shared memory.
+"""Health of an upstream, shared by all processes of the node: four words of shared memory.
 
 Passive: `failures` in a row put it to rest until `down_until_ns`; any success ends the row. Active: the analyst asks
 it every few seconds and writes down what it found and when; a finding older than three intervals (no analyst) does

@@ -1,20 +1,21 @@
 """Keyservers as one worker sees them: pools of kept-alive connections, and the choice among several upstreams."""
 
 from asyncio import AbstractEventLoop
+from typing import TypeAlias
 
 from proxy.http.health import Health
 from proxy.settings.kinds import Address
 
-Endpoint = tuple[int, tuple[str, int]]
+Endpoint: TypeAlias = tuple[int, tuple[str, int]]
 """Address family and socket address."""
 
 class Upstream:
-    """
-    One keyserver.
+    """One keyserver.
 
     Attributes:
         endpoints: Where it is; set by who resolves its name.
         outstanding: Requests of this worker in flight.
+
     """
 
     address: Address
@@ -41,8 +42,7 @@ class Upstreams:
         idle_ns: int,
         keep_ns: int,
     ) -> None:
-        """
-        Take the bounds for each upstream; times in ns.
+        """Take the bounds for each upstream; times in ns.
 
         Args:
             loop: Of this worker.
@@ -52,6 +52,7 @@ class Upstreams:
             first_byte_ns: Until a reply begins; also, how long a request waits for a free connection.
             idle_ns: Between two pieces of a reply.
             keep_ns: How long an unused connection is kept.
+
         """
 
     def add(self, address: Address, health: Health) -> Upstream:

@@ -24,7 +24,7 @@ class Refusals:
     def __init__(self, fields: str) -> None:
         """`fields`: RateLimit fields to send: "draft", "legacy" (X-RateLimit-*, delta seconds) or "off"."""
 
-    def reply(  # noqa: PLR0913, PLR0917 - one crossing
+    def reply(
         self,
         verdict: Verdict,
         request_id: int,
@@ -34,8 +34,7 @@ class Refusals:
         keep_alive: bool = False,
         head_only: bool = False,
     ) -> bytes:
-        """
-        Return a complete reply that carries out a refusing `verdict`.
+        """Return a complete reply that carries out a refusing `verdict`.
 
         Args:
             verdict: Its `status` is sent.
@@ -45,4 +44,5 @@ class Refusals:
             close: Announce that the connection is closed.
             keep_alive: Announce that it stays open, which HTTP/1.0 clients want to be told.
             head_only: The request was HEAD: no body, but the length it would have.
+
         """

@@ -14,7 +14,7 @@ class StreamProtocol(Protocol):
         """Bytes came; never empty."""
 
     def eof_received(self) -> None:
-        """The peer will send no more; it may still read."""
+        """Take note that the peer will send no more; it may still read."""
 
     def pause_writing(self) -> None:
         """More than HIGH_WATER_BYTES wait to be sent."""
@@ -23,7 +23,7 @@ class StreamProtocol(Protocol):
         """Most of them are gone."""
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The descriptor is closed; the last call."""
+        """Take note that the descriptor is closed; the last call."""
 
 class Stream:
     """A non-blocking TCP connection that owns the descriptor `fd`."""
@@ -34,14 +34,14 @@ class Stream:
     backlog_bytes: int
     def __init__(self, loop: AbstractEventLoop, fd: int) -> None: ...
     def read_now(self) -> bytes | None:
-        """
-        Read what is there without waiting.
+        """Read what is there without waiting.
 
         Returns:
             Bytes; b"" at the end of the stream; None if nothing is there yet.
 
         Raises:
             OSError: The connection is broken.
+
         """
 
     def resume_reading(self) -> None:
@@ -66,8 +66,7 @@ class Stream:
         """Tell the peer that no more will come (FIN); what it sends is still read."""
 
 class Listener:
-    """
-    Accepts connections of one listening socket and hands each to `admit(fd, packed_address)`.
+    """Accepts connections of one listening socket and hands each to `admit(fd, packed_address)`.
 
     `admit` owns the descriptor. When descriptors run out, accepting pauses for `RETRY_SECONDS`.
     """

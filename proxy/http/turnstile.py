@@ -1,5 +1,4 @@
-"""
-Places for requests of costly classes: so many upstream at once for one client, so many for all.
+"""Places for requests of costly classes: so many upstream at once for one client, so many for all.
 
 The places are leases in shared memory, so the caps hold across the workers of a node. Who finds none waits here, in
 order, for as long as the class allows. A place that this worker gives back is passed on at once; one that another
@@ -25,10 +24,10 @@ class Entrant(Protocol):
     lease: int
 
     def entered(self) -> None:
-        """A place was found; `lease` holds it."""
+        """Go on: a place was found; `lease` holds it."""
 
     def turned_away(self) -> None:
-        """None became free in time."""
+        """Give up: none became free in time."""
 
 
 class _Waiting:

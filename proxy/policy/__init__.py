@@ -1,0 +1,1 @@
+"""Limits, checks and verdicts: plain synchronous code."""

@@ -4,8 +4,7 @@ from fastpath import ClientTable, Limit, LimitSet, Spending
 from proxy.policy.policy import Cap, Profile
 
 class Verdict:
-    """
-    Outcome for a request; immutable.
+    """Outcome for a request; immutable.
 
     Attributes:
         action: An `Action`. ALLOW: now; DELAY: after `wait_ns`; LIMIT: 429; DENY: `status`.
@@ -15,6 +14,7 @@ class Verdict:
         spending: Figures of the limit that decided, if one did.
         shadow: The `Action` that a limit in shadow mode would have taken; 0 if none.
         allow: Methods that the path knows, for 405.
+
     """
 
     @property
@@ -48,14 +48,14 @@ ALLOW: Verdict
 EXEMPT: Verdict
 
 class Client:
-    """
-    Who asks; immutable.
+    """Who asks; immutable.
 
     Attributes:
         address: Network order, 4 or 16 bytes.
         key: IPv4 /32 or IPv6 /64 (`fastpath.keys`).
         source: Where the address came from (`proxy.http.address.Source`).
         profile: What the policy grants it; the other attributes are its parts.
+
     """
 
     @property

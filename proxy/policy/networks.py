@@ -9,8 +9,7 @@ Network = IPv4Network | IPv6Network
 
 
 class NetworkMap(Generic[V]):
-    """
-    Immutable map from networks to values.
+    """Immutable map from networks to values.
 
     One dictionary for each prefix length that occurs, longest first: settings name a handful of lengths, so a look-up
     is a handful of dictionary probes, and none for an empty map.

@@ -1,21 +1,29 @@
-"""
-The policy of a node: what the configuration says of clients and limits, compiled to what the request path reads.
+"""The policy of a node: what the configuration says of clients and limits, compiled to what the request path reads.
 
 A policy is immutable. A reload builds a new one and puts it in the place of the old; a request keeps the one that
 it was judged by.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, get_args
 
 from fastpath import BUCKETS, ClientTable, Limit, LimitSet, Mode
 from proxy.config import Config
-from proxy.hkp.classes import OperationClass
-from proxy.policy.judge import AllowedNetwork, Check, Facts, OperationOffered, PeersOnly, Verdict, WithinLimits, decide
+from proxy.policy.judge import (
+    AllowedNetwork,
+    Check,
+    Facts,
+    OperationOffered,
+    PeersOnly,
+    Verdict,
+    WithinLimits,
+    decide,
+)
 from proxy.policy.networks import NetworkMap, network_set
-from proxy.settings.limits import LimitConfig
+from proxy.settings.limits import ClassName, LimitConfig
 
 MODES = {"off": Mode.OFF, "shadow": Mode.SHADOW, "enforce": Mode.ENFORCE}
-CLASS_NAMES = tuple(member.name.lower() for member in OperationClass)
+CLASS_NAMES: tuple[ClassName, ...] = get_args(ClassName)  # in the order of OperationClass; a test compares them
 
 
 class Cap(NamedTuple):
@@ -43,7 +51,12 @@ class Policy:
     def __init__(self, config: Config, table: ClientTable, generation: int = 0) -> None:
         """Compile `config`; it is valid, so nothing fails here."""
         self.generation = generation
-        self.checks: tuple[Check, ...] = (OperationOffered(), AllowedNetwork(), PeersOnly(), WithinLimits(table))
+        self.checks: tuple[Check, ...] = (
+            OperationOffered(),
+            AllowedNetwork(),
+            PeersOnly(),
+            WithinLimits(table),
+        )
         self._everybody = _profile(config, config.limits_for(None))
         self._networks = NetworkMap(
             (network.cidr, _profile(config, config.limits_for(network))) for network in config.networks
@@ -66,7 +79,7 @@ class Policy:
         return profile._replace(exempt=exempt, peer=peer) if exempt or peer else profile
 
 
-def _profile(config: Config, limits: dict[str, LimitConfig]) -> Profile:
+def _profile(config: Config, limits: Mapping[ClassName, LimitConfig]) -> Profile:
     ceiling = MODES[config.mode]
     compiled = tuple(_limit(name, limits[name], ceiling) for name in CLASS_NAMES)
     caps = tuple(_cap(limits[name], ceiling) for name in CLASS_NAMES)

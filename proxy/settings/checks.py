@@ -111,7 +111,7 @@ def _plain(host: str) -> str:
 
 
 def _is_any(host: str) -> bool:
-    return host in {"0.0.0.0", "::"}  # noqa: S104 (compared, not bound)
+    return host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
 
 def _is_local(host: str) -> bool:

@@ -32,9 +32,7 @@ HIGHEST_PORT: Final = 65535
 MAPPED_IPV4_BITS: Final = 96  # length of ::ffff:0:0/96, which holds the IPv4-mapped addresses
 
 # LDH labels and underscores; an IPv4 address has the same form and is told apart by `_literal_host`.
-HOST_NAME: Final = re.compile(
-    r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_-]{1,63})*"
-)
+HOST_NAME: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_-]{1,63})*")
 HOST_PORT: Final = re.compile(r"(?:\[(?P<ipv6>[^\]%]+)\]|(?P<host>[^:\[\]/@]+)):(?P<port>[0-9]{1,5})")
 # Visible ASCII without the comma, which separates the items of a list.
 PATH_PREFIX: Final = re.compile(r"/[!-+\--~]*")
@@ -192,7 +190,7 @@ class Switch(Kind[bool]):
             raise self.refusal()
         return word in {"on", "true"}
 
-    def render(self, value: bool) -> str:  # noqa: FBT001 (the value of the setting, not a flag)
+    def render(self, value: bool) -> str:  # noqa: FBT001 - a value, not a flag
         """See `Kind`."""
         return "on" if value else "off"
 
@@ -207,9 +205,7 @@ class HostPort(Kind[Address]):
     @property
     def allowed(self) -> str:
         """See `Kind`."""
-        return (
-            f"{self.scheme}host:port or {self.scheme}[IPv6]:port, port {self.lowest_port} to {HIGHEST_PORT}"
-        )
+        return f"{self.scheme}host:port or {self.scheme}[IPv6]:port, port {self.lowest_port} to {HIGHEST_PORT}"
 
     def parse(self, given: object) -> Address:
         """See `Kind`: nothing would use a user, a path or a query; the closing slash of a URL may stand."""

@@ -157,9 +157,7 @@ def _networks_from(given: object) -> tuple[NetworkConfig, ...]:
 
 
 def _in_our_words(fault: ErrorDetails) -> list[str]:
-    place = "".join(
-        f"[{step}]" if isinstance(step, int) else f".{step}" for step in fault["loc"] if step != "[key]"
-    )
+    place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in fault["loc"] if step != "[key]")
     texts = {
         "missing": "must be given",
         "extra_forbidden": "is unknown; "

@@ -27,7 +27,7 @@ class Key(NamedTuple):
         """The environment variable."""
         return variable(self.path)
 
-    def value(self, section: Section) -> Any:  # noqa: ANN401 (as many types as there are settings)
+    def value(self, section: Section) -> Any:  # noqa: ANN401 - as many types as there are settings
         """Return the value in a section that the key was listed for."""
         value: Any = section
         for attribute in self.attributes:

@@ -1,0 +1,1 @@
+"""Records, counters, metrics and logs."""

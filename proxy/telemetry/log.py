@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
-from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 
-from proxy.http.address import Source
+from fastpath import address_text, key_text, network_key, records
 from proxy.hkp.operation import OperationClass
+from proxy.http.address import Source
 from proxy.policy.actions import Action, Reason
 from proxy.telemetry.numbers import METHODS, SHADOW
-
-from fastpath import address_text, records
 
 if TYPE_CHECKING:
     from fastpath import Record
     from proxy.config import LogConfig
 
-NETWORK_BITS = {4: 24, 6: 48}
 Line = dict[str, Any]
 
 
@@ -61,16 +59,6 @@ def name_of(kind: type[OperationClass | Reason | Source], number: int) -> str:
         return str(number)
 
 
-def address_of(record: Record) -> str:
-    """Return the client's full address as text."""
-    return address_text(record.address)
-
-
-def network_of(address: str) -> str:
-    """Return the network around an address that is no personal datum any more: IPv4 /24, IPv6 /48."""
-    return str(ip_network(f"{address}/{NETWORK_BITS[6 if ':' in address else 4]}", strict=False))
-
-
 class AccessLog:
     """One line for each request. Addresses and subjects are personal data: they appear only if asked for."""
 
@@ -78,22 +66,19 @@ class AccessLog:
         """Write to `stream`, or nothing if the access log is off."""
         self._log = log
         self._stream = stream
-        configure_renderer = structlog.dev.ConsoleRenderer(colors=False) if log.format == "console" else None
-        self._render = configure_renderer or structlog.processors.JSONRenderer()
+        self._spell = _console_line if log.format == "console" else json.dumps
         self._offset_ns = time.time_ns() - time.monotonic_ns()
 
     def write(self, block: bytes) -> None:
         """Write the lines of a block of records (`Ring.take`) in one go."""
         if self._log.access and block:
-            self._stream.write("".join(f"{self._render(None, '', self.line(each))}\n" for each in records(block)))
+            self._stream.write("".join(f"{self._spell(self.line(each))}\n" for each in records(block)))
             self._stream.flush()
 
     def line(self, record: Record) -> Line:
         """Return the fields of one line; times in ms."""
-        wall_ns = record.time_ns + self._offset_ns
-        address = address_of(record)
         line: Line = {
-            "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(wall_ns // 1_000_000_000))}.{wall_ns // 1_000_000 % 1000:03d}Z",
+            "time": _utc(record.time_ns + self._offset_ns),
             "event": "request",
             "request_id": f"{record.request_id:016x}",
             "method": METHODS[record.method] if record.method < len(METHODS) else METHODS[0],
@@ -106,11 +91,21 @@ class AccessLog:
             "total_ms": record.total_us / 1000,
             "received": record.received,
             "sent": record.sent,
-            "network": network_of(address),
+            "network": key_text(network_key(record.address)),
             "source": name_of(Source, record.source),
         }
         if self._log.addresses:
-            line["address"] = address
+            line["address"] = address_text(record.address)
         if self._log.subjects:
             line["subject"] = record.subject.rstrip(b"\0").decode("utf-8", "replace")
         return line
+
+
+def _utc(wall_ns: int) -> str:
+    """Return a time of day, ns since 1970, with milliseconds."""
+    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(wall_ns // 1_000_000_000))
+    return f"{moment}.{wall_ns // 1_000_000 % 1000:03d}Z"
+
+
+def _console_line(line: Line) -> str:
+    return " ".join(f"{name}={value}" for name, value in line.items())

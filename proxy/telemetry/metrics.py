@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -16,6 +15,8 @@ from proxy.hkp.operation import OperationClass
 from proxy.telemetry.log import action_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from fastpath import Region
     from fastpath.snapshot import Histogram, Snapshot
 
@@ -111,5 +112,3 @@ def _build_info() -> Metric:
     family = GaugeMetricFamily("hkpguard_build_info", "Versions", labels=("version", "python"))
     family.add_metric((version("hkpguard"), platform.python_version()), 1)
     return family
-
-

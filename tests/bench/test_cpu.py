@@ -38,7 +38,5 @@ def test_a_tree_that_changed_is_no_figure(after: dict[int, int]) -> None:
 
 def test_core_busy_counts_all_but_idle_and_iowait(tmp_path: Path) -> None:
     """The line of the asked core is read, and cpu1 is not taken for cpu11."""
-    (tmp_path / "stat").write_text(
-        "cpu  9 9 9 9 9 9 9 9\ncpu11 9 9 9 9 9 9 9 9 0 0\ncpu1 1 2 3 500 600 4 5 6 0 0\n"
-    )
+    (tmp_path / "stat").write_text("cpu  9 9 9 9 9 9 9 9\ncpu11 9 9 9 9 9 9 9 9 0 0\ncpu1 1 2 3 500 600 4 5 6 0 0\n")
     assert cpu.core_busy_ns(1, tmp_path) == 21 * cpu.TICK_NS

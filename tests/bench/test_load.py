@@ -12,9 +12,7 @@ LINE = (
 
 
 def _outcome(requests: int, refused: int = 0, read: int = 0) -> Outcome:
-    return Outcome(
-        requests=requests, refused=refused, bytes=1, duration_us=1_000_000, p50_us=1, p99_us=1, read=read
-    )
+    return Outcome(requests=requests, refused=refused, bytes=1, duration_us=1_000_000, p50_us=1, p99_us=1, read=read)
 
 
 def test_parse_takes_the_last_line() -> None:

@@ -23,11 +23,11 @@ class Table(Protocol):
     """The methods under test; the limits are those of the same twin, which the types cannot say."""
 
     @property
-    def evictions(self) -> int: ...  # noqa: D102
-    def spend(self, limits: Any, key: int, bucket: int, price: int, now_ns: int) -> Any: ...  # noqa: ANN401, D102
-    def refund(self, limits: Any, key: int, bucket: int, price: int, now_ns: int) -> None: ...  # noqa: ANN401, D102
-    def peek(self, key: int) -> tuple[int, ...] | None: ...  # noqa: D102
-    def used(self, now_ns: int) -> int: ...  # noqa: D102
+    def evictions(self) -> int: ...  # noqa: D102 - a protocol of the twin
+    def spend(self, limits: Any, key: int, bucket: int, price: int, now_ns: int) -> Any: ...  # noqa: D102 - a protocol of the twin
+    def refund(self, limits: Any, key: int, bucket: int, price: int, now_ns: int) -> None: ...  # noqa: D102 - a protocol of the twin
+    def peek(self, key: int) -> tuple[int, ...] | None: ...  # noqa: D102 - a protocol of the twin
+    def used(self, now_ns: int) -> int: ...  # noqa: D102 - a protocol of the twin
 
 
 class Kit(NamedTuple):
@@ -60,12 +60,12 @@ def limit(burst: int, delay_s: int = 0, mode: Mode = Mode.ENFORCE) -> Limit:
     return Limit(name="x", burst=burst, count=1, period_ns=SECOND, max_delay_ns=delay_s * SECOND, mode=mode)
 
 
-def policy(kit: Kit, *, total: Limit | None = None, cert: Limit | None = None) -> Any:  # noqa: ANN401
+def policy(kit: Kit, *, total: Limit | None = None, cert: Limit | None = None) -> Any:
     """Return a policy that limits the total, the certificates, or both."""
     return kit.limits([total, cert, *[None] * 10])
 
 
-def told(spending: Any) -> tuple[Any, ...] | None:  # noqa: ANN401
+def told(spending: Any) -> tuple[Any, ...] | None:
     """Return a spending as a tuple: bucket, allowed, shadow, wait, remaining, retry, reset (seconds)."""
     if spending is None:
         return None
@@ -224,9 +224,7 @@ def test_refund_never_overfills(kit: Kit) -> None:
     ],
 )
 @pytest.mark.parametrize("verb", ["spend", "refund"])
-def test_out_of_range(  # noqa: PLR0913, PLR0917 - a row of the table above
-    kit: Kit, verb: str, key: int, bucket: int, price: int, now_ns: int, text: str
-) -> None:
+def test_out_of_range(kit: Kit, verb: str, key: int, bucket: int, price: int, now_ns: int, text: str) -> None:
     """A wrong argument is the caller's bug and is named with its range."""
     a_table, limits = kit.table(8), policy(kit, cert=limit(1))
     with pytest.raises(ValueError, match=text):
@@ -240,7 +238,7 @@ def test_a_policy_has_twelve_limits(kit: Kit, count: int) -> None:
         kit.limits([None] * count)
 
 
-def fill(a_table: Table, limits: Any, clients: range, now_ns: int) -> None:  # noqa: ANN401
+def fill(a_table: Table, limits: Any, clients: range, now_ns: int) -> None:
     """Let client n owe n seconds."""
     for client in clients:
         for _ in range(client):
@@ -300,9 +298,7 @@ LIMITS = st.builds(
 )
 
 
-def admitted(
-    kit: Kit, limits: list[Limit | None], history: list[tuple[int, int, int]]
-) -> list[tuple[int, int, int]]:
+def admitted(kit: Kit, limits: list[Limit | None], history: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
     """Play a history of (gap, bucket, price); return when what was admitted."""
     a_table, now_ns, result = kit.table(8), NOW, []
     for gap_ns, bucket, price in history:
@@ -347,9 +343,7 @@ def test_waits_keep_the_rate(kit: Kit, total: Limit, history: list[tuple[int, in
 
 @pytest.mark.parametrize("kit", [*TWINS.values()], ids=TWINS)
 @given(total=LIMITS, own=LIMITS, history=HISTORIES)
-def test_retry_after_is_exact(
-    kit: Kit, total: Limit, own: Limit, history: list[tuple[int, int, int]]
-) -> None:
+def test_retry_after_is_exact(kit: Kit, total: Limit, own: Limit, history: list[tuple[int, int, int]]) -> None:
     """Who is refused and obeys is admitted; 1 ns earlier is too early; and the tries cost nothing."""
     a_table, limits, now_ns = kit.table(8), kit.limits([total, *[own] * 11]), NOW
     for gap_ns, bucket, price in history:

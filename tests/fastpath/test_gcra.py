@@ -43,12 +43,12 @@ ROWS = [  # seconds: state - now, cost, delay; then allowed, wait, remaining, re
 
 
 @pytest.mark.parametrize(("state", "cost", "delay", "allowed", "wait", "remaining", "retry", "reset"), ROWS)
-def test_spend(  # noqa: PLR0913, PLR0917 - a row of the table above
+def test_spend(
     twin: ModuleType,
     state: int,
     cost: int,
     delay: int,
-    allowed: bool,  # noqa: FBT001
+    allowed: bool,  # noqa: FBT001 - a value, not a flag
     wait: int,
     remaining: int,
     retry: int,
@@ -98,9 +98,7 @@ def test_limit_out_of_range(what: str, value: int, most: int) -> None:
 
 def test_limit_that_fills_for_too_long() -> None:
     """A bucket that would take longer to fill than the arithmetic has room for is refused."""
-    with pytest.raises(
-        ValueError, match=rf"^burst_offset_ns \d+ not in 1\.\.{MAX_OFFSET_NS} of limit 'cert'$"
-    ):
+    with pytest.raises(ValueError, match=rf"^burst_offset_ns \d+ not in 1\.\.{MAX_OFFSET_NS} of limit 'cert'$"):
         limit(burst=MAX_BURST, count=1, period_ns=MAX_PERIOD_NS)
 
 

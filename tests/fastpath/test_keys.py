@@ -66,9 +66,7 @@ def test_wrong_length(builder: type, size: int) -> None:
         builder(bytes(size))
 
 
-@pytest.mark.parametrize(
-    "key", [0, 1 << 57 | 1 << 32, 3 << 56 | 1 << 24, 4 << 56 | 1 << 48, 6 << 56, 0xF << 56]
-)
+@pytest.mark.parametrize("key", [0, 1 << 57 | 1 << 32, 3 << 56 | 1 << 24, 4 << 56 | 1 << 48, 6 << 56, 0xF << 56])
 def test_not_a_key(key: int) -> None:
     """A word that no address has is not written as one."""
     with pytest.raises(ValueError, match="is not a key"):

@@ -76,9 +76,7 @@ def test_no_cap_takes_nothing(house: House) -> None:
     assert house.held() == 0
 
 
-@pytest.mark.parametrize(
-    ("client_cap", "total_cap"), [(MAX_CLIENT_CAP, 0), (0, MAX_TOTAL_CAP), (5, 3), (3, 5)]
-)
+@pytest.mark.parametrize(("client_cap", "total_cap"), [(MAX_CLIENT_CAP, 0), (0, MAX_TOTAL_CAP), (5, 3), (3, 5)])
 def test_everything_comes_back(house: House, client_cap: int, total_cap: int) -> None:
     """As many are held as the lesser cap says, and once released there is room for as many."""
     mine = house.worker(0)

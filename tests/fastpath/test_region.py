@@ -26,9 +26,7 @@ def region() -> Iterator[Region]:
 
 def sections(region: Region) -> dict[str, memoryview]:
     """Return all sections by name."""
-    named = {
-        name: getattr(region, name) for name in ("control", "generations", "upstreams", "leases", "table")
-    }
+    named = {name: getattr(region, name) for name in ("control", "generations", "upstreams", "leases", "table")}
     for worker in range(region.counts.workers):
         named |= {f"ring {worker}": region.ring(worker), f"counters {worker}": region.counters(worker)}
     return named
@@ -40,10 +38,7 @@ def test_everything_fits_its_section(region: Region) -> None:
     for worker in range(3):
         assert Ring(region.ring(worker)).lost == 0
         assert sum(Counters(region.counters(worker)).snapshot().responses) == 0
-        assert (
-            Leases(region.leases, region.generations, worker, region.secret).acquire(1, 7, 1, 1) == -1
-            or not worker
-        )
+        assert Leases(region.leases, region.generations, worker, region.secret).acquire(1, 7, 1, 1) == -1 or not worker
     assert (len(region.generations), len(region.upstreams), len(region.control)) == (3, 8, 8)
 
 

@@ -24,7 +24,7 @@ A_RECORD = Record(
 )  # fmt: skip
 
 
-def write(ring: Ring, number: int = 0, **changes: Any) -> bool:  # noqa: ANN401 - any field of a Record
+def write(ring: Ring, number: int = 0, **changes: Any) -> bool:
     """Write the example record with a number as its time, and changes."""
     return ring.write(*A_RECORD._replace(time_ns=number, **changes))
 
@@ -50,7 +50,7 @@ def test_a_record_comes_back(shared: Shared) -> None:
         ("subject", b"", b""),
     ],
 )
-def test_what_does_not_fit(shared: Shared, field: str, value: Any, kept: object) -> None:  # noqa: ANN401
+def test_what_does_not_fit(shared: Shared, field: str, value: Any, kept: object) -> None:
     """Sizes and times saturate, subjects are cut, IPv4 is written as mapped."""
     ring = Ring(shared(RING_BYTES))
     assert write(ring, **{field: value})
@@ -80,9 +80,7 @@ def test_a_short_subject_does_not_show_an_older_one(shared: Shared) -> None:
         ({"subject": None}, TypeError),
     ],
 )
-def test_a_wrong_field_writes_nothing(
-    shared: Shared, changes: dict[str, Any], error: type[Exception]
-) -> None:
+def test_a_wrong_field_writes_nothing(shared: Shared, changes: dict[str, Any], error: type[Exception]) -> None:
     """A field out of range is the caller's bug; the reader never sees half of such a record."""
     ring = Ring(shared(RING_BYTES))
     with pytest.raises(error):

@@ -77,7 +77,7 @@ def test_hash_is_siphash_1_3() -> None:
     code = f"import sys; assert sys.hash_info.algorithm == 'siphash13'; print(hash({word!r}))"
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
     command = [sys.executable, "-c", code]
-    theirs = subprocess.run(command, env=environment, capture_output=True, check=True)  # noqa: S603 - our own
+    theirs = subprocess.run(command, env=environment, capture_output=True, check=True)
     assert hash_key(int.from_bytes(word, "little"), bytes(16)) == int(theirs.stdout) % 2**64
 
 
@@ -270,7 +270,7 @@ def test_a_crowded_set_keeps_its_order(shared: Shared, together: Together) -> No
     opened, limits = Opened(shared(table_bytes(2 * WAYS))), policy(50)
 
     def work(i: int) -> None:
-        draw = Random(i)  # noqa: S311 - the same clients in every run
+        draw = Random(i)  # noqa: S311 - the same draw in every run
         for n in range(20_000):
             opened.table.spend(limits, draw.randrange(1, 40), 1, 1, NOW + n * 1_000)
 

@@ -63,7 +63,7 @@ class Guard:
 
     def await_ready(self) -> None:
         """Wait until it says that it should get traffic."""
-        ready = lambda: not self.program.running or self.readyz().status == 200  # noqa: E731 (a condition)
+        ready = lambda: not self.program.running or self.readyz().status == 200  # noqa: E731 - a condition
         until(ready, "the guard is ready", START_SECONDS)
         assert self.program.running, self.program.err()
 

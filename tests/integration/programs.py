@@ -56,9 +56,7 @@ def listens(port: int) -> bool:
 class Program:
     """A running program; its two outputs go to files."""
 
-    def __init__(
-        self, command: Sequence[str | Path], folder: Path, environ: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, command: Sequence[str | Path], folder: Path, environ: Mapping[str, str] | None = None) -> None:
         """Start it in `folder`, which is its own; `environ` is all that it gets, None: what we have."""
         self._out, self._err = folder / "stdout", folder / "stderr"
         with self._out.open("ab") as out, self._err.open("ab") as err:

@@ -32,9 +32,7 @@ class Site(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=["demo", "onak"])
-def site(
-    request: pytest.FixtureRequest, need: Need, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Site]:
+def site(request: pytest.FixtureRequest, need: Need, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Run a guard in front of a keyserver that is not ours to script."""
     need("gpg", "dirmngr")
     yield from {"demo": _demo, "onak": _onak}[request.param](need, tmp_path_factory)

@@ -74,9 +74,7 @@ def test_empty_environment_gives_the_documented_defaults() -> None:
         ("words", LimitConfig(burst=10, count=6, period=60, concurrent=2, concurrent_total=8, queue=2)),
         (
             "upload",
-            LimitConfig(
-                burst=10, count=6, period=60, max_delay=10, concurrent=2, concurrent_total=16, queue=10
-            ),
+            LimitConfig(burst=10, count=6, period=60, max_delay=10, concurrent=2, concurrent_total=16, queue=10),
         ),
         ("mail", LimitConfig(burst=5, count=5, period=3600)),
         ("admin", LimitConfig(burst=3, count=3, period=3600, concurrent=1)),
@@ -371,7 +369,7 @@ def test_passwords_are_not_repeated() -> None:
 def test_long_values_are_cut() -> None:
     """A message stays readable when the value is not."""
     (fault,) = faults_of({"HKPGUARD_MODE": "x" * 10_000})
-    assert len(fault) < 200  # noqa: PLR2004 (about two lines)
+    assert len(fault) < 200
 
 
 def test_error_lists_one_fault_a_line() -> None:
@@ -426,7 +424,7 @@ def cidrs() -> st.SearchStrategy[str]:
     """Make networks of both families without host bits."""
     addresses = st.ip_addresses().filter(lambda address: getattr(address, "ipv4_mapped", None) is None)
     return addresses.flatmap(
-        lambda address: st.integers(97 if address.version == 6 else 0, address.max_prefixlen).map(  # noqa: PLR2004
+        lambda address: st.integers(97 if address.version == 6 else 0, address.max_prefixlen).map(
             lambda length: str(ip_network(f"{address}/{length}", strict=False))
         )
     )
@@ -465,9 +463,7 @@ def texts(kind: AnyKind) -> st.SearchStrategy[str]:
 def environments() -> st.SearchStrategy[dict[str, str]]:
     """Make valid values for some settings."""
     some_keys = st.lists(st.sampled_from(list(KEYS.values())), max_size=8, unique=True)
-    return some_keys.flatmap(
-        lambda keys: st.fixed_dictionaries({key.variable: texts(key.kind) for key in keys})
-    )
+    return some_keys.flatmap(lambda keys: st.fixed_dictionaries({key.variable: texts(key.kind) for key in keys}))
 
 
 @given(environments())
@@ -490,9 +486,7 @@ def choices(section: type[Section]) -> Iterator[tuple[object, Choice]]:
 
 def test_networks_are_described_in_their_own_syntax() -> None:
     """An override is printed with what it sets and nothing else, in the order of the search."""
-    text = (
-        '[{"cidr":"10.0.0.0/8"},{"cidr":"10.1.0.0/16","limits":{"mail":{"period":120,"max_delay":"500ms"}}}]'
-    )
+    text = '[{"cidr":"10.0.0.0/8"},{"cidr":"10.1.0.0/16","limits":{"mail":{"period":120,"max_delay":"500ms"}}}]'
     (line,) = (
         line
         for line in Config.from_env({"HKPGUARD_NETWORKS": text}).describe()
@@ -502,7 +496,7 @@ def test_networks_are_described_in_their_own_syntax() -> None:
         '[{"cidr":"10.1.0.0/16","limits":{"mail":{"period":"2m","max_delay":"500ms"}}},'
         '{"cidr":"10.0.0.0/8","limits":{}}]'
     )
-    assert len(Config.from_env(environment([line])).networks) == 2  # noqa: PLR2004 (the two above)
+    assert len(Config.from_env(environment([line])).networks) == 2
 
 
 def test_every_choice_lists_the_words_of_its_type() -> None:

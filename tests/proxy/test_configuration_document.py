@@ -30,9 +30,7 @@ def test_documentation_lists_every_limit() -> None:
     fields = {key.variable.removeprefix(PREFIX): key for key in LIMIT_KEYS}
     rows = {row[0]: row[1:] for row in table_rows()}
     assert rows["class"][:-1] == list(fields)
-    assert {field: rows[field][0] for field in fields} == {
-        field: key.kind.allowed for field, key in fields.items()
-    }
+    assert {field: rows[field][0] for field in fields} == {field: key.kind.allowed for field, key in fields.items()}
     for name, limit in Config.model_validate({}).limits_for().items():
         assert rows[name][:-1] == [key.text(limit) for key in LIMIT_KEYS]
 
@@ -40,7 +38,7 @@ def test_documentation_lists_every_limit() -> None:
 def test_examples_of_the_documentation_are_valid(tmp_path: Path) -> None:
     """Each TOML example in docs/configuration.md can be used as it stands."""
     examples = re.findall(r"```toml\n(.*?)```", DOCUMENTATION.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(examples) == 2  # noqa: PLR2004 (the file and the networks)
+    assert len(examples) == 2
     for example in examples:
         assert tomllib.loads(example)
         path = tmp_path / "hkpguard.toml"

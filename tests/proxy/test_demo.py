@@ -56,12 +56,12 @@ async def fingerprints(client: Client, search: str) -> list[str]:
     """Get certificates by a search; return their fingerprints."""
     status, text = await get(client, op="get", options="mr", search=search)
     assert status in {200, 404}
-    return [cert.fingerprint.upper() for cert in Cert.split_bytes(text.encode())] if status == 200 else []  # noqa: PLR2004
+    return [cert.fingerprint.upper() for cert in Cert.split_bytes(text.encode())] if status == 200 else []
 
 
 def test_made_up_certificates_are_always_the_same() -> None:
     """There are twenty, and hints may name them by fingerprint."""
-    assert len(demo_fingerprints()) == len(set(demo_fingerprints())) == 20  # noqa: PLR2004 (about that many were asked for)
+    assert len(demo_fingerprints()) == len(set(demo_fingerprints())) == 20
     assert {ALICE, RELEASES, REVOKED, EXPIRED} <= set(demo_fingerprints())
 
 
@@ -102,7 +102,7 @@ async def test_several_matches_come_as_one_block(client: Client) -> None:
     """All certificates with the word come in one armored block that ends with a newline."""
     status, text = await get(client, op="get", search="placeholder")
     assert (status, text.count("BEGIN PGP"), text[-1]) == (200, 1, "\n")
-    assert len(Cert.split_bytes(text.encode())) == 3  # noqa: PLR2004 (Grace, Judy, Peggy)
+    assert len(Cert.split_bytes(text.encode())) == 3
 
 
 @pytest.mark.parametrize("operation", ["index", "vindex"])
@@ -197,7 +197,7 @@ async def test_upload(client: Client, form: str) -> None:
 async def test_upload_without_an_end_is_cut_off(client: Client) -> None:
     """A body above the bound is refused before it is read to its end."""
     async with client.post("/pks/add", data=io.BytesIO(bytes(demo.MOST_BODY_BYTES + 1))) as response:
-        assert response.status == 413  # noqa: PLR2004
+        assert response.status == 413
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ async def test_upload_without_an_end_is_cut_off(client: Client) -> None:
 async def test_bad_upload_is_the_clients_fault(client: Client, body: bytes, content_type: str) -> None:
     """What holds no certificate is refused in one line of text, and is no error of the server."""
     async with client.post("/pks/add", data=body, headers={"Content-Type": content_type}) as response:
-        assert response.status == 422  # noqa: PLR2004
+        assert response.status == 422
         assert (await response.text()).count("\n") == 1
 
 
@@ -223,7 +223,7 @@ async def test_upload_to_a_full_server() -> None:
     """A full server says so; that is neither the client's fault nor an error."""
     server = TestServer(demo.build_app(keyring(most_certs=20)))
     async with TestClient(server) as client, client.post("/pks/add", data=bytes(new_cert())) as response:
-        assert response.status == 507  # noqa: PLR2004
+        assert response.status == 507
 
 
 def test_keyring_refuses_secret_keys() -> None:
@@ -237,7 +237,7 @@ def test_keyring_is_bounded() -> None:
     ring = keyring(most_certs=21)
     with pytest.raises(FullError):
         ring.add(bytes(new_cert()) + bytes(new_cert()))
-    assert len(ring) == 20  # noqa: PLR2004 (as before)
+    assert len(ring) == 20
     ring.add(bytes(new_cert()))
     assert [entry.fingerprint for entry in ring.add(bytes(demo_certs()[0]))] == [ALICE]
 
@@ -312,7 +312,7 @@ class Gpg:
 def test_gpg_receives_and_refreshes(gpg: Gpg) -> None:
     """Gpg imports all made-up certificates with their user ids, and refreshes them."""
     assert "imported: 20" in gpg("--recv-keys", *demo_fingerprints())
-    assert gpg("--list-keys").count("\nuid:") == 23  # noqa: PLR2004 (Alice has two, Carol three)
+    assert gpg("--list-keys").count("\nuid:") == 23
     assert "unchanged: 20" in gpg("--refresh-keys")
 
 

@@ -201,9 +201,7 @@ def test_word_min_chars() -> None:
 def test_static_prefixes() -> None:
     """A prefix covers itself and what is below it, and never hides an endpoint."""
     own = Classifier(ClassifierOptions(static_prefixes=("/pks", "/my/pages/", "/get")))
-    assert [own("GET", path).kind for path in ("/pks/x", "/my/pages", "/my/pages/a", "/get")] == [
-        Kind.STATIC
-    ] * 4
+    assert [own("GET", path).kind for path in ("/pks/x", "/my/pages", "/my/pages/a", "/get")] == [Kind.STATIC] * 4
     assert own("GET", "/get/alice").kind is Kind.WORDS
     assert own("GET", "/my/pagesx").kind is Kind.UNKNOWN
     assert own("GET", "/about").kind is Kind.UNKNOWN
@@ -382,9 +380,7 @@ def respelled(text: str, choices: st.DataObject, keep: str) -> str:
     st.one_of(st.sampled_from([FPR, "0x" + FPR, "<a@b>", "alice liddell"]), st.text(max_size=12)),
     st.data(),
 )
-def test_spelling_and_order_change_nothing(
-    names: list[str], op: str, search: str, data: st.DataObject
-) -> None:
+def test_spelling_and_order_change_nothing(names: list[str], op: str, search: str, data: st.DataObject) -> None:
     """Two spellings of one query, in any order and with later duplicates, are one operation."""
     search = search.replace("\0", "")
     values = {"op": op, "search": search, "options": "mr", "exact": "on", "x-y": "1"}
@@ -419,10 +415,7 @@ def steps(classifier: Classifier, target: str) -> int:
     [
         *((start, unit) for start in ("/", "/x?", "/x?a=") for unit in ("%2e", "%C3", "+", "=", "%26", "a")),
         *(("/", unit) for unit in ("a/../", "/", "./", "%2e%2e/", "a/", "@")),
-        *(
-            ("/pks/lookup?op=get&search=", unit)
-            for unit in ("%3c", "%20", "a+", "a@", "dead+", "0x", "%3C%3e")
-        ),
+        *(("/pks/lookup?op=get&search=", unit) for unit in ("%3c", "%20", "a+", "a@", "dead+", "0x", "%3C%3e")),
         *(("/pks/lookup?options=", unit) for unit in (",", "a,", "+,")),
     ],
 )

@@ -39,9 +39,7 @@ def recorded_requests() -> Iterator[tuple[str, str, str]]:
                     yield mark, method, target
 
 
-@pytest.mark.skipif(
-    not RECORDED.is_file(), reason="the recorded requests (../shared/data/dev.tar.xz) are not here"
-)
+@pytest.mark.skipif(not RECORDED.is_file(), reason="the recorded requests (../shared/data/dev.tar.xz) are not here")
 def test_recorded_requests() -> None:
     """Every recorded request is served, as what its client wanted; gets are forwarded byte for byte."""
     requests = list(recorded_requests())

@@ -28,14 +28,14 @@ class Start(Protocol):
         small: bool = False,
         **timeouts_ns: int,
     ) -> Node:
-        """
-        Make a node.
+        """Make a node.
 
         Args:
             settings: Names without HKPGUARD_.
             keyservers: How many.
             small: Keyservers with little buffer.
             timeouts_ns: Fields of `Timeouts`; not checked, so that a nanosecond may be chosen.
+
         """
 
 

@@ -1,5 +1,4 @@
-"""
-Bytes in, bytes out: the request path of one worker between a scripted client and a scripted keyserver.
+"""Bytes in, bytes out: the request path of one worker between a scripted client and a scripted keyserver.
 
 Everything runs in one thread on one loop. The client is one end of a socket pair whose other end the guard admits; the
 keyserver is a listening socket on loopback whose connections the test plays by hand. Nothing sleeps: a test waits for
@@ -26,7 +25,7 @@ from proxy.policy.policy import Policy
 from proxy.worker import Worker, classifier
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop, TimerHandle
+    from asyncio import TimerHandle
     from collections.abc import Callable, Mapping
 
     from fastpath import Record
@@ -109,7 +108,7 @@ async def exhaust(step: Callable[[], bool]) -> None:
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop run until `condition` holds."""
     async with asyncio.timeout(SAFETY_SECONDS):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - nobody signals the last one
             await asyncio.sleep(0)
 
 
@@ -397,8 +396,7 @@ class Node:
     async def connect(
         self, *first: bytes, peer: str = CLIENT, tcp: bool = False, small: bool = False, run: bool = True
     ) -> Wire:
-        """
-        Return the client's end of a new connection.
+        """Return the client's end of a new connection.
 
         Args:
             first: What the client sends before it is admitted.
@@ -406,6 +404,7 @@ class Node:
             tcp: A TCP pair: the only one on which a reset shows.
             small: As little buffer as the kernel gives.
             run: Let the loop run before the return; without, only what `admit` itself does has been done.
+
         """
         mine, theirs = _tcp_pair() if tcp else socket.socketpair()
         for sock in (mine, theirs) if small else ():

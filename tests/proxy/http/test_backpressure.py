@@ -9,7 +9,6 @@ from tests.proxy.http.harness import exhaust, get, ok
 
 if TYPE_CHECKING:
     from tests.proxy.http.conftest import Start
-    from tests.proxy.http.harness import Wire
 
 MIB = 1 << 20
 # What the kernel keeps of a loopback connection (sysctl tcp_wmem) and a worker of an exchange, with room to spare;

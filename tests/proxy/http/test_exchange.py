@@ -1,10 +1,11 @@
 """x."""
+
 from tests.proxy.http.conftest import Start
 from tests.proxy.http.harness import get, ok
 
 
 async def test_a(start: Start) -> None:
-    """x."""
+    """X."""
     node = await start()
     got, reply = await node.ask(get(), ok())
     print(got, reply)

@@ -68,7 +68,7 @@ async def test_malformed_reply_is_one_503(start: Start, reply: bytes) -> None:
 
 @pytest.mark.parametrize(("minor", "status"), [(0, 500), (1, 503)])
 async def test_keyserver_that_closes_is_500_to_http_1_0(start: Start, minor: int, status: int) -> None:
-    """gpg (HTTP/1.0) gets 500, which it does not repeat; others 503 with Retry-After; nobody 502."""
+    """Gpg (HTTP/1.0) gets 500, which it does not repeat; others 503 with Retry-After; nobody 502."""
     node = await start()
     client, link = await node.begin(get(minor=minor))
     link.close()
@@ -111,8 +111,7 @@ LATE = {
 
 @pytest.mark.parametrize("reply", LATE.values(), ids=LATE)
 async def test_bytes_that_come_late_are_never_a_reply(start: Start, reply: bytes) -> None:
-    """
-    A keyserver that sends more a little later loses the connection, whether or not it is in use again.
+    """A keyserver that sends more a little later loses the connection, whether or not it is in use again.
 
     A 204 has no body; one that announces a body all the same may still send it, so its connection is not used again.
     """

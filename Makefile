@@ -1,0 +1,66 @@
+# make run     set up and run: in front of HKPGUARD_UPSTREAM if it is set, else the demo keyserver
+# make test    set up and run all tests
+# The rest is for developers: setup, check (lint, types, test), bench, lock, clean.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SOURCES := $(shell find proxy fastpath -name '*.pyx' -o -name '*.pxd')
+
+.PHONY: run test setup check lint types unit integration bench lock clean
+
+run: $(VENV)/run.stamp
+	@if [ -n "$$HKPGUARD_UPSTREAM" ]; then exec $(BIN)/hkpguard serve; else exec $(BIN)/hkpguard demo; fi
+
+test: setup
+	@deploy/packages test
+	$(BIN)/python -m pytest
+
+setup: $(VENV)/dev.stamp
+
+check: lint types test
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+unit: setup
+	$(BIN)/python -m pytest -m "not integration"
+
+integration: setup
+	@deploy/packages test
+	$(BIN)/python -m pytest -m integration
+
+bench: setup
+	@deploy/packages test
+	$(BIN)/python -m bench
+
+$(VENV)/venv.stamp:
+	@deploy/packages build
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/run.stamp: $(VENV)/venv.stamp requirements/runtime.lock requirements/build.lock pyproject.toml setup.py $(SOURCES)
+	$(PIP) install --require-hashes -r requirements/build.lock -r requirements/runtime.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.lock
+	$(PIP) install --require-hashes -r requirements/dev.lock
+	@touch $@
+
+LOCK := uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
+	--python-version 3.11
+lock:
+	$(LOCK) pyproject.toml -o requirements/runtime.lock
+	$(LOCK) --group build -o requirements/build.lock
+	$(LOCK) pyproject.toml --group dev -o requirements/dev.lock
+
+clean:
+	rm -rf build dist *.egg-info $(VENV)
+	find proxy fastpath bench -name '*.c' -delete -o -name '*.so' -delete
