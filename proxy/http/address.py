@@ -89,8 +89,7 @@ def _forwarded_hops(chain: bytes) -> Iterator[str]:
 
 
 def _split_from_right(text: str, separator: str) -> Iterator[str]:
-    """
-    Yield the parts from the right, split at separators outside of double quotes.
+    """Yield the parts from the right, split at separators outside of double quotes.
 
     From the right, because that end was written by proxies that are trusted, with quotes in pairs. A quote that a
     client left open further left can then not swallow what they wrote.

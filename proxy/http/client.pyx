@@ -133,6 +133,7 @@ cdef class ClientConnection:
     cdef bint _start_next(self) except -1:
         """Start the next exchange; false if its head is not complete, or refused."""
         cdef Guard guard = self.guard
+        cdef Exchange exchange
         cdef RequestHead head = None
         try:
             if self.buffer:
@@ -148,8 +149,10 @@ cdef class ClientConnection:
         self.state = BUSY
         self.deadline_ns = INT64_MAX
         self.served += 1
-        self.exchange = (<Exchange>Exchange.__new__(Exchange)).begin(guard, self, head)
-        self.exchange.run()
+        # A reference of our own: `run` may end the exchange, and C calls hold none on their object.
+        exchange = (<Exchange>Exchange.__new__(Exchange)).begin(guard, self, head)
+        self.exchange = exchange
+        exchange.run()
         return True
 
     cdef int _await_head(self) except -1:
@@ -249,7 +252,7 @@ cdef class ClientConnection:
         """Close so that the reply arrives although the client is still sending (RFC 9112 section 9.6)."""
         self.state = LINGERING
         self.buffer = b""
-        self.deadline_ns = monotonic_ns() + LINGER_NS
+        self.deadline_ns = monotonic_ns() + (LINGER_NS if self.stream.backlog_bytes == 0 else self.guard.write_ns)
         self.stream.shutdown_write()
         self.stream.resume_reading()
         return 0

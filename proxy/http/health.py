@@ -32,7 +32,7 @@ class Health:
         words = self._words
         if now_ns < words[DOWN_UNTIL_NS]:
             return False
-        fresh = now_ns - words[CHECKED_NS] < 3 * self._rules.interval_ns
+        fresh = words[CHECKED_NS] and now_ns - words[CHECKED_NS] < 3 * self._rules.interval_ns
         return bool(words[ACTIVE_OK] or not fresh)
 
     def succeeded(self) -> None:

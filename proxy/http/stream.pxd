@@ -8,6 +8,7 @@ cdef class Stream:
     cdef bint writing  # a writer is registered
     cdef readonly bint paused  # the protocol was told to pause
     cdef bint closing
+    cdef bint ending  # FIN is due when the backlog is sent
     cdef bint at_eof
 
     cpdef bytes read_now(self)

@@ -131,15 +131,16 @@ cdef class Stream:
 
     cdef int _read(self) except -1:
         cdef ssize_t n
+        protocol = self.protocol  # held while it runs: it may close, and so be forgotten
         if self.fd < 0:
             return 0
         n = recv(self.fd, _scratch, READ_BYTES, 0)
         if n > 0:
-            self.protocol.data_received(PyBytes_FromStringAndSize(_scratch, n))
+            protocol.data_received(PyBytes_FromStringAndSize(_scratch, n))
         elif n == 0:
             self.at_eof = True
             self.pause_reading()
-            self.protocol.eof_received()
+            protocol.eof_received()
         elif errno != EAGAIN and errno != EINTR:
             self._drop()
         return 0
@@ -183,6 +184,7 @@ cdef class Stream:
     cdef int _send_backlog(self) except -1:
         cdef ssize_t n
         cdef Py_ssize_t left
+        protocol = self.protocol
         if self.fd < 0:
             return 0
         n = send(self.fd, PyBytes_AS_STRING(self.backlog) + self.sent, PyBytes_GET_SIZE(self.backlog) - self.sent,
@@ -197,7 +199,7 @@ cdef class Stream:
             self._flushed()
         if self.paused and left < LOW_BYTES and self.fd >= 0:
             self.paused = False
-            self.protocol.resume_writing()
+            protocol.resume_writing()
         return 0
 
     cdef int _flushed(self) except -1:
@@ -207,6 +209,8 @@ cdef class Stream:
         self.loop.remove_writer(self.fd)
         if self.closing:
             self._drop()
+        elif self.ending:
+            shutdown(self.fd, SHUT_WR)
         return 0
 
     cpdef close(self):
@@ -234,7 +238,9 @@ cdef class Stream:
 
     cpdef shutdown_write(self):
         """Tell the peer that no more will come (FIN); what it sends is still read."""
-        if self.fd >= 0 and not self.writing:
+        if self.writing:
+            self.ending = True
+        elif self.fd >= 0:
             shutdown(self.fd, SHUT_WR)
 
     cdef int _release(self) except -1:

@@ -8,7 +8,7 @@ worker gives back is noticed within `POLL_SECONDS`, while somebody waits.
 from asyncio import AbstractEventLoop, TimerHandle
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from fastpath import Leases, monotonic_ns
 from proxy.policy.policy import Cap
@@ -30,16 +30,13 @@ class Entrant(Protocol):
         """Give up: none became free in time."""
 
 
-class _Waiting:
-    """A request in the queue; `entrant` is None once it left."""
+class _Waiting(NamedTuple):
+    """A request in the queue."""
 
-    __slots__ = ("cap", "deadline_ns", "entrant", "key")
-
-    def __init__(self, entrant: Entrant, key: int, cap: Cap, deadline_ns: int) -> None:
-        self.entrant: Entrant | None = entrant
-        self.key = key
-        self.cap = cap
-        self.deadline_ns = deadline_ns
+    entrant: Entrant
+    key: int
+    cap: Cap
+    deadline_ns: int
 
 
 class Turnstile:
@@ -55,6 +52,8 @@ class Turnstile:
         self._clock = clock
         self._queue: deque[_Waiting] = deque()
         self._timer: TimerHandle | None = None
+        self._advancing = False
+        self._moved = False  # something changed since the last look
 
     def enter(self, entrant: Entrant, key: int, cap: Cap) -> None:
         """Give `entrant` a place now, later or never: one of its two methods is called, unless it leaves first."""
@@ -68,14 +67,12 @@ class Turnstile:
 
     def leave(self, entrant: Entrant) -> None:
         """Give back the place of `entrant`, or its place in the queue."""
-        if entrant.lease != NO_LEASE:
-            self._leases.release(entrant.lease)
-            entrant.lease = NO_LEASE
-            self._advance()
+        if entrant.lease == NO_LEASE:
+            self._queue = deque(each for each in self._queue if each.entrant is not entrant)
             return
-        for waiting in self._queue:
-            if waiting.entrant is entrant:
-                waiting.entrant = None
+        self._leases.release(entrant.lease)
+        entrant.lease = NO_LEASE
+        self._advance()
 
     def _take(self, entrant: Entrant, key: int, cap: Cap) -> bool:
         lease = self._leases.acquire(self._bucket, key, cap.client, cap.total)
@@ -85,20 +82,34 @@ class Turnstile:
         return True
 
     def _advance(self) -> None:
-        """Let in who can be let in, in order; one client at its own cap does not hold up the others."""
-        now_ns = self._clock()
-        for _ in range(len(self._queue)):
-            waiting = self._queue.popleft()
-            entrant = waiting.entrant
-            if entrant is None:
-                continue
-            if self._take(entrant, waiting.key, waiting.cap):
-                entrant.entered()
-            elif waiting.deadline_ns <= now_ns:
-                entrant.turned_away()
-            else:
-                self._queue.append(waiting)
+        """Let in who can be let in, in order; one client at its own cap does not hold up the others.
+
+        Who is let in may be over at once and come back here through `leave`: that turn is left to the one under way.
+        """
+        self._moved = True
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            while self._moved:
+                self._moved = False
+                self._look_once()
+        finally:
+            self._advancing = False
         self._arm()
+
+    def _look_once(self) -> None:
+        """Look once at each that waits."""
+        now_ns = self._clock()
+        for waiting in tuple(self._queue):
+            if waiting not in self._queue:  # left meanwhile
+                continue
+            if self._take(waiting.entrant, waiting.key, waiting.cap):
+                self._queue.remove(waiting)
+                waiting.entrant.entered()
+            elif waiting.deadline_ns <= now_ns:
+                self._queue.remove(waiting)
+                waiting.entrant.turned_away()
 
     def _arm(self) -> None:
         if self._queue and self._timer is None:

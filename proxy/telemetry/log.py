@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import time
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
@@ -44,6 +45,7 @@ def configure(log: LogConfig, stream: TextIO | None = None) -> None:
     )
 
 
+@cache
 def action_text(number: int) -> str:
     """Return the name of an action of a record: `limit`, or `limit_shadow` where nobody was limited."""
     if number >= SHADOW:
@@ -53,10 +55,18 @@ def action_text(number: int) -> str:
 
 def name_of(kind: type[OperationClass | Reason | Source], number: int) -> str:
     """Return the lower-case name of a number, or the number where a newer writer used one that we do not know."""
-    try:
-        return kind(number).name.lower()
-    except ValueError:
-        return str(number)
+    return _names(kind).get(number, str(number))
+
+
+@cache
+def _names(kind: type[OperationClass | Reason | Source]) -> dict[int, str]:
+    return {member.value: member.name.lower() for member in kind}
+
+
+@lru_cache(maxsize=4096)
+def _network(address: bytes) -> str:
+    """Return the network around a client: IPv4 /24 or IPv6 /48, which is no personal datum any more."""
+    return key_text(network_key(address))
 
 
 class AccessLog:
@@ -91,7 +101,7 @@ class AccessLog:
             "total_ms": record.total_us / 1000,
             "received": record.received,
             "sent": record.sent,
-            "network": key_text(network_key(record.address)),
+            "network": _network(record.address),
             "source": name_of(Source, record.source),
         }
         if self._log.addresses:
@@ -103,8 +113,12 @@ class AccessLog:
 
 def _utc(wall_ns: int) -> str:
     """Return a time of day, ns since 1970, with milliseconds."""
-    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(wall_ns // 1_000_000_000))
-    return f"{moment}.{wall_ns // 1_000_000 % 1000:03d}Z"
+    return f"{_second(wall_ns // 1_000_000_000)}.{wall_ns // 1_000_000 % 1000:03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(wall_seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(wall_seconds))
 
 
 def _console_line(line: Line) -> str:

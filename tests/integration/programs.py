@@ -129,7 +129,7 @@ def running(
 
 
 def run(
-    *command: str | Path, environ: Mapping[str, str] | None = None, seconds: float = 60.0
+    *command: str | Path, environ: Mapping[str, str] | None = None, seconds: float = 20.0
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and return what it said; a test that expects success looks at `returncode`."""
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=seconds, env=environ)

@@ -27,7 +27,7 @@ def origin_of(*lines: str, use_forwarded: bool = False) -> Origin:
 
 def shown(found: Origin) -> tuple[str, Source]:
     """Return it with the address as text."""
-    return address_text(found.address), found.source
+    return str(ip_address(found.address)), found.source
 
 
 ITSELF = ("10.0.0.1", Source.TRUSTED_PEER)
