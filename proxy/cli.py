@@ -133,7 +133,7 @@ def _hints(config: Config) -> str:
         "hkpguard demo: a guarded keyserver of made-up certificates. Try:\n"
         f"  gpg --keyserver {server} --recv-keys {fingerprints}\n"
         f"  gpg --keyserver {server} --search-keys alice@example.org\n"
-        f"  curl 'http://{address}/pks/lookup?op=index&options=mr&search=example.org'\n"
+        f"  curl 'http://{address}/pks/lookup?op=index&options=mr&search=alice@example.org'\n"
         f"  curl http://{config.admin}/metrics\n"
         "  hkpguard top          hkpguard explain 127.0.0.1\n"
     )

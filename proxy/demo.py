@@ -5,6 +5,7 @@ bounded, and gone when it stops.
 """
 
 import json
+import logging
 import socket
 from collections.abc import Sequence
 from html import escape
@@ -43,6 +44,7 @@ def build_app(keyring: Keyring | None = None) -> web.Application:
 
 def run(sock: socket.socket) -> None:
     """Serve on a bound socket until SIGTERM or SIGINT; then finish what is in flight, 3 s at most."""
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # clients that leave are no news
     web.run_app(
         build_app(),
         sock=sock,

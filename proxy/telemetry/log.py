@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import structlog
 
@@ -20,8 +20,6 @@ from proxy.telemetry.numbers import METHODS, SHADOW
 if TYPE_CHECKING:
     from fastpath import Record
     from proxy.config import LogConfig
-
-Line = dict[str, Any]
 
 
 def configure(log: LogConfig, stream: TextIO | None = None) -> None:
@@ -69,46 +67,70 @@ def _network(address: bytes) -> str:
     return key_text(network_key(address))
 
 
+# The fields of a line, in the order of `AccessLog.values`.
+FIELDS = (
+    "time", "event", "request_id", "method", "operation", "action", "reason", "status", "wait_ms", "upstream_ms",
+    "total_ms", "received", "sent", "network", "source",
+)  # fmt: skip
+PERSONAL_FIELDS = ("address", "subject")
+_NUMBERS = frozenset({"status", "wait_ms", "upstream_ms", "total_ms", "received", "sent"})
+
+
 class AccessLog:
-    """One line for each request. Addresses and subjects are personal data: they appear only if asked for."""
+    """One line for each request. Addresses and subjects are personal data: they appear only if asked for.
+
+    The line is one `%` over a template made once, a third of what a JSON encoder takes: on a busy node the log is the
+    greatest part of the analyst's work. All texts but the subject are words of ours and need no escapes.
+    """
 
     def __init__(self, log: LogConfig, stream: TextIO) -> None:
         """Write to `stream`, or nothing if the access log is off."""
         self._log = log
         self._stream = stream
-        self._spell = _console_line if log.format == "console" else json.dumps
+        self._template = _template(log)
         self._offset_ns = time.time_ns() - time.monotonic_ns()
 
     def write(self, block: bytes) -> None:
         """Write the lines of a block of records (`Ring.take`) in one go."""
         if self._log.access and block:
-            self._stream.write("".join(f"{self._spell(self.line(each))}\n" for each in records(block)))
+            self._stream.write("".join([self._template % self.values(each) for each in records(block)]))
             self._stream.flush()
 
-    def line(self, record: Record) -> Line:
-        """Return the fields of one line; times in ms."""
-        line: Line = {
-            "time": _utc(record.time_ns + self._offset_ns),
-            "event": "request",
-            "request_id": f"{record.request_id:016x}",
-            "method": METHODS[record.method] if record.method < len(METHODS) else METHODS[0],
-            "operation": name_of(OperationClass, record.operation),
-            "action": action_text(record.action),
-            "reason": name_of(Reason, record.reason),
-            "status": record.status,
-            "wait_ms": record.wait_us / 1000,
-            "upstream_ms": record.upstream_us / 1000,
-            "total_ms": record.total_us / 1000,
-            "received": record.received,
-            "sent": record.sent,
-            "network": _network(record.address),
-            "source": name_of(Source, record.source),
-        }
+    def values(self, record: Record) -> tuple[object, ...]:
+        """Return the values of FIELDS, and of those PERSONAL_FIELDS that are asked for; times in ms."""
+        values: tuple[object, ...] = (
+            _utc(record.time_ns + self._offset_ns),
+            "request",
+            f"{record.request_id:016x}",
+            METHODS[record.method] if record.method < len(METHODS) else METHODS[0],
+            name_of(OperationClass, record.operation),
+            action_text(record.action),
+            name_of(Reason, record.reason),
+            record.status,
+            record.wait_us / 1000,
+            record.upstream_us / 1000,
+            record.total_us / 1000,
+            record.received,
+            record.sent,
+            _network(record.address),
+            name_of(Source, record.source),
+        )
         if self._log.addresses:
-            line["address"] = address_text(record.address)
+            values += (address_text(record.address),)
         if self._log.subjects:
-            line["subject"] = record.subject.rstrip(b"\0").decode("utf-8", "replace")
-        return line
+            values += (json.dumps(record.subject.decode("utf-8", "replace")),)
+        return values
+
+
+def _template(log: LogConfig) -> str:
+    """Return the form of a line, JSON or `name=value` words."""
+    asked = {"address": log.addresses, "subject": log.subjects}
+    names = (*FIELDS, *(name for name in PERSONAL_FIELDS if asked[name]))
+    if log.format == "console":
+        return " ".join(f"{name}=%s" for name in names) + "\n"
+    plain = _NUMBERS | {"subject"}  # the subject comes with its quotes
+    pairs = (f'"{name}": %s' if name in plain else f'"{name}": "%s"' for name in names)
+    return "{" + ", ".join(pairs) + "}\n"
 
 
 def _utc(wall_ns: int) -> str:
@@ -119,7 +141,3 @@ def _utc(wall_ns: int) -> str:
 @lru_cache(maxsize=16)
 def _second(wall_seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(wall_seconds))
-
-
-def _console_line(line: Line) -> str:
-    return " ".join(f"{name}={value}" for name, value in line.items())

@@ -10,7 +10,7 @@ import subprocess
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -164,9 +164,29 @@ def accepted_from(pid: int, port: int) -> set[tuple[str, int]]:
         with suppress(OSError):
             links.append(str(link.readlink()))
     own = {link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:")}
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    here = [row for row in rows if row[9] in own and _endpoint(row[1])[1] == port]
-    return {_endpoint(row[2]) for row in here if row[3] != LISTENING}
+    return {each.peer for each in _tcp_sockets(port) if each.inode in own and each.state != LISTENING}
+
+
+def unsent_bytes(port: int) -> int:
+    """Return how much the connections accepted at `port` of loopback still have to send, in all."""
+    return sum(each.unsent_bytes for each in _tcp_sockets(port) if each.state != LISTENING)
+
+
+class _TcpSocket(NamedTuple):
+    """A line of /proc/net/tcp."""
+
+    peer: tuple[str, int]
+    state: str
+    unsent_bytes: int
+    inode: str
+
+
+def _tcp_sockets(port: int) -> Iterator[_TcpSocket]:
+    """Yield the IPv4 sockets whose own port this is."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, own, peer, state, queues, _, _, _, _, inode, *_ = line.split()
+        if _endpoint(own)[1] == port:
+            yield _TcpSocket(_endpoint(peer), state, int(queues.partition(":")[0], 16), inode)
 
 
 def _endpoint(text: str) -> tuple[str, int]:

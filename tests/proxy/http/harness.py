@@ -170,10 +170,10 @@ class Wire:
                 await turns(3)
 
     def push(self, data: bytes) -> int:
-        """Send of `data` what the kernel takes now; return how much."""
+        """Send of `data` what the kernel takes now; return how much, 0 if the other side has gone."""
         try:
             return self.sock.send(data)
-        except BlockingIOError:
+        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
             return 0
 
     def pull(self) -> int:
