@@ -1,5 +1,6 @@
 """Compiles the Cython modules; everything else about the build is in pyproject.toml."""
 
+import os
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -21,4 +22,9 @@ def extensions() -> list[Extension]:
     ]
 
 
-setup(ext_modules=cythonize(extensions(), compiler_directives={"language_level": "3str"}))
+CORES = os.cpu_count() or 1
+
+setup(
+    ext_modules=cythonize(extensions(), nthreads=CORES, compiler_directives={"language_level": "3str"}),
+    options={"build_ext": {"parallel": CORES}},
+)

@@ -83,7 +83,9 @@ cdef class ClientConnection:
     def eof_received(self):
         """The client sends no more."""
         cdef Exchange exchange = self.exchange
-        if exchange is None or exchange.phase == WAITING or exchange.body_unfinished():
+        if exchange is None:
+            self._close()  # after the reply that may still be going out
+        elif exchange.phase == WAITING or exchange.body_unfinished():
             self.stream.abort()
         else:
             exchange.reusable = False

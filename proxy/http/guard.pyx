@@ -19,6 +19,7 @@ from proxy.policy.networks import network_set
 from proxy.policy.policy import CLASS_NAMES
 
 SWEEP_SECONDS = 0.25
+cdef bytes MAPPED = b"\0" * 10 + b"\xff\xff"  # an IPv4 address on a socket that takes both kinds
 
 
 cdef class Guard:
@@ -58,6 +59,8 @@ cdef class Guard:
         if len(self.connections) >= self.most_connections:
             self.recorder.connection_refused()
             return  # nobody holds the stream, so its descriptor is closed now
+        if peer.startswith(MAPPED):
+            peer = peer[12:]
         cdef ClientConnection connection = ClientConnection(self, stream, peer)
         stream.protocol = connection
         self.connections.add(connection)

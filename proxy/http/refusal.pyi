@@ -7,7 +7,7 @@ from proxy.policy.judge import Verdict
 
 PHRASES: dict[int, str]
 TEXTS: dict[int, str]
-QUOTA_EXCEEDED: str
+PROBLEM_TYPES: dict[int, str]
 
 def unavailable_status(minor: int) -> int:
     """Return the status for "no upstream answers" to an HTTP/1.`minor` client."""

@@ -58,7 +58,8 @@ TEXTS = {
     505: "This HTTP version is not supported.",
 }
 
-QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+PROBLEMS = "https://iana.org/assignments/http-problem-types#"
+PROBLEM_TYPES = {429: PROBLEMS + "quota-exceeded", 503: PROBLEMS + "temporary-reduced-capacity"}
 cdef dict _TEXTS = {status: text.encode("ascii") for status, text in TEXTS.items()}
 COMMON = (
     "Access-Control-Allow-Origin: *\r\n"
@@ -102,16 +103,13 @@ cdef void put_plain(Text *text, int status, int64_t retry, uint64_t request_id) 
     put(text, b"\n")
 
 
-cdef bytes problem_body(int status, uint64_t request_id):
-    """Return problem details (RFC 9457)."""
-    kind = {"type": QUOTA_EXCEEDED} if status == 429 else {}
-    about = {
-        "title": PHRASES[status],
-        "status": status,
-        "detail": TEXTS[status],
-        "instance": f"urn:request:{request_id:016x}",
-    }
-    return json.dumps(kind | about).encode("ascii")
+cdef bytes problem_body(int status, uint64_t request_id, limit):
+    """Return problem details (RFC 9457); the title is no status phrase, since "Too Many" means another thing to some."""
+    about = {"type": PROBLEM_TYPES[status]} if status in PROBLEM_TYPES else {}
+    about |= {"title": TEXTS[status].rstrip("."), "status": status, "instance": f"urn:request:{request_id:016x}"}
+    if limit is not None:
+        about["violated-policies"] = [limit.name]
+    return json.dumps(about).encode("ascii")
 
 
 def _line(name, value):
@@ -131,9 +129,10 @@ cdef class Refusals:
     ):
         cdef int64_t retry = retry_seconds(verdict)
         cdef Text text, body
+        limit = limits[verdict.spending.bucket] if verdict.spending is not None and limits else None
         begin(&body)
         if problem:
-            put(&body, problem_body(verdict.status, request_id))
+            put(&body, problem_body(verdict.status, request_id, limit))
         else:
             put_plain(&body, verdict.status, retry, request_id)
         begin(&text)
@@ -145,8 +144,8 @@ cdef class Refusals:
         put(&text, b"\r\nContent-Length: ")
         put_number(&text, body.size)
         put(&text, b"\r\n")
-        if verdict.spending is not None and limits and self.fields != "off":
-            self._put_state(&text, verdict.spending, limits[verdict.spending.bucket], retry)
+        if limit is not None and self.fields != "off":
+            self._put_state(&text, verdict.spending, limit, retry)
         put(&text, b"\r\n")
         if not head_only:
             put_chars(&text, body.data, body.size)
@@ -169,8 +168,6 @@ cdef class Refusals:
 
     cdef int _put_state(self, Text *text, Spending spending, limit, int64_t retry) except -1:
         """Write what the limit allows and what is left; limit names are plain words of ours."""
-        if limit is None:
-            return 0
         put(text, self._policy(limit))
         put_number(text, spending.remaining)
         put(text, b"\r\nX-RateLimit-Reset: " if self.fields == "legacy" else b";t=")

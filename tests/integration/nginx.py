@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.integration.http_client import Question
@@ -11,6 +10,7 @@ from tests.integration.programs import LOOPBACK, Program, free_port, listens, ru
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 SMALL_NAME = "0x" + 40 * "1"  # a file's name must look like a fingerprint
 SMALL = Question(f"/pks/lookup?op=get&search={SMALL_NAME}")
@@ -39,7 +39,7 @@ FILES = """root {folder}/files;
         keepalive_requests 1000000;
         location = / {{ return 200; }}
         location = /pks/lookup {{ default_type application/pgp-keys; try_files /$arg_search =404; }}"""
-PASS = """location / {{
+FORWARD = """location / {{
             proxy_pass http://127.0.0.1:{upstream};
             proxy_http_version 1.1;
             proxy_set_header Connection "";
@@ -68,7 +68,7 @@ class Nginx:
 
     def __init__(self, program: str, folder: Path) -> None:
         """Prepare it in `folder`."""
-        self._command = [program, "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr"]
+        self._command: list[str | Path] = [program, "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr"]
         self._folder = folder
         self.port = free_port()
         (folder / "files").mkdir()
@@ -113,7 +113,7 @@ def nginx(program: str, folder: Path) -> Iterator[Nginx]:
 def nginx_before(program: str, folder: Path, upstream: int) -> Iterator[int]:
     """Run nginx as a proxy in front of a port, as our documentation says; gives its own port."""
     port = free_port()
-    server = PASS.format(upstream=upstream)
+    server = FORWARD.format(upstream=upstream)
     (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port, server=server))
     with running([program, "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr"], folder, port):
         yield port

@@ -195,13 +195,13 @@ class Wire:
     async def until(self, end: bytes) -> bytes:
         """Take everything up to `end`, and `end`."""
         while end not in self.buffer:
-            assert await self.more(), f"closed after {self.buffer!r}"
+            assert await self.more(), f"closed after {self.buffer[-80:]!r}"
         return self.take(self.buffer.index(end) + len(end))
 
     async def exactly(self, size: int) -> bytes:
         """Take `size` bytes."""
         while len(self.buffer) < size:
-            assert await self.more(), f"closed after {self.buffer!r}"
+            assert await self.more(), f"closed after {self.buffer[-80:]!r}"
         return self.take(size)
 
     async def to_end(self) -> bytes:

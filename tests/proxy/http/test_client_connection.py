@@ -113,7 +113,7 @@ async def test_pipeline_ends_with_close(start: Start) -> None:
 
 async def test_requests_split_at_every_byte(start: Start) -> None:
     """Wherever the network cuts two pipelined requests, the keyserver gets the same two."""
-    node = await start()
+    node = await start({"MODE": "off"})
     both = UPLOAD + b"Content-Length: 4\r\n\r\nkeys" + numbered(1)
     client = await node.connect()
     link = None

@@ -1,0 +1,114 @@
+"""Processes of the guard that are killed: a worker is replaced, the analyst comes back, and no other notices."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.guard import NO_LIMITS, Guard
+from tests.integration.http_client import Load, Question, ask_once, connected
+from tests.integration.keyserver import Gate
+from tests.integration.nginx import SMALL, Nginx, nginx
+from tests.integration.programs import accepted_from, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.integration.conftest import Need, StartGuard, StartKeyserver
+
+pytestmark = pytest.mark.integration
+
+CONNECTIONS = 32
+AT_ONCE_SECONDS = 2.0
+RETURN_SECONDS = 5.0
+NEW_CONNECTIONS = 50
+WORDS = Question("/pks/lookup?op=index&options=mr&search=somebody")
+
+
+@pytest.fixture
+def upstream(need: Need, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+    """Run nginx as keyserver."""
+    with nginx(need("nginx"), tmp_path_factory.mktemp("nginx")) as server:
+        yield server
+
+
+@pytest.fixture
+def guarded(upstream: Nginx, start_guard: StartGuard) -> Guard:
+    """Run a guard in front of nginx."""
+    return start_guard(upstream.url, **NO_LIMITS)
+
+
+def clients_of(guarded: Guard, worker: str) -> set[tuple[str, int]]:
+    """Return who is connected to a worker."""
+    return accepted_from(guarded.pid(worker), guarded.port)
+
+
+async def test_killed_worker(guarded: Guard) -> None:
+    """Only the clients of the killed worker notice; new ones are served at once, and there is a new worker soon."""
+    load = Load(guarded.port, SMALL)
+    load.keep_alive(CONNECTIONS)
+    await load.more(500)
+    others = clients_of(guarded, "worker-1")
+    assert 0 < len(others) < CONNECTIONS
+    killed = guarded.pid("worker-0")
+    os.kill(killed, signal.SIGKILL)
+    start = time.monotonic()
+    for _ in range(NEW_CONNECTIONS):  # the kernel gives about half of them to the dead worker's socket
+        assert (await ask_once(guarded.port, SMALL)).status == 200
+    assert time.monotonic() - start < AT_ONCE_SECONDS
+    await load.more(500)
+    await load.stop()
+    assert load.statuses.keys() == {200}
+    assert len(load.broken) == CONNECTIONS - len(others)
+    assert others.isdisjoint(end for _, end in load.broken)
+    assert guarded.pid("worker-0") != killed
+
+
+async def test_killed_worker_loses_its_places(start_guard: StartGuard, start_keyserver: StartKeyserver) -> None:
+    """Requests that a killed worker had with the keyserver no longer count: the class is not blocked for ever."""
+    gate = Gate()
+    server = start_keyserver(gate.respond)
+    guarded = start_guard(server.url, LIMITS__WORDS__CONCURRENT="1", LIMITS__WORDS__CONCURRENT_TOTAL="1")
+    async with connected(guarded.port) as first:
+        first.send(WORDS)
+        await asyncio.to_thread(until, lambda: server.in_flight == 1, "the keyserver is asked")
+        holder = next(each for each in ("worker-0", "worker-1") if first.own_end in clients_of(guarded, each))
+        os.kill(guarded.pid(holder), signal.SIGKILL)
+        await asyncio.to_thread(until, lambda: server.in_flight == 0, "the keyserver is left")
+        gate.open()
+        assert (await ask_once(guarded.port, WORDS)).status == 200
+
+
+async def test_killed_analyst(guarded: Guard) -> None:
+    """Workers go on without the analyst; it comes back, and remembers what the workers counted."""
+    load = Load(guarded.port, SMALL)
+    load.keep_alive(8)
+    load.one_each(2)
+    await load.more(200)
+    killed = guarded.pid("analyst")
+    os.kill(killed, signal.SIGKILL)
+    await load.more(200)
+    await asyncio.to_thread(until, lambda: guarded.readyz().status == 200, "the analyst is back", RETURN_SECONDS)
+    await load.more(200)
+    await load.stop()
+    assert load.broken == load.refused == []
+    assert load.statuses.keys() == {200}
+    assert guarded.pid("analyst") != killed
+    counted = 'responses_total{code="200"}'
+    until(lambda: guarded.metric(counted) == load.answered, "every reply is counted")
+
+
+def test_worker_that_dies_again_and_again(guarded: Guard) -> None:
+    """A worker that dies at once each time is started later and later, while the other one serves."""
+    for _ in range(3):
+        pid = guarded.pid("worker-0")
+        os.kill(pid, signal.SIGKILL)
+        until(lambda pid=pid: guarded.pid("worker-0") != pid, "the worker is replaced")
+    started = [each["timestamp"] for each in guarded.messages() if each.get("child") == "worker-0" and "pid" in each]
+    assert len(started) == 4
+    assert guarded.program.running
