@@ -61,6 +61,7 @@ cdef class Exchange:
     cdef int _enter(self) except -1
     cdef int _dispatch(self) except -1
     cdef bint repeatable(self)
+    cdef int repeat(self, UpstreamConnection lost) except -1
     cdef bint wants_body(self)
     cdef bint body_unfinished(self)
     cdef bytes _request_bytes(self, bytes default_host)

@@ -89,12 +89,12 @@ cdef class Exchange:
         """Take the request from its head to the upstream, to a wait or to a refusal."""
         cdef Guard guard = self.guard
         self.client = self.connection.identify(self.head)
-        if self.head.length > guard.body_bytes:
-            return self._refuse(TOO_LARGE)
         try:
             facts = self._classify()
         except BadTarget:
             return self._refuse(MALFORMED)
+        if self.head.length > guard.body_bytes:
+            return self._refuse(TOO_LARGE)
         self.verdict = decide(facts, guard.checks, self.started_ns)
         self.decided_ns = monotonic_ns()
         return self._act()
@@ -179,8 +179,18 @@ cdef class Exchange:
         return 0
 
     cdef bint repeatable(self):
-        """Whether it may be sent once more after a connection died without a reply (RFC 9110 section 9.2.2)."""
-        return self.decoder is None and self.attempts < MOST_ATTEMPTS and self.head.method in SAFE_METHODS
+        """Whether it may be sent again after a connection died without a reply (RFC 9110 section 9.2.2)."""
+        return self.decoder is None and self.head.method in SAFE_METHODS
+
+    cdef int repeat(self, UpstreamConnection lost) except -1:
+        """
+        Send again what died with `lost`: once more to the same upstream if the connection may just have been old,
+        else to another one. Each upstream is asked twice at most.
+        """
+        self.upstream = None
+        if not lost.used or self.attempts >= MOST_ATTEMPTS:
+            self.tried += (lost.upstream,)
+        return self._dispatch()
 
     cdef bytes _request_bytes(self, bytes default_host):
         """Return the head as it is sent upstream: canonical target, kept fields, and what we say of the client."""

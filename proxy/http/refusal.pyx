@@ -103,10 +103,15 @@ cdef void put_plain(Text *text, int status, int64_t retry, uint64_t request_id) 
     put(text, b"\n")
 
 
-cdef bytes problem_body(int status, uint64_t request_id, limit):
+cdef bytes problem_body(int status, int64_t retry, uint64_t request_id, limit):
     """Return problem details (RFC 9457); the title is no status phrase, since "Too Many" means another thing to some."""
     about = {"type": PROBLEM_TYPES[status]} if status in PROBLEM_TYPES else {}
-    about |= {"title": TEXTS[status].rstrip("."), "status": status, "instance": f"urn:request:{request_id:016x}"}
+    about |= {
+        "title": TEXTS[status].rstrip("."),
+        "status": status,
+        "detail": f"{TEXTS[status]} Retry after {retry} s." if retry else TEXTS[status],
+        "instance": f"urn:request:{request_id:016x}",
+    }
     if limit is not None:
         about["violated-policies"] = [limit.name]
     return json.dumps(about).encode("ascii")
@@ -132,7 +137,7 @@ cdef class Refusals:
         limit = limits[verdict.spending.bucket] if verdict.spending is not None and limits else None
         begin(&body)
         if problem:
-            put(&body, problem_body(verdict.status, request_id, limit))
+            put(&body, problem_body(verdict.status, retry, request_id, limit))
         else:
             put_plain(&body, verdict.status, retry, request_id)
         begin(&text)

@@ -59,7 +59,7 @@ class Turnstile:
         """Give `entrant` a place now, later or never: one of its two methods is called, unless it leaves first."""
         if not self._queue and self._take(entrant, key, cap):
             entrant.entered()
-        elif cap.queue_ns == 0 or len(self._queue) >= MOST_WAITING:
+        elif cap.queue_ns == 0 or not cap.enforced or len(self._queue) >= MOST_WAITING:
             entrant.turned_away()
         else:
             self._queue.append(_Waiting(entrant, key, cap, self._clock() + cap.queue_ns))

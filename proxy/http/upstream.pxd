@@ -14,7 +14,8 @@ cdef class UpstreamConnection:
     cdef bint reusable
     cdef int interim
     cdef bytes buffer
-    cdef bint used  # served an exchange before the present one
+    cdef readonly bint used  # served an exchange before the present one
+    cdef bint expired
     cdef bint paused
     cdef readonly bint congested  # it takes the request slower than it comes
     cdef readonly int64_t deadline_ns

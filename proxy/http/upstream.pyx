@@ -172,16 +172,17 @@ cdef class UpstreamConnection:
             self.exchange.connection.feed_body()
 
     def connection_lost(self, error):
-        """Tell the exchange, unless it was done; a repeatable request gets one more chance."""
+        """Tell the exchange, unless it was done; a request that may be repeated gets another chance."""
         cdef Exchange exchange = self.exchange
         self.exchange = None
         self.upstream.lost(self)
         if exchange is None:
             return
         self.upstream.outstanding -= 1
-        if self.used and self.decoder is None and not self.buffer and exchange.repeatable():
-            exchange.upstream = None
-            self.upstream.pool.dispatch(exchange)
+        if not self.used:
+            self.upstream.health.failed(monotonic_ns())
+        if self.decoder is None and not self.buffer and not self.expired and exchange.repeatable():
+            exchange.repeat(self)
         else:
             exchange.upstream_failed()
 
@@ -212,6 +213,6 @@ cdef class UpstreamConnection:
         """The deadline passed: the upstream hangs, or the idle connection is old."""
         if self.exchange is not None and self.decoder is None:
             self.upstream.health.failed(monotonic_ns())
-        self.used = False  # a request that hung is not repeated
+        self.expired = True  # a request that hung is not repeated
         self.stream.abort()
         return 0
