@@ -32,26 +32,33 @@ def run(config: Config, environ: Mapping[str, str], beside: Mapping[str, Run] | 
     groups = [bind_group(address, config.workers) for address in config.listen]
     admin = bind(config.admin, share=False)
     region = Region.create(clients=config.table_clients, workers=config.workers, upstreams=len(config.upstream))
-    supervisor = Supervisor(config, region, environ, sockets=lambda: [sock for group in groups for sock in group])
+    everything = [sock for group in groups for sock in group]
+    supervisor = Supervisor(config, region, environ, sockets=lambda: everything)
+    # A process that keeps a listening socket of another keeps it open: each closes what is not its own.
     for name, process in (beside or {}).items():
-        supervisor.add(name, process)
-    supervisor.add("analyst", lambda channel: analyst.run(supervisor.config, region, admin, channel))
+        supervisor.add(name, functools.partial(_without, [*everything, admin], process))
+    run_analyst = functools.partial(_analyst, supervisor, region, admin)
+    supervisor.add("analyst", functools.partial(_without, everything, run_analyst))
     for index in range(config.workers):
-        life = functools.partial(_worker, supervisor, region, groups, index)
-        supervisor.add(f"worker-{index}", life, worker=index)
+        own = [group[index] for group in groups]
+        others = [sock for sock in (*everything, admin) if sock not in own]
+        run_worker = functools.partial(_worker, supervisor, region, index, own)
+        supervisor.add(f"worker-{index}", functools.partial(_without, others, run_worker), worker=index)
     return supervisor.serve()
 
 
+def _without(sockets: list[socket.socket], process: Run, channel: socket.socket) -> int:
+    """Be `process`, which has no use for `sockets`."""
+    for sock in sockets:
+        sock.close()
+    return process(channel)
+
+
+def _analyst(supervisor: Supervisor, region: Region, admin: socket.socket, channel: socket.socket) -> int:
+    return analyst.run(supervisor.config, region, admin, channel)
+
+
 def _worker(
-    supervisor: Supervisor,
-    region: Region,
-    groups: list[list[socket.socket]],
-    index: int,
-    channel: socket.socket,
+    supervisor: Supervisor, region: Region, index: int, sockets: list[socket.socket], channel: socket.socket
 ) -> int:
-    """Be a worker; the sockets of the other workers are theirs alone."""
-    for group in groups:
-        for other, sock in enumerate(group):
-            if other != index:
-                sock.close()
-    return worker.run(supervisor.config, region, index, [group[index] for group in groups], channel)
+    return worker.run(supervisor.config, region, index, sockets, channel)

@@ -38,6 +38,7 @@ MOST_BACKOFF_SECONDS = 8.0
 MOST_DEATHS = 10  # of one child, each within CALM_SECONDS of its start
 KILL_AFTER_SECONDS = 2.0  # beyond hard_stop_after
 BACKLOG = 4096
+SETTLE_SECONDS = 0.05  # for connections that are just being made when the sockets are to be closed
 DEFER_SECONDS = 1  # a client that stays silent is handed over then
 
 Run = Callable[[socket.socket], int]  # a child's life: takes its end of the channel, returns an exit status
@@ -250,9 +251,11 @@ class Supervisor:
         """Drain in the order that lets nobody notice: readiness, workers, the rest."""
         self._draining = True
         self._region.control[Control.DRAINING] = 1
-        if grace and self.config.grace_ns:
-            self._log.info("draining", grace_seconds=self.config.grace_ns / 1e9)
-            self._wait(lambda: False, self.config.grace_ns / 1e9)
+        for sock in self._sockets():
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 0)  # the kernel would reset who is deferred
+        grace_seconds = self.config.grace_ns / 1e9 if grace else 0.0
+        self._log.info("draining", grace_seconds=grace_seconds)
+        self._wait(lambda: False, max(grace_seconds, SETTLE_SECONDS))
         for sock in self._sockets():
             sock.close()
         patience = self.config.hard_stop_after_ns / 1e9 + KILL_AFTER_SECONDS

@@ -273,7 +273,7 @@ cdef class ClientConnection:
 
     cdef int drain(self) except -1:
         """Close the connection unless a request is on its way; that one is finished first."""
-        if self.state == IDLE:
+        if self.state == IDLE or (self.state == READING_HEAD and not self.buffer):
             self.stream.close()
         return 0
 

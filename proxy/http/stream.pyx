@@ -65,6 +65,7 @@ cdef enum:
     LOW_BYTES = 16384
     # Connections accepted in one turn of the loop, so that a flood of them cannot starve the open ones.
     ACCEPTS_PER_TURN = 32
+    MOST_QUEUED = 65536  # more than any queue of the kernel holds
 
 HIGH_WATER_BYTES = HIGH_BYTES
 cdef char _scratch[READ_BYTES]
@@ -300,21 +301,24 @@ cdef class Listener:
             self.loop.add_reader(self.fd, self._accept)
 
     def _accept(self):
+        self._accept_some(ACCEPTS_PER_TURN)
+
+    cdef int _accept_some(self, int most) except -1:
         cdef int turn, fd
         cdef sockaddr_storage address
         cdef unsigned int size
-        for turn in range(ACCEPTS_PER_TURN):
+        for turn in range(most):
             if not self.listening:
-                return
+                return 0
             size = sizeof(address)
             fd = accept4(self.fd, <sockaddr *>&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
             if fd >= 0:
                 self.admit(fd, _packed(&address))
             elif errno in (EMFILE, ENFILE, ENOBUFS, ENOMEM):
-                self._pause()
-                return
+                return self._pause()
             elif errno not in (ECONNABORTED, EINTR, EPROTO, EPERM):
-                return
+                return 0
+        return 0
 
     cdef int _pause(self) except -1:
         self.listening = False
@@ -327,7 +331,8 @@ cdef class Listener:
         if self.sock is None:
             return
         if self.listening:
-            self._accept()
+            self._accept_some(MOST_QUEUED)
+        if self.listening:
             self.listening = False
             self.loop.remove_reader(self.fd)
         self.sock.close()

@@ -149,6 +149,7 @@ def guard(folder: Path, *upstreams: str, **settings: str) -> Iterator[Guard]:
         check_log(started)
     finally:
         started.program.end(signal.SIGINT)
+        sys.stdout.write(started.program.err())  # pytest shows it if the test fails
 
 
 def check_log(started: Guard) -> None:

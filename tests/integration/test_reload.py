@@ -1,0 +1,140 @@
+"""SIGHUP: a new configuration without dropping a connection; a bad one changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.guard import Guard
+from tests.integration.http_client import Connection, Question, Reply
+from tests.integration.keyserver import ok
+from tests.integration.programs import accepted_from, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.integration.conftest import StartGuard, StartKeyserver
+
+pytestmark = pytest.mark.integration
+
+ALICE = Question("/pks/lookup?op=get&options=mr&search=alice@example.org")
+SMALL_LIMIT = '[limits.identity]\nburst = 2\ncount = 1\nperiod = "1h"\n'
+LARGE_LIMIT = SMALL_LIMIT.replace("burst = 2", "burst = 50")
+BAD = '[limits.identity]\nburst = "many"\n[limits.nonsense]\nburst = 1\n'
+REFUSED = "ready; the last reload was refused, the configuration before it is in force\n"
+
+
+class Reloading:
+    """A guard with a file, and a connection to each of its two workers, from two addresses."""
+
+    def __init__(self, guarded: Guard, file: Path) -> None:
+        """No connection yet."""
+        self.guard = guarded
+        self.file = file
+        self.connections: dict[str, Connection] = {}
+
+    async def connect(self) -> None:
+        """Connect until both workers are reached."""
+        while len(self.connections) < 2:
+            connection = await Connection.connect(self.guard.port, f"127.0.0.{2 + len(self.connections)}")
+            await connection.ask(Question("/nothing"))
+            worker = next(each for each in ("worker-0", "worker-1") if self.holds(each, connection))
+            if worker in self.connections:
+                await connection.close()
+            else:
+                self.connections[worker] = connection
+
+    def holds(self, worker: str, connection: Connection) -> bool:
+        """Whether a worker has accepted a connection."""
+        return connection.own_end in accepted_from(self.guard.pid(worker), self.guard.port)
+
+    async def ask(self) -> list[Reply]:
+        """Ask over both connections."""
+        return [await connection.ask(ALICE) for connection in self.connections.values()]
+
+    async def statuses(self) -> set[int]:
+        """Ask over both connections; return how they were answered."""
+        return {reply.status for reply in await self.ask()}
+
+    async def reload(self, text: str) -> None:
+        """Write the file, send SIGHUP, and wait until the supervisor has dealt with it."""
+        seen = len(self.guard.messages())
+        self.file.write_text(text)
+        self.guard.program.send(signal.SIGHUP)
+        await asyncio.to_thread(until, lambda: len(self.guard.messages()) > seen, "the guard reads the file")
+
+    async def await_statuses(self, wanted: set[int]) -> None:
+        """Ask until both workers answer so: they take over the new configuration one after the other."""
+        async with asyncio.timeout(5):
+            while await self.statuses() != wanted:
+                await asyncio.sleep(0.01)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        while self.connections:
+            await self.connections.popitem()[1].close()
+
+
+@pytest.fixture
+def reloading(start_guard: StartGuard, start_keyserver: StartKeyserver, tmp_path: Path) -> Reloading:
+    """Run a guard whose limit for identities stands in a file."""
+    file = tmp_path / "hkpguard.toml"
+    file.write_text(SMALL_LIMIT)
+    return Reloading(start_guard(start_keyserver(ok).url, CONFIG=str(file)), file)
+
+
+async def use_up(reloading: Reloading) -> None:
+    """Connect, and ask until the small limit is reached."""
+    await reloading.connect()
+    for _ in range(2):
+        assert await reloading.statuses() == {200}
+    assert await reloading.statuses() == {429}
+
+
+async def test_new_limit_holds_on_open_connections(reloading: Reloading) -> None:
+    """A limit that is raised lets the same connection go on, in both workers; one that is lowered stops it."""
+    await use_up(reloading)
+    await reloading.reload(LARGE_LIMIT)
+    await reloading.await_statuses({200})
+    assert reloading.guard.metric("policy_generation") == 1
+    await reloading.reload(SMALL_LIMIT)
+    await reloading.await_statuses({429})
+    assert all(connection.open for connection in reloading.connections.values())
+    assert reloading.guard.client("127.0.0.2")["limits"][2]["burst"] == 2
+    await reloading.close()
+
+
+async def test_bad_file_changes_nothing(reloading: Reloading) -> None:
+    """All faults of a file are reported, and counted once; the old configuration stays until there is a good one."""
+    await use_up(reloading)
+    await reloading.reload(BAD)
+    fault = reloading.guard.messages()[-1]
+    assert fault["level"] == "error"
+    assert len(fault["faults"]) == 2
+    assert reloading.guard.readyz() == (200, REFUSED)
+    assert reloading.guard.metric("reload_failures_total") == 1
+    assert reloading.guard.metric("policy_generation") == 0
+    assert await reloading.statuses() == {429}
+    await reloading.reload(LARGE_LIMIT)
+    await reloading.await_statuses({200})
+    assert reloading.guard.readyz() == (200, "ready\n")
+    assert reloading.guard.metric("reload_failures_total") == 1
+    await reloading.close()
+
+
+async def test_replaced_worker_has_the_new_limit(reloading: Reloading) -> None:
+    """A worker that is replaced after a reload has the configuration that is in force, not the first one."""
+    await use_up(reloading)
+    await reloading.reload(LARGE_LIMIT)
+    await reloading.await_statuses({200})
+    await reloading.close()
+    killed = reloading.guard.pid("worker-0")
+    os.kill(killed, signal.SIGKILL)
+    await asyncio.to_thread(until, lambda: reloading.guard.pid("worker-0") != killed, "the worker is replaced")
+    await reloading.connect()
+    assert await reloading.statuses() == {200}
+    await reloading.close()
