@@ -68,6 +68,7 @@ cdef class Exchange:
     cdef int send_to(self, UpstreamConnection upstream) except -1
     cdef bytes body_received(self, bytes data)
     cdef int reply_whole(self, ReplyHead reply, bytes body, int64_t first_byte_ns) except -1
+    cdef bytes _reply_block(self, ReplyHead reply)
     cdef bytes _length_field(self, ReplyHead reply, Py_ssize_t body_bytes)
     cdef bytes _connection_field(self)
     cdef int reply_started(self, ReplyHead reply, bytes payload, int64_t first_byte_ns) except -1

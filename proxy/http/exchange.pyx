@@ -263,9 +263,8 @@ cdef class Exchange:
         """Relay a reply that came in one piece, which is nearly every one."""
         if self.body_unfinished():
             self.reusable = False
-        self.status = reply.status
         self._write(b"".join((
-            reply.block,
+            self._reply_block(reply),
             b"Via: 1.1 hkpguard\r\n" if reply.minor else b"Via: 1.0 hkpguard\r\n",
             self._length_field(reply, len(body)),
             self._connection_field(),
@@ -274,6 +273,19 @@ cdef class Exchange:
         )))
         self.relay_ns = monotonic_ns() - first_byte_ns
         return self._finish()
+
+    cdef bytes _reply_block(self, ReplyHead reply):
+        """
+        Return the status line and the fields to relay.
+
+        A 502 of the upstream's own becomes 500, and to HTTP/1.0 its 503 and 504 as well: dirmngr calls a host dead for
+        90 minutes after the one, and asks five times more at once after the others (HKP.md 0, finding 3).
+        """
+        self.status = reply.status
+        if reply.status < 502 or reply.status > 504 or (reply.status != 502 and self.head.minor):
+            return reply.block
+        self.status = 500
+        return b"HTTP/1.1 500 Internal Server Error" + reply.block[reply.block.index(CRLF):]
 
     cdef bytes _length_field(self, ReplyHead reply, Py_ssize_t body_bytes):
         """Return the Content-Length of a reply that has no body, or all of it."""
@@ -292,7 +304,6 @@ cdef class Exchange:
         """Relay the head of a reply whose body is still coming, and what there is of the body."""
         cdef bytes framing = b""
         self.phase = RELAYING
-        self.status = reply.status
         if self.body_unfinished():
             self.reusable = False
         if reply.length >= 0:
@@ -303,7 +314,7 @@ cdef class Exchange:
         else:
             self.reusable = False  # HTTP/1.0 knows no chunks: the end of the connection ends the body
         self._write(b"".join((
-            reply.block,
+            self._reply_block(reply),
             b"Via: 1.1 hkpguard\r\n" if reply.minor else b"Via: 1.0 hkpguard\r\n",
             framing,
             self._connection_field(),

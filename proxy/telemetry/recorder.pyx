@@ -1,5 +1,6 @@
 """The step `record`: one record in the worker's ring and one stroke in its counters, for every request."""
 
+from cpython.unicode cimport PyUnicode_AsUTF8String
 from libc.stdint cimport int64_t, uint64_t
 
 from fastpath.counters cimport Counters
@@ -39,7 +40,7 @@ cdef class Recorder:
     cdef int exchange(self, Exchange exchange, int64_t now_ns) except -1:
         cdef Verdict verdict = exchange.verdict
         cdef Client client = exchange.client
-        cdef bytes subject = exchange.subject.encode("utf-8", "replace")
+        cdef bytes subject = PyUnicode_AsUTF8String(exchange.subject)
         cdef int action = verdict.shadow + _SHADOW if verdict.shadow else verdict.action
         cdef int64_t upstream_ns = NOT_OBSERVED
         cdef int64_t added_ns = NOT_OBSERVED

@@ -10,6 +10,8 @@ Exceptions, each of them a thing that we hand on in another form or not at all:
 - llhttp knows a list of methods, we take any token (RFC 9110 section 16.1 lets anybody register more); the
   classification refuses what is no method of a keyserver.
 - llhttp wants a name behind the `;` of a chunk extension; we read extensions and drop them, so nobody reads them after us.
+- llhttp does not see `keep-alive` behind an empty Connection line of HTTP/1.0; we do, and tell the client so. Nothing of
+  this reaches a keyserver.
 - llhttp complains of bytes behind a request that closes the connection; we do not read them.
 """
 
@@ -102,7 +104,7 @@ def agree(head: RequestHead, data: bytes) -> None:
     else:
         assert lengths in ([head.length], []) and (lengths or head.length == 0)
     if not theirs.parser.should_upgrade():
-        assert not head.keep_alive or theirs.parser.should_keep_alive()
+        assert head.minor == 0 or not head.keep_alive or theirs.parser.should_keep_alive()
         ends_agree(head, raw)
 
 

@@ -354,3 +354,17 @@ async def test_reply_that_stalls_is_broken_off(start: Start) -> None:
     await client.until(b"half")
     node.guard.sweep()
     assert await client.to_end() == b""
+
+
+@pytest.mark.parametrize(
+    ("minor", "sent", "relayed"),
+    [(0, 502, 500), (1, 502, 500), (0, 503, 500), (0, 504, 500), (1, 503, 503), (1, 504, 504), (0, 501, 501)],
+)
+async def test_status_that_gpg_takes_badly_is_softened(start: Start, minor: int, sent: int, relayed: int) -> None:
+    """No 502 of a keyserver reaches anybody, and no 503 or 504 reaches HTTP/1.0: dirmngr acts on them (HKP.md 0.3)."""
+    node = await start()
+    client, link = await node.begin(get(minor=minor))
+    await link.send(b"HTTP/1.1 %d Whatever\r\nX-Kept: yes\r\nContent-Length: 5\r\n\r\nsorry" % sent)
+    reply = await client.reply()
+    assert (reply.status, reply.body) == (relayed, b"sorry")
+    assert reply.fields.all("X-Kept") == ["yes"]
