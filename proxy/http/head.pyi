@@ -1,13 +1,8 @@
 """Strict reader of HTTP/1 request and reply heads; the theory stands in `head.pyx`."""
 
-NO_LENGTH: int
-CHUNKED: int
-
-class HeadError(ValueError):
-    """A head that is refused; `status` is the HTTP status that says why."""
-
-    status: int
-    def __init__(self, status: int, why: str) -> None: ...
+from proxy.http.fields import CHUNKED as CHUNKED
+from proxy.http.fields import NO_LENGTH as NO_LENGTH
+from proxy.http.fields import HeadError as HeadError
 
 class RequestHead:
     """A request head that has one meaning.

@@ -261,7 +261,7 @@ def outcome(data: bytes) -> str:
     """Read requests and their bodies to the end: accepted, refused, or incomplete."""
     while data.strip(b"\r\n"):
         try:
-            head = read_request(data, HEAD_MOST, TARGET_MOST)
+            head = read_request(data, 4 * HEAD_MOST, TARGET_MOST)
             if head is None:
                 return "incomplete"
             decoder = decoder_for(head.length)

@@ -7,6 +7,8 @@ kind, so that a test can count what real clients would notice.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
 REPLY_SECONDS = 30.0
+NO_LINGER = struct.pack("ii", 1, 0)  # close(2) throws away what is not sent
 CLIENT = "127.0.0.1"
 
 
@@ -131,8 +134,9 @@ class Connection:
             await self._writer.wait_closed()
 
     def reset(self) -> None:
-        """Go away without a word."""
+        """Go away without a word: the other side gets a reset, and not an orderly end."""
         self.open = False
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
         self._writer.transport.abort()
 
 

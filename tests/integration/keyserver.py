@@ -81,6 +81,7 @@ class Keyserver:
         self._respond = respond
         self.port = port
         self.log: list[Logged] = []
+        self.begun = 0
         self.in_flight = 0
         self.most_in_flight = 0
         self._ready = threading.Event()
@@ -117,6 +118,7 @@ class Keyserver:
         asked = Asked(request.method, request.raw_path, request.headers, await request.read())
         if not asked.target.startswith("/pks"):
             return web.Response(text="OK\n")
+        self.begun += 1
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:

@@ -82,13 +82,23 @@ async def test_drain_finishes_a_parked_request(start: Start) -> None:
     assert await client.to_end() == b""
 
 
-async def test_drain_refuses_with_close(start: Start) -> None:
-    """A refusal at the end says that the connection ends."""
+async def test_drain_closes_connections_on_which_nothing_was_asked(start: Start) -> None:
+    """A browser opens connections that it may never use; they do not hold up the end."""
     node = await start()
     client = await node.connect()
     node.guard.drain()
-    await client.send(get("/nowhere") * 2)
-    assert (await client.reply()).fields["Connection"] == "close"
+    assert await client.to_end() == b""
+
+
+async def test_drain_answers_a_head_that_has_begun(start: Start) -> None:
+    """Who is in the middle of a request finishes it, and is told that the connection ends; more is not read."""
+    node = await start()
+    client = await node.connect()
+    await client.send(get("/nowhere")[:20])
+    node.guard.drain()
+    await client.send(get("/nowhere")[20:] + get("/nowhere"))
+    reply = await client.reply()
+    assert (reply.status, reply.fields["Connection"]) == (404, "close")
     assert await client.to_end() == b""
 
 
@@ -139,6 +149,18 @@ async def test_record(start: Start, method: str, minor: int, target: str, operat
     assert record.address[12:] == bytes(map(int, CLIENT.split(".")))
     assert 0 < record.upstream_us <= record.total_us
     assert record.wait_us == 0
+
+
+@pytest.mark.parametrize("search", ["alice%FF%FE", "%ED%A0%80%ED%B0%80alice", "alice%C3", "alice%F0%9F%94%91"])
+async def test_record_of_a_search_that_is_no_utf_8(start: Start, search: str) -> None:
+    """Whatever octets are searched for, the request is served and recorded."""
+    node = await start()
+    got, reply = await node.ask(get(f"/pks/lookup?op=index&search={search}"), ok(b"key\n"))
+    assert got.target == f"/pks/lookup?op=index&search={search}"
+    assert reply.body == b"key\n"
+    (record,) = node.records()
+    assert record.operation == OperationClass.WORDS
+    assert record.subject
 
 
 async def test_record_of_an_upload(start: Start) -> None:
