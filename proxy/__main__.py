@@ -2,12 +2,12 @@
 
 import os
 
-from proxy.cli import build_app
+from proxy.cli import app
 
 
 def main() -> None:
     """Run the command line."""
-    build_app(dict(os.environ))(prog_name="hkpguard")
+    app(obj=dict(os.environ), prog_name="hkpguard")
 
 
 if __name__ == "__main__":

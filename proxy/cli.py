@@ -1,4 +1,4 @@
-"""The command line: serve, demo, check, explain, top."""
+"""The command line: serve, demo, check, explain, top. The environment comes in as the context's object."""
 
 from __future__ import annotations
 
@@ -27,74 +27,71 @@ ADMIN_TIMEOUT_SECONDS = 5.0
 TRY_CERTS = 2
 
 
-class AdminError(Exception):
-    """The running instance did not answer, or did not know."""
+app = typer.Typer(
+    help="Guard for OpenPGP keyservers: limits and abuse detection in front of HKP.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 
 
-def build_app(environ: Mapping[str, str]) -> typer.Typer:  # noqa: C901 - a table of commands
-    """Return the command-line application for an environment."""
-    app = typer.Typer(
-        help="Guard for OpenPGP keyservers: limits, bans and abuse detection in front of HKP.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-    )
+@app.command()
+def serve(context: typer.Context) -> None:
+    """Run in front of HKPGUARD_UPSTREAM."""
+    config = _config(context.obj, upstream=True)
+    raise typer.Exit(_run(config, context.obj))
 
-    @app.command()
-    def serve() -> None:
-        """Run in front of HKPGUARD_UPSTREAM."""
-        config = _config(environ, upstream=True)
-        raise typer.Exit(_run(config, environ))
 
-    @app.command("demo")
-    def run_demo() -> None:
-        """Run in front of a small embedded keyserver of made-up certificates."""
-        sock = bind(Address("127.0.0.1", 0), share=False)
-        upstream = f"http://127.0.0.1:{sock.getsockname()[1]}"
-        settings = {**environ, "HKPGUARD_UPSTREAM": upstream}
-        config = _config(settings, upstream=True)
-        typer.echo(_hints(config), err=True)
-        raise typer.Exit(_run(config, settings, sock))
+@app.command("demo")
+def run_demo(context: typer.Context) -> None:
+    """Run in front of a small embedded keyserver of made-up certificates."""
+    sock = bind(Address("127.0.0.1", 0), share=False)
+    settings = {**context.obj, "HKPGUARD_UPSTREAM": f"http://127.0.0.1:{sock.getsockname()[1]}"}
+    config = _config(settings, upstream=True)
+    typer.echo(_hints(config), err=True)
+    raise typer.Exit(_run(config, settings, sock))
 
-    @app.command()
-    def check() -> None:
-        """Print the configuration as it will be used; exit 1 with all faults if there are any."""
-        config = _config(environ, upstream=False)
-        for line in config.describe():
-            typer.echo(line)
-        warnings = config.warnings()
-        if not config.upstream:
-            warnings = [*warnings, "HKPGUARD_UPSTREAM is not set: `hkpguard serve` needs it."]
-        for warning in warnings:
-            typer.echo(f"warning: {warning}", err=True)
 
-    @app.command()
-    def explain(
-        address: Annotated[str, typer.Argument(help="IPv4 or IPv6 address of a client")],
-        *,
-        raw: Annotated[bool, typer.Option("--json", help="Print the answer as JSON")] = False,
-    ) -> None:
-        """Show the state of each limit of a client, and what was decided about it."""
-        answer = _ask(environ, f"/api/v1/clients/{urllib.parse.quote(address, safe='')}")
-        if raw:
-            typer.echo(json.dumps(answer, indent=2))
-        else:
-            Console().print(client_view(answer))
+@app.command()
+def check(context: typer.Context) -> None:
+    """Print the configuration as it will be used; exit 1 with all faults if there are any."""
+    config = _config(context.obj, upstream=False)
+    typer.echo("\n".join(config.describe()))
+    warnings = config.warnings()
+    if not config.upstream:
+        warnings = [*warnings, "HKPGUARD_UPSTREAM is not set: `hkpguard serve` needs it."]
+    for warning in warnings:
+        typer.echo(f"warning: {warning}", err=True)
 
-    @app.command()
-    def top(
-        *,
-        once: Annotated[bool, typer.Option("--once", help="Print one view and exit")] = False,
-        most: Annotated[int, typer.Option(min=1, max=100, help="Clients to show")] = 20,
-    ) -> None:
-        """Watch who asks most, and what is done about it."""
-        path = f"/api/v1/top?most={most}"
-        if once:
-            Console().print(top_view(_ask(environ, path)))
-        else:
-            watch(lambda: _ask(environ, path))
 
-    return app
+@app.command()
+def explain(
+    context: typer.Context,
+    address: Annotated[str, typer.Argument(help="IPv4 or IPv6 address of a client")],
+    *,
+    raw: Annotated[bool, typer.Option("--json", help="Print the answer as JSON")] = False,
+) -> None:
+    """Show the state of each limit of a client, and what was decided about it."""
+    answer = _ask(context.obj, f"/api/v1/clients/{urllib.parse.quote(address, safe='')}")
+    if raw:
+        typer.echo(json.dumps(answer, indent=2))
+    else:
+        Console().print(client_view(answer))
+
+
+@app.command()
+def top(
+    context: typer.Context,
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Print one view and exit")] = False,
+    most: Annotated[int, typer.Option(min=1, max=100, help="Clients to show")] = 20,
+) -> None:
+    """Watch who asks most, and what is done about it."""
+    path = f"/api/v1/top?most={most}"
+    if once:
+        Console().print(top_view(_ask(context.obj, path)))
+    else:
+        watch(lambda: _ask(context.obj, path))
 
 
 def _config(environ: Mapping[str, str], *, upstream: bool) -> Config:
