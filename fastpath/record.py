@@ -1,10 +1,12 @@
 """One request as the workers tell it to the analyst: the layout of a record of the ring, in one place."""
 
 import struct
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 RECORD_FORMAT: Final = "<qQQQ5IH7B3x16s64s"
 _STRUCT: Final = struct.Struct(RECORD_FORMAT)
+_TIME: Final = attrgetter("time_ns")
 RECORD_BYTES: Final = _STRUCT.size
 SUBJECT_BYTES: Final = 64
 NO_UPSTREAM: Final = 255
@@ -41,5 +43,7 @@ class Record(NamedTuple):
 
 
 def records(raw: bytes) -> list[Record]:
-    """Return the records in bytes that `Ring.take` gave."""
-    return [Record._make((*fields[:-1], fields[-1].rstrip(b"\0"))) for fields in _STRUCT.iter_unpack(raw)]
+    """Return the records in bytes that `Ring.take` gave, of one ring or of several, in the order of time."""
+    taken = [Record._make((*fields[:-1], fields[-1].rstrip(b"\0"))) for fields in _STRUCT.iter_unpack(raw)]
+    taken.sort(key=_TIME)
+    return taken

@@ -77,15 +77,13 @@ class Analyst:
             await asyncio.sleep(0 if busy else DRAIN_SECONDS)
 
     def _drain(self) -> bool:
-        """Take a turn of records from each ring; True if there may be more."""
-        busy = False
-        for ring in self._rings:
-            block = ring.take(RECORDS_PER_TURN)
-            self._history.feed(block)
-            with contextlib.suppress(OSError):  # nobody reads the log any more: go on without
-                self._access_log.write(block)
-            busy = busy or len(block) == RECORDS_PER_TURN * RECORD_BYTES
-        return busy
+        """Take a turn of records from all rings; True if there may be more."""
+        blocks = [ring.take(RECORDS_PER_TURN) for ring in self._rings]
+        block = b"".join(blocks)
+        self._history.feed(block)
+        with contextlib.suppress(OSError):  # nobody reads the log any more: go on without
+            self._access_log.write(block)
+        return any(len(each) == RECORDS_PER_TURN * RECORD_BYTES for each in blocks)
 
     async def _check_all(self, session: aiohttp.ClientSession) -> None:
         """Ask all upstreams, again and again."""

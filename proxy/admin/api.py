@@ -17,6 +17,7 @@ STATE: web.AppKey[NodeState] = web.AppKey("state")
 METRICS: web.AppKey[NodeMetrics] = web.AppKey("metrics")
 DEFAULT_TOP = 20
 MOST_DIGITS = 4
+MOST_SHOWN = 64  # characters of a bad address that are repeated
 
 
 async def healthz(_request: web.Request) -> web.Response:
@@ -37,10 +38,12 @@ async def metrics(request: web.Request) -> web.Response:
 
 async def client(request: web.Request) -> web.Response:
     """Explain one client."""
+    address = request.match_info["address"]
     try:
-        return web.json_response(request.app[STATE].client(request.match_info["address"]))
-    except ValueError as error:
-        return web.json_response({"title": "not an address", "detail": str(error), "status": 400}, status=400)
+        return web.json_response(request.app[STATE].client(address))
+    except ValueError:
+        detail = f"{address[:MOST_SHOWN]!r} is not an IP address"
+        return web.json_response({"title": "not an address", "detail": detail, "status": 400}, status=400)
 
 
 async def top(request: web.Request) -> web.Response:

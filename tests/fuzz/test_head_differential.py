@@ -156,7 +156,9 @@ SEPARATORS = st.sampled_from([": "] * 30 + [":", ":  ", ":\t", " : ", "", "::", 
 LINE_ENDS = st.sampled_from(["\r\n"] * 150 + ["\n", "\r", "\r\r\n", "\n\r", " \r\n", "\r\n\r\n", ""])
 HOSTS = st.sampled_from(["Host: a"] * 20 + ["host:a", "Host: b", "Host:", "X: y"])
 FIELDS = st.builds(lambda name, separator, value: name + separator + value, NAMES, SEPARATORS, VALUES)
-JUNK = st.sampled_from([bytes([byte]) for byte in (0, 9, 10, 11, 13, 32, 34, 44, 48, 58, 59, 61, 95, 127, 128, 160, 255)])
+JUNK = st.sampled_from(
+    [bytes([byte]) for byte in (0, 9, 10, 11, 13, 32, 34, 44, 48, 58, 59, 61, 95, 127, 128, 160, 255)]
+)
 
 
 class Change(NamedTuple):
@@ -202,7 +204,9 @@ def test_at_least_as_strict_as_llhttp(data: bytes) -> None:
 
 VALID_HEADS = st.builds(
     lambda method, target, minor, fields: (
-        f"{method} {target} HTTP/1.{minor}\r\nHost: a\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields) + "\r\n"
+        f"{method} {target} HTTP/1.{minor}\r\nHost: a\r\n"
+        + "".join(f"{name}: {value}\r\n" for name, value in fields)
+        + "\r\n"
     ).encode("latin-1"),
     st.sampled_from(sorted(METHODS - {"CONNECT"})),
     st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="#"), max_size=40).map("/".__add__),
@@ -230,7 +234,30 @@ def test_sound_heads_are_accepted_by_both(data: bytes, framing: str) -> None:
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.lists(st.sampled_from([b"0", b"1", b"a", b"3", b"\r\n", b"\r", b"\n", b";", b" ", b"x", b"abc", b"0\r\n\r\n", b"1\r\nx\r\n", b"a=b", b"\0"]), max_size=12))
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b"0",
+                b"1",
+                b"a",
+                b"3",
+                b"\r\n",
+                b"\r",
+                b"\n",
+                b";",
+                b" ",
+                b"x",
+                b"abc",
+                b"0\r\n\r\n",
+                b"1\r\nx\r\n",
+                b"a=b",
+                b"\0",
+            ]
+        ),
+        max_size=12,
+    )
+)
 def test_chunks_end_where_llhttp_ends_them(pieces: list[bytes]) -> None:
     """A chunked body that we take to be complete is complete for llhttp at the same byte."""
     data = b"".join(pieces)
@@ -240,7 +267,9 @@ def test_chunks_end_where_llhttp_ends_them(pieces: list[bytes]) -> None:
     except ChunkError:
         return
     size = len(data) - len(decoder.rest)
-    if not decoder.done or re.search(rb";\r|;\s*\r|;=|; |;;|; *\w+=?[^\w\r]|= *\r|;.*[ ]", data[:size]):  # extensions: see above
+    if not decoder.done or re.search(
+        rb";\r|;\s*\r|;=|; |;;|; *\w+=?[^\w\r]|= *\r|;.*[ ]", data[:size]
+    ):  # extensions: see above
         return
     head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert Llhttp(head + data[:size]).messages == 1
@@ -366,7 +395,9 @@ def test_gunicorn_valid() -> None:
 
 
 # llhttp's own tests are Markdown: a title, a request, a log that has an error or not.
-LLHTTP_TEST = re.compile(r"<!-- meta=(\{[^\n]*\}) -->\n```http\n((?:(?!```).)*)\n```\n.*?```log\n((?:(?!```).)*)```", re.DOTALL)
+LLHTTP_TEST = re.compile(
+    r"<!-- meta=(\{[^\n]*\}) -->\n```http\n((?:(?!```).)*)\n```\n.*?```log\n((?:(?!```).)*)```", re.DOTALL
+)
 LLHTTP_ESCAPES = {r"\r": "\r", r"\n": "\n", r"\t": "\t", r"\f": "\f"}
 
 
@@ -378,7 +409,10 @@ def llhttp_tests() -> dict[str, tuple[str, bool]]:
         for test in LLHTTP_TEST.finditer(text):
             if json.loads(test[1])["type"] == "request":
                 title = re.findall(r"^#+ (.*)$", text[: test.start()], re.MULTILINE)[-1]
-                found[f"{Path(name).stem}: {title}"] = (outcome(hosted(llhttp_bytes(test[2]))), "error code=" in test[3])
+                found[f"{Path(name).stem}: {title}"] = (
+                    outcome(hosted(llhttp_bytes(test[2]))),
+                    "error code=" in test[3],
+                )
     assert len(found) > 80
     return found
 

@@ -20,21 +20,26 @@ KEY = b"keytext=" + b"k" * 500
 async def test_what_the_keyserver_gets(start: Start) -> None:
     """The request is built anew: our words on top of what may pass, and nothing else."""
     node = await start()
-    request = get("/pks/lookup?search=0x" + FPR.lower() + "&op=get", "Accept: text/plain", "Connection: close", "Cookie: a")
+    request = get(
+        "/pks/lookup?search=0x" + FPR.lower() + "&op=get", "Accept: text/plain", "Connection: close", "Cookie: a"
+    )
     got, _ = await node.ask(request, ok())
     request_id = got.fields["X-Request-ID"]
-    assert got.head == (
-        f"GET /pks/lookup?op=get&search=0x{FPR} HTTP/1.1\r\n"
-        "Host: keys.example\r\n"
-        "Accept: text/plain\r\n"
-        "Cookie: a\r\n"
-        "X-Forwarded-For: 192.0.2.1\r\n"
-        "X-Forwarded-Proto: http\r\n"
-        "X-Forwarded-Host: keys.example\r\n"
-        f"X-Request-ID: {request_id}\r\n"
-        "Via: 1.1 hkpguard\r\n"
-        "\r\n"
-    ).encode()
+    assert (
+        got.head
+        == (
+            f"GET /pks/lookup?op=get&search=0x{FPR} HTTP/1.1\r\n"
+            "Host: keys.example\r\n"
+            "Accept: text/plain\r\n"
+            "Cookie: a\r\n"
+            "X-Forwarded-For: 192.0.2.1\r\n"
+            "X-Forwarded-Proto: http\r\n"
+            "X-Forwarded-Host: keys.example\r\n"
+            f"X-Request-ID: {request_id}\r\n"
+            "Via: 1.1 hkpguard\r\n"
+            "\r\n"
+        ).encode()
+    )
     assert len(request_id) == 16
 
 
@@ -183,7 +188,10 @@ UPLOADS = {
     "nothing": (UPLOAD + b"Content-Length: 0\r\n\r\n", "length"),
     "no framing": (UPLOAD + b"\r\n", "length"),
     "chunked": (UPLOAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(KEY[:8], KEY[8:]), "chunked"),
-    "chunked with extensions": (UPLOAD + b"Transfer-Encoding: chunked\r\n\r\n1FC;a=b\r\n" + KEY + b"\r\n0\r\nA: b\r\n\r\n", "chunked"),
+    "chunked with extensions": (
+        UPLOAD + b"Transfer-Encoding: chunked\r\n\r\n1FC;a=b\r\n" + KEY + b"\r\n0\r\nA: b\r\n\r\n",
+        "chunked",
+    ),
     "chunked nothing": (UPLOAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "chunked"),
 }
 
@@ -281,7 +289,11 @@ async def test_upload_of_exactly_the_limit(start: Start, framing: str) -> None:
     """The limit itself is allowed."""
     node = await start({"HTTP__BODY_BYTES": "1KiB"})
     body = b"k" * 1024
-    framed = b"Content-Length: 1024\r\n\r\n" + body if framing == "length" else b"Transfer-Encoding: chunked\r\n\r\n" + chunked(body)
+    framed = (
+        b"Content-Length: 1024\r\n\r\n" + body
+        if framing == "length"
+        else b"Transfer-Encoding: chunked\r\n\r\n" + chunked(body)
+    )
     await node.connect(UPLOAD + framed)
     assert (await (await node.keyserver.accept()).request()).body == body
 

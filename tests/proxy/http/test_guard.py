@@ -135,10 +135,14 @@ async def test_gauges(start: Start) -> None:
         ("POST", 1, "/pks/add", OperationClass.UPLOAD, b""),
     ],
 )
-async def test_record(start: Start, method: str, minor: int, target: str, operation: OperationClass, subject: bytes) -> None:
+async def test_record(
+    start: Start, method: str, minor: int, target: str, operation: OperationClass, subject: bytes
+) -> None:
     """Each request leaves one record, with what was asked, what was done, and what it cost."""
     node = await start(keyservers=2)
-    _, reply = await node.ask(get(target, method=method, minor=minor), ok(b"key\n") if method != "HEAD" else ok(b""), method=method)
+    _, reply = await node.ask(
+        get(target, method=method, minor=minor), ok(b"key\n") if method != "HEAD" else ok(b""), method=method
+    )
     (record,) = node.records()
     assert (record.operation, record.subject) == (operation, subject)
     assert (record.action, record.reason, record.status) == (Action.ALLOW, Reason.NONE, 200)
@@ -166,7 +170,9 @@ async def test_record_of_a_search_that_is_no_utf_8(start: Start, search: str) ->
 async def test_record_of_an_upload(start: Start) -> None:
     """What was received is the body, without its framing."""
     node = await start()
-    await node.ask(b"POST /pks/add HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nkeys\r\n0\r\n\r\n", ok())
+    await node.ask(
+        b"POST /pks/add HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nkeys\r\n0\r\n\r\n", ok()
+    )
     (record,) = node.records()
     assert (record.operation, record.received) == (OperationClass.UPLOAD, 4)
 

@@ -125,6 +125,39 @@ async def test_keyservers_that_are_all_down_are_tried_all_the_same(start: Start)
     assert (await client.reply()).body == b"back\n"
 
 
+async def test_safe_request_goes_to_the_next_keyserver_if_the_first_hangs_up(start: Start) -> None:
+    """A keyserver that takes a connection and closes it without a word is passed over, and remembered for it."""
+    node = await start(keyservers=2)
+    client, link = await node.begin(get())
+    link.close()
+    await answer(node.keyservers[1], b"second\n")
+    assert (await client.reply()).body == b"second\n"
+
+
+async def test_upload_does_not_go_to_the_next_keyserver_if_the_first_hangs_up(start: Start) -> None:
+    """The first may have stored it."""
+    node = await start(keyservers=2)
+    client = await node.connect(b"POST /pks/add HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nkeys")
+    link = await node.keyserver.accept()
+    await link.request()
+    link.close()
+    assert (await client.reply()).status == 503
+    assert await node.keyservers[1].untouched()
+
+
+async def test_safe_request_is_not_sent_round_for_ever(start: Start) -> None:
+    """When all keyservers hang up the client learns it."""
+    node = await start(keyservers=2)
+    client, link = await node.begin(get())
+    link.close()
+    other = await node.keyservers[1].accept()
+    await other.head()
+    other.close()
+    assert (await client.reply()).status == 503
+    assert await node.keyservers[0].untouched()
+    assert await node.keyservers[1].untouched()
+
+
 async def test_connection_that_takes_too_long(start: Start) -> None:
     """A keyserver that does not take the connection in time counts as one that refused it."""
     node = await start(keyservers=2, connect_ns=1)

@@ -48,7 +48,9 @@ class Item(NamedTuple):
     parameters: dict[str, str | int]
 
 
-ITEM = re.compile(r'"(?P<name>[ !#-\[\]-~]*)"(?P<parameters>(?:; *[a-z*][a-z0-9_.*-]*=(?:"[ !#-\[\]-~]*"|-?[0-9]{1,15}))*)')
+ITEM = re.compile(
+    r'"(?P<name>[ !#-\[\]-~]*)"(?P<parameters>(?:; *[a-z*][a-z0-9_.*-]*=(?:"[ !#-\[\]-~]*"|-?[0-9]{1,15}))*)'
+)
 
 
 def structured_list(text: str) -> list[Item]:
@@ -125,7 +127,9 @@ async def test_legacy_fields(start: Start) -> None:
 async def test_no_fields(start: Start) -> None:
     """Without them, Retry-After is still there."""
     reply = await limited(await start({**ONE_AN_HOUR, "RATELIMIT_HEADERS": "off"}))
-    assert b"ratelimit" not in reply.head.lower().replace(b"expose-headers: retry-after, ratelimit, ratelimit-policy", b"")
+    assert b"ratelimit" not in reply.head.lower().replace(
+        b"expose-headers: retry-after, ratelimit, ratelimit-policy", b""
+    )
     assert "Retry-After" in reply.fields
 
 
@@ -156,7 +160,9 @@ async def test_problem_of_a_missing_keyserver(start: Start) -> None:
     client, link = await node.begin(get(KEY_TARGET, PROBLEM))
     link.close()
     reply = await client.reply()
-    assert json.loads(reply.body)["type"] == "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
+    assert (
+        json.loads(reply.body)["type"] == "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
+    )
     assert int(reply.fields["Retry-After"]) > 0
 
 
@@ -169,7 +175,9 @@ async def test_problem_without_a_type(start: Start) -> None:
     assert problem["status"] == 404
 
 
-@pytest.mark.parametrize("accept", ["Accept: */*", "Accept: text/html,application/xml;q=0.9", "Accept: application/json"])
+@pytest.mark.parametrize(
+    "accept", ["Accept: */*", "Accept: text/html,application/xml;q=0.9", "Accept: application/json"]
+)
 async def test_browsers_and_gpg_get_text(start: Start, accept: str) -> None:
     """Only who names problem details gets them."""
     reply = await limited(await start(ONE_AN_HOUR), accept)
@@ -247,8 +255,16 @@ async def test_words_that_clients_misread(start: Start, lines: tuple[str, ...]) 
 @pytest.mark.parametrize("lines", [(), (PROBLEM,)])
 async def test_no_internal_reason_leaks(start: Start, lines: tuple[str, ...]) -> None:
     """What the guard thinks of a client is for its operator: no reason, score, file or path of ours is told."""
-    inside = {reason.name.lower().replace("_", "[ _-]") for reason in Reason} - {"none", "unknown", "method", "malformed", "limit"}
-    pattern = re.compile("|".join([*inside, "score", "verdict", "shadow", "bucket", "python", "hkpguard", "127.0.0.1", "Traceback"]))
+    inside = {reason.name.lower().replace("_", "[ _-]") for reason in Reason} - {
+        "none",
+        "unknown",
+        "method",
+        "malformed",
+        "limit",
+    }
+    pattern = re.compile(
+        "|".join([*inside, "score", "verdict", "shadow", "bucket", "python", "hkpguard", "127.0.0.1", "Traceback"])
+    )
     for reply in await everything_refused(start, *lines):
         # "too large" and "timeout" are words of the status phrases, which HTTP itself defines
         about = reply.body.decode() + reply.head.decode().split("\r\n", 1)[1]

@@ -1,0 +1,218 @@
+"""What is decided about a request, by whom, and what it has paid."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fastpath import ClientTable, client_key
+from proxy.config import Config
+from proxy.hkp.classes import OperationClass
+from proxy.policy.actions import Action, Reason
+from proxy.policy.judge import ALLOW, EXEMPT, Check, Client, Facts, Verdict, decide
+from proxy.policy.policy import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SECOND = 1_000_000_000
+NOW = 1_000_000 * SECOND
+ALICE = ip_address("192.0.2.1").packed
+BOB = ip_address("198.51.100.1").packed
+CERT, SYNC = OperationClass.CERT, OperationClass.SYNC
+
+
+def policy(table: ClientTable, settings: Mapping[str, str] | None = None) -> Policy:
+    """Return the policy of a configuration."""
+    environ = {f"HKPGUARD_{name}": value for name, value in (settings or {}).items()}
+    return Policy(Config.from_env(environ), table)
+
+
+def facts(
+    subject: Policy,
+    address: bytes = ALICE,
+    kind: OperationClass = CERT,
+    price: int = 1,
+    refusal: int = 0,
+    allow: str = "",
+) -> Facts:
+    """Return the facts of a request."""
+    client = Client(address, client_key(address), 0, subject.profile(address))
+    return Facts(client, kind, price, refusal, allow)
+
+
+class Says(Check):
+    """A check that always says the same, and counts how often it was asked."""
+
+    def __init__(self, verdict: Verdict | None) -> None:
+        """Say `verdict`."""
+        self.verdict = verdict
+        self.asked: list[int] = []
+
+    def judge(self, facts: Facts, now_ns: int) -> Verdict | None:
+        """Say it."""
+        del facts
+        self.asked.append(now_ns)
+        return self.verdict
+
+
+def test_first_objection_wins(table: ClientTable) -> None:
+    """The checks behind the first one that objects are not asked, so they take nothing."""
+    first, second = Verdict(Action.DENY, Reason.METHOD, 405), Verdict(Action.LIMIT, Reason.LIMIT, 429)
+    checks = (Says(None), Says(first), Says(second))
+    assert decide(facts(policy(table)), checks, NOW) is first
+    assert [check.asked for check in checks] == [[NOW], [NOW], []]
+
+
+@pytest.mark.parametrize("checks", [(), (Says(None),), (Check(), Says(None))])
+def test_no_objection_allows(table: ClientTable, checks: tuple[Check, ...]) -> None:
+    """Nobody objects: the request goes on, and has no reason to show."""
+    verdict = decide(facts(policy(table)), checks, NOW)
+    assert verdict is ALLOW
+    assert (verdict.action, verdict.reason, verdict.status, verdict.wait_ns) == (Action.ALLOW, Reason.NONE, 0, 0)
+
+
+def test_checks_are_cheap_to_costly(table: ClientTable) -> None:
+    """What needs no memory is asked before what does; what takes tokens comes last."""
+    names = [type(check).__name__ for check in policy(table).checks]
+    assert names == ["OperationOffered", "AllowedNetwork", "PeersOnly", "WithinLimits"]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason"),
+    [
+        (400, Reason.TOO_SHORT),
+        (404, Reason.UNKNOWN),
+        (405, Reason.METHOD),
+        (501, Reason.SWITCHED_OFF),
+    ],
+)
+def test_operation_that_is_not_offered(table: ClientTable, refusal: int, reason: Reason) -> None:
+    """It is refused with its own status, even to those whom no limit touches, and costs nothing."""
+    judged = policy(table, {"ALLOW": "192.0.2.0/24"})
+    verdict = judged.judge(facts(judged, refusal=refusal, allow="GET"), NOW)
+    assert (verdict.action, verdict.reason, verdict.status, verdict.allow) == (Action.DENY, reason, refusal, "GET")
+    assert table.peek(client_key(ALICE)) is None
+
+
+def test_status_without_a_reason_of_its_own(table: ClientTable) -> None:
+    """A refusal that the policy has no word for is still a refusal."""
+    judged = policy(table)
+    verdict = judged.judge(facts(judged, refusal=410), NOW)
+    assert (verdict.action, verdict.status) == (Action.DENY, 410)
+
+
+def test_allowed_network(table: ClientTable) -> None:
+    """Its clients pay nothing and meet no limit; others do."""
+    judged = policy(table, {"ALLOW": "192.0.2.0/24", "LIMITS__CERT__BURST": "1", "LIMITS__CERT__MAX_DELAY": "0"})
+    for _ in range(3):
+        assert judged.judge(facts(judged), NOW) is EXEMPT
+    assert table.peek(client_key(ALICE)) is None
+    assert judged.judge(facts(judged, BOB), NOW) is ALLOW
+    assert judged.judge(facts(judged, BOB), NOW).action == Action.LIMIT
+
+
+def test_reconciliation_is_for_peers(table: ClientTable) -> None:
+    """A peer may reconcile without a limit, nobody else at all; for other requests a peer is a client."""
+    settings = {"PEERS": "192.0.2.0/24", "LIMITS__CERT__BURST": "1", "LIMITS__CERT__MAX_DELAY": "0"}
+    judged = policy(table, settings)
+    for _ in range(100):
+        assert judged.judge(facts(judged, kind=SYNC), NOW) is EXEMPT
+    refused = judged.judge(facts(judged, BOB, SYNC), NOW)
+    assert (refused.action, refused.reason, refused.status) == (Action.DENY, Reason.PEERS_ONLY, 403)
+    assert judged.judge(facts(judged), NOW) is ALLOW
+    assert judged.judge(facts(judged), NOW).action == Action.LIMIT
+
+
+# One get in ten seconds after the first; who comes up to twenty seconds too early waits.
+SLOW = {
+    "LIMITS__CERT__BURST": "1",
+    "LIMITS__CERT__COUNT": "1",
+    "LIMITS__CERT__PERIOD": "10s",
+    "LIMITS__CERT__MAX_DELAY": "20s",
+}
+
+
+def test_delay_then_limit(table: ClientTable) -> None:
+    """Tokens, then places in the queue, then a refusal that tells when to come back; rows of (now, verdict)."""
+    judged = policy(table, SLOW)
+    rows = [
+        (0, Action.ALLOW, 0, 0),
+        (0, Action.DELAY, 10, 0),
+        (0, Action.DELAY, 20, 0),
+        (0, Action.LIMIT, 0, 10),
+        (4, Action.LIMIT, 0, 6),
+        (10, Action.DELAY, 20, 0),
+        (60, Action.ALLOW, 0, 0),
+    ]
+    for seconds, action, wait_seconds, retry_seconds in rows:
+        verdict = judged.judge(facts(judged), NOW + seconds * SECOND)
+        assert (verdict.action, verdict.wait_ns) == (action, wait_seconds * SECOND)
+        assert verdict.status == (429 if action == Action.LIMIT else 0)
+        assert verdict.reason == (Reason.NONE if action == Action.ALLOW else Reason.LIMIT)
+        if retry_seconds:
+            assert verdict.spending is not None
+            assert verdict.spending.retry_after_ns == retry_seconds * SECOND
+
+
+def test_refused_request_has_paid_nothing(table: ClientTable) -> None:
+    """Neither to the limit that refused it nor to the other one."""
+    judged = policy(table, {**SLOW, "LIMITS__CERT__MAX_DELAY": "0"})
+    judged.judge(facts(judged), NOW)
+    before = table.peek(client_key(ALICE))
+    for _ in range(5):
+        assert judged.judge(facts(judged), NOW).action == Action.LIMIT
+    assert table.peek(client_key(ALICE)) == before
+
+
+def test_price_is_paid_to_the_total(table: ClientTable) -> None:
+    """A request costs one token of its class, and its price of the total."""
+    judged = policy(table, {"LIMITS__TOTAL__BURST": "100"})
+    words = facts(judged, kind=OperationClass.WORDS, price=60)
+    assert judged.judge(words, NOW) is ALLOW
+    refused = judged.judge(words, NOW)
+    assert refused.action == Action.LIMIT
+    assert refused.spending is not None
+    assert (refused.spending.bucket, refused.spending.remaining) == (OperationClass.TOTAL, 40)
+    assert judged.judge(facts(judged, price=40), NOW) is ALLOW
+
+
+@pytest.mark.parametrize("settings", [{"MODE": "shadow"}, {"LIMITS__CERT__MODE": "shadow"}])
+def test_shadow(table: ClientTable, settings: Mapping[str, str]) -> None:
+    """Nobody waits or is refused; the verdict says what would have been."""
+    judged = policy(table, {**SLOW, **settings})
+    verdicts = [judged.judge(facts(judged), NOW) for _ in range(4)]
+    assert [verdict.action for verdict in verdicts] == [Action.ALLOW] * 4
+    assert [verdict.wait_ns for verdict in verdicts] == [0] * 4
+    assert [verdict.shadow for verdict in verdicts] == [0, Action.DELAY, Action.DELAY, Action.LIMIT]
+
+
+@pytest.mark.parametrize("settings", [{"MODE": "off"}, {"LIMITS__CERT__MODE": "off"}])
+def test_off(table: ClientTable, settings: Mapping[str, str]) -> None:
+    """A limit that is off counts nothing."""
+    judged = policy(table, {**SLOW, **settings})
+    assert {judged.judge(facts(judged), NOW).action for _ in range(10)} == {Action.ALLOW}
+
+
+def test_verdict_with_another_reason() -> None:
+    """What came to nothing keeps its action and its wait."""
+    delayed = Verdict(Action.DELAY, Reason.LIMIT, 0, 5 * SECOND)
+    gone = delayed.because(Reason.GONE)
+    lost = delayed.because(Reason.UPSTREAM, 503)
+    assert (gone.action, gone.reason, gone.status, gone.wait_ns) == (Action.DELAY, Reason.GONE, 0, 5 * SECOND)
+    assert (lost.action, lost.reason, lost.status, lost.wait_ns) == (Action.DELAY, Reason.UPSTREAM, 503, 5 * SECOND)
+    assert delayed.reason == Reason.LIMIT
+
+
+def test_verdict_for_people() -> None:
+    """Words, not numbers, in logs and test failures."""
+    assert repr(Verdict(Action.LIMIT, Reason.BUSY, 429)) == "Verdict(LIMIT, BUSY, 429, 0 ns)"
+
+
+def test_two_generations_share_what_was_spent(table: ClientTable) -> None:
+    """A reload forgives nobody: the new policy sees what was spent under the old one."""
+    old, new = policy(table, {**SLOW, "LIMITS__CERT__MAX_DELAY": "0"}), policy(table, SLOW)
+    assert old.judge(facts(old), NOW) is ALLOW
+    assert new.judge(facts(new), NOW).wait_ns == 10 * SECOND

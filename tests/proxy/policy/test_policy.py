@@ -1,0 +1,140 @@
+"""What the configuration says of clients and limits, compiled to what a worker reads."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fastpath import BUCKETS, ClientTable
+from fastpath._gcra_py import Mode
+from proxy.config import Config
+from proxy.hkp.classes import OperationClass
+from proxy.policy import policy as module
+from proxy.policy.policy import CLASS_NAMES, Cap, Policy, Profile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SECOND = 1_000_000_000
+CERT, STATS = OperationClass.CERT, OperationClass.STATS
+NETWORKS = json.dumps(
+    [
+        {"cidr": "192.0.2.0/24", "limits": {"cert": {"burst": 600}, "words": {"concurrent": 5}}},
+        {"cidr": "192.0.2.128/25", "limits": {"cert": {"mode": "off"}}},
+        {"cidr": "2001:db8::/32", "limits": {}},
+    ]
+)
+
+
+def policy(table: ClientTable, settings: Mapping[str, str] | None = None) -> Policy:
+    """Return the policy of a configuration."""
+    environ = {f"HKPGUARD_{name}": value for name, value in (settings or {}).items()}
+    return Policy(Config.from_env(environ), table)
+
+
+def granted(judged: Policy, address: str) -> Profile:
+    """Return the profile of an address."""
+    return judged.profile(ip_address(address).packed)
+
+
+def limit_of(profile: Profile, kind: OperationClass) -> tuple[int, Mode] | None:
+    """Return burst and mode of a limit, if there is one."""
+    limit = profile.limits[kind]
+    return limit and (limit.burst, limit.mode)
+
+
+def test_there_is_a_limit_for_each_bucket(table: ClientTable) -> None:
+    """The order of the limits is that of the operation classes, which is that of the buckets."""
+    profile = granted(policy(table), "192.0.2.1")
+    assert len(CLASS_NAMES) == len(profile.limits) == len(profile.caps) == BUCKETS
+    assert [limit.name for limit in profile.limits if limit] == [
+        "total", "cert", "identity", "words", "upload", "mail", "admin", "sync", "prefixlog",
+    ]  # fmt: skip
+
+
+def test_defaults(table: ClientTable) -> None:
+    """The limits of HKP.md 5.1 as they run: fingerprints 5/s, 60 at once, up to 10 s late."""
+    limit = granted(policy(table), "192.0.2.1").limits[CERT]
+    assert limit is not None
+    assert (limit.burst, limit.emission_interval_ns, limit.max_delay_ns) == (60, SECOND // 5, 10 * SECOND)
+
+
+def test_everybody_has_the_same_profile(table: ClientTable) -> None:
+    """Where no network is named, all share one object."""
+    judged = policy(table)
+    assert granted(judged, "192.0.2.1") is granted(judged, "2001:db8::1")
+
+
+def test_networks(table: ClientTable) -> None:
+    """The most specific network decides about all limits; what it does not name is as everywhere."""
+    judged = policy(table, {"NETWORKS": NETWORKS})
+    assert limit_of(granted(judged, "192.0.2.1"), CERT) == (600, Mode.ENFORCE)
+    assert limit_of(granted(judged, "192.0.2.200"), CERT) is None
+    assert limit_of(granted(judged, "198.51.100.1"), CERT) == (60, Mode.ENFORCE)
+    assert limit_of(granted(judged, "2001:db8::1"), CERT) == (60, Mode.ENFORCE)
+    assert limit_of(granted(judged, "192.0.2.1"), OperationClass.UPLOAD) == (10, Mode.ENFORCE)
+
+
+@pytest.mark.parametrize(
+    ("address", "exempt", "peer"),
+    [
+        ("192.0.2.1", True, False),
+        ("192.0.2.9", True, True),
+        ("198.51.100.9", False, True),
+        ("198.51.100.1", False, False),
+    ],
+)
+def test_exempt_and_peer(table: ClientTable, address: str, *, exempt: bool, peer: bool) -> None:
+    """Two lists, one client may be in both; the limits stay those of its network."""
+    judged = policy(table, {"ALLOW": "192.0.2.0/24", "PEERS": "192.0.2.9/32,198.51.100.9/32", "NETWORKS": NETWORKS})
+    profile = granted(judged, address)
+    assert (profile.exempt, profile.peer) == (exempt, peer)
+    assert limit_of(profile, CERT) == ((600 if address.startswith("192") else 60), Mode.ENFORCE)
+
+
+@pytest.mark.parametrize(
+    ("global_mode", "own_mode", "mode"),
+    [
+        ("enforce", "enforce", Mode.ENFORCE),
+        ("enforce", "shadow", Mode.SHADOW),
+        ("enforce", "off", None),
+        ("shadow", "enforce", Mode.SHADOW),
+        ("shadow", "shadow", Mode.SHADOW),
+        ("shadow", "off", None),
+        ("off", "enforce", None),
+        ("off", "shadow", None),
+        ("off", "off", None),
+    ],
+)
+def test_milder_mode_wins(table: ClientTable, global_mode: str, own_mode: str, mode: Mode | None) -> None:
+    """The mode of the node is a ceiling for that of each limit, and of each cap."""
+    settings = {"MODE": global_mode, "LIMITS__WORDS__MODE": own_mode}
+    profile = granted(policy(table, settings), "192.0.2.1")
+    limit, cap = profile.limits[OperationClass.WORDS], profile.caps[OperationClass.WORDS]
+    assert (limit and limit.mode) == mode
+    assert (cap and cap.enforced) == (None if mode is None else mode is Mode.ENFORCE)
+
+
+def test_caps(table: ClientTable) -> None:
+    """Classes without a cap have none; one of the two numbers makes one."""
+    settings = {"LIMITS__IDENTITY__CONCURRENT_TOTAL": "7", "NETWORKS": NETWORKS}
+    caps = granted(policy(table, settings), "192.0.2.1").caps
+    assert caps[CERT] is None
+    assert caps[STATS] is None
+    assert caps[OperationClass.IDENTITY] == Cap(client=0, total=7, queue_ns=0, enforced=True)
+    assert caps[OperationClass.WORDS] == Cap(client=5, total=8, queue_ns=2 * SECOND, enforced=True)
+
+
+def test_generation_is_kept(table: ClientTable) -> None:
+    """A policy knows which reload made it."""
+    assert Policy(Config.from_env({}), table, 7).generation == 7
+
+
+def test_class_without_a_bucket_is_found_at_the_start(table: ClientTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class that somebody adds, and no bucket for it, must not shift the limits of the others."""
+    monkeypatch.setattr(module, "CLASS_NAMES", CLASS_NAMES[:-1])
+    with pytest.raises(AssertionError, match="11 limits for 12 buckets"):
+        policy(table)
