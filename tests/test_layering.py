@@ -1,9 +1,8 @@
-"""
-Who may know whom: the rules of the house, read from the source.
+"""Who may know whom: the rules of the house, read from the source.
 
 - `fastpath` imports none of the other folders; `models` and `geo` none but `fastpath`.
-- `proxy.hkp` and `proxy.policy` decide and do no I/O: nothing that they import, however many steps away inside the tree,
-  opens a socket, runs a loop, asks Redis, a model or a database.
+- `proxy.hkp` and `proxy.policy` decide and do no I/O: nothing that they import, however many steps away inside the
+  tree, opens a socket, runs a loop, asks Redis, a model or a database.
 - The environment is read in `proxy/__main__.py` and nowhere else.
 
 Imports under `if TYPE_CHECKING` do not run, and may point anywhere. Cython is read line by line, which its import
@@ -14,16 +13,31 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("proxy", "fastpath", "models", "geo")
 FORBIDDEN_TO_DECIDERS = frozenset(
-    {"asyncio", "uvloop", "aiohttp", "socket", "selectors", "ssl", "redis", "onnxruntime", "maxminddb", "requests", "subprocess"}
+    {
+        "asyncio",
+        "uvloop",
+        "aiohttp",
+        "socket",
+        "selectors",
+        "ssl",
+        "redis",
+        "onnxruntime",
+        "maxminddb",
+        "requests",
+        "subprocess",
+    }
 )
 ALLOWED = {"fastpath": frozenset(), "models": frozenset({"fastpath"}), "geo": frozenset({"fastpath"})}
 CYTHON_IMPORT = re.compile(r"^(?:from\s+([\w.]+)\s+c?import\b.*|c?import\s+([\w., ]+?)\s*(?:#.*)?)$", re.MULTILINE)
@@ -107,7 +121,9 @@ def in_folder(*prefixes: str) -> list[str]:
 
 def test_the_tree_is_found() -> None:
     """The reader of imports sees what it should: Python and Cython, plain and from, and not what is for types only."""
-    assert {"proxy.worker", "proxy.http.head", "proxy.http.exchange", "proxy.policy.policy", "fastpath"} <= set(modules())
+    assert {"proxy.worker", "proxy.http.head", "proxy.http.exchange", "proxy.policy.policy", "fastpath"} <= set(
+        modules()
+    )
     assert "socket" in imports("proxy.worker")
     assert "asyncio" in imports("proxy.worker")
     assert "fastpath.clock" in imports("proxy.http.client")
@@ -158,15 +174,26 @@ def test_environment_is_read_in_one_place(name: str) -> None:
 
 def _reads_environment(node: ast.AST) -> bool:
     if isinstance(node, ast.Attribute):
-        return bool(ENVIRONMENT.fullmatch(node.attr)) and isinstance(node.value, ast.Name) and node.value.id in {"os", "posix"}
-    return isinstance(node, ast.ImportFrom) and node.module in {"os", "posix"} and any(
-        ENVIRONMENT.fullmatch(alias.name) for alias in node.names
+        return (
+            bool(ENVIRONMENT.fullmatch(node.attr))
+            and isinstance(node.value, ast.Name)
+            and node.value.id in {"os", "posix"}
+        )
+    return (
+        isinstance(node, ast.ImportFrom)
+        and node.module in {"os", "posix"}
+        and any(ENVIRONMENT.fullmatch(alias.name) for alias in node.names)
     )
 
 
 def test_reader_of_the_environment_would_be_found() -> None:
     """The test above can fail."""
-    for text in ("import os\nos.environ['A']", "import os\nos.getenv('A')", "from os import environ", "from os import getenv as g"):
+    for text in (
+        "import os\nos.environ['A']",
+        "import os\nos.getenv('A')",
+        "from os import environ",
+        "from os import getenv as g",
+    ):
         assert any(_reads_environment(node) for node in ast.walk(ast.parse(text)))
     assert not any(_reads_environment(node) for node in ast.walk(ast.parse("config.environ, environ")))
 

@@ -62,8 +62,8 @@ class History:
         oldest_ns = now_ns
         for record in self._newest():
             if record.time_ns < since_ns:
-                break
-            oldest_ns = record.time_ns
+                continue  # not break: the block of another worker may hold newer ones
+            oldest_ns = min(oldest_ns, record.time_ns)
             requests[record.client] += 1
             refused[record.client] += record.refused
             operations[record.operation, record.action] += 1

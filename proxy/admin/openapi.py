@@ -34,7 +34,11 @@ DOCUMENT: dict[str, Any] = {
             {"200": _answer("the client"), "400": _answer("not an address")},
             [_ADDRESS],
         ),
-        "/api/v1/top": _get("Busiest clients of the last minute", {"200": _answer("clients and operations")}, [_MOST]),
+        "/api/v1/top": _get(
+            "Busiest clients of the last minute",
+            {"200": _answer("clients and operations"), "400": _answer("most is no number")},
+            [_MOST],
+        ),
         "/api/v1/openapi.json": _get("This document", {"200": _answer("OpenAPI")}),
     },
 }

@@ -1,17 +1,16 @@
-"""
-Our head reader beside llhttp (the parser of Node.js, through httptools): at least as strict, and of the same opinion.
+"""Our head reader beside llhttp (the parser of Node.js, by httptools): at least as strict, and of the same opinion.
 
 Two programs in a row that see different requests in the same bytes are the danger of every proxy. So whatever we
-accept, llhttp must accept too, and find the same method, target, framing and end of the body. What llhttp accepts we may
-refuse: that is the point of a strict reader.
+accept, llhttp must accept too, and find the same method, target, framing and end of the body. What llhttp accepts we
+may refuse: that is the point of a strict reader.
 
 Exceptions, each of them a thing that we hand on in another form or not at all:
 
 - llhttp knows a list of methods, we take any token (RFC 9110 section 16.1 lets anybody register more); the
   classification refuses what is no method of a keyserver.
-- llhttp wants a name behind the `;` of a chunk extension; we read extensions and drop them, so nobody reads them after us.
-- llhttp does not see `keep-alive` behind an empty Connection line of HTTP/1.0; we do, and tell the client so. Nothing of
-  this reaches a keyserver.
+- llhttp wants a name behind the `;` of a chunk extension; we read extensions and drop them: nobody reads them after us.
+- llhttp does not see `keep-alive` behind an empty Connection line of HTTP/1.0; we do, and tell the client so. Nothing
+  of this reaches a keyserver.
 - llhttp complains of bytes behind a request that closes the connection; we do not read them.
 """
 
@@ -40,10 +39,13 @@ CORPORA = Path(__file__).parents[3] / "shared" / "data" / "dev.tar.xz"
 
 # Methods that llhttp knows in HTTP; others are its error, and not ours.
 METHODS = frozenset(
-    "DELETE GET HEAD POST PUT CONNECT OPTIONS TRACE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH UNLOCK BIND REBIND "
-    "UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE PATCH PURGE MKCALENDAR LINK "
-    "UNLINK SOURCE QUERY".split()
-)
+    {
+        "DELETE", "GET", "HEAD", "POST", "PUT", "CONNECT", "OPTIONS", "TRACE", "COPY", "LOCK", "MKCOL", "MOVE",
+        "PROPFIND", "PROPPATCH", "SEARCH", "UNLOCK", "BIND", "REBIND", "UNBIND", "ACL", "REPORT", "MKACTIVITY",
+        "CHECKOUT", "MERGE", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "PATCH", "PURGE", "MKCALENDAR",
+        "LINK", "UNLINK", "SOURCE", "QUERY",
+    }
+)  # fmt: skip
 
 
 class Llhttp:
@@ -102,7 +104,7 @@ def agree(head: RequestHead, data: bytes) -> None:
     if theirs.values(b"transfer-encoding"):
         assert (head.length, lengths) == (CHUNKED, [])
     else:
-        assert lengths in ([head.length], []) and (lengths or head.length == 0)
+        assert lengths == [head.length] or (not lengths and head.length == 0)
     if not theirs.parser.should_upgrade():
         assert head.minor == 0 or not head.keep_alive or theirs.parser.should_keep_alive()
         ends_agree(head, raw)
@@ -122,7 +124,8 @@ def ends_agree(head: RequestHead, raw: bytes) -> None:
 
 REQUEST_LINES = st.sampled_from(
     [
-        *["GET / HTTP/1.1", "POST /pks/add HTTP/1.1", "POST / HTTP/1.0"] * 6, "GET /pks/lookup?op=get&search=0x1 HTTP/1.1",
+        *["GET / HTTP/1.1", "POST /pks/add HTTP/1.1", "POST / HTTP/1.0"] * 6,
+        "GET /pks/lookup?op=get&search=0x1 HTTP/1.1",
         "OPTIONS * HTTP/1.1", "HEAD /a%20b HTTP/1.1", "GET http://a/b?c HTTP/1.1", "GET HTTP://a HTTP/1.1",
         "GET http://a?b HTTP/1.1", "PUT /~a;b=c,d HTTP/1.1", "GET //a/../b HTTP/1.1", "CONNECT a:1 HTTP/1.1",
         "GET /#a HTTP/1.1", "GET / HTTP/1.2", "GET / HTTP/2.0", "GET / HTTP/0.9", "GET  / HTTP/1.1", "get / HTTP/1.1",
@@ -132,11 +135,12 @@ REQUEST_LINES = st.sampled_from(
 VALUES = st.one_of(
     st.sampled_from(
         [
-            "", "a", "0", "5", "05", "+5", "-5", "5, 5", "5 5", "0x5", "5.0", "18446744073709551616", "chunked", "Chunked",
-            " chunked ", "\tchunked", "chunked, chunked", "gzip, chunked", "chunked, gzip", "identity", "close", "keep-alive",
-            "Close, keep-alive", "close, ", ", close", "close close", "upgrade", "Content-Length", "Transfer-Encoding", "Host",
-            "a:80", "[::1]:80", "a b", "a, b", "a@b", "100-continue", "\x00", "a\x01b", "\x7f", "\xe9", "a\rb", "a\r", "a\nb", "a\r\n b",
-            "a\r\n\tb", "\x0bchunked", "chunked\x0b", "chunked;a=b", "websocket", "h2c",
+            "", "a", "0", "5", "05", "+5", "-5", "5, 5", "5 5", "0x5", "5.0", "18446744073709551616", "chunked",
+            "Chunked", " chunked ", "\tchunked", "chunked, chunked", "gzip, chunked", "chunked, gzip", "identity",
+            "close", "keep-alive", "Close, keep-alive", "close, ", ", close", "close close", "upgrade",
+            "Content-Length", "Transfer-Encoding", "Host", "a:80", "[::1]:80", "a b", "a, b", "a@b", "100-continue",
+            "\x00", "a\x01b", "\x7f", "\xe9", "a\rb", "a\r", "a\nb", "a\r\n b", "a\r\n\tb", "\x0bchunked",
+            "chunked\x0b", "chunked;a=b", "websocket", "h2c",
         ]
     ),
     st.text(st.characters(max_codepoint=255), max_size=8),
@@ -144,9 +148,10 @@ VALUES = st.one_of(
 NAMES = st.one_of(
     st.sampled_from(
         [
-            "Host", "host", "Content-Length", "content-length", "CONTENT-LENGTH", "Transfer-Encoding", "transfer-encoding",
-            "Connection", "connection", "Expect", "Upgrade", "Content-Length ", "Content-Length\t", " Content-Length",
-            "Transfer-Encoding ", "Content_Length", "Transfer\x00-Encoding", "Content-Lengt\xe8", "X-A", "", "(", "Proxy-Connection",
+            "Host", "host", "Content-Length", "content-length", "CONTENT-LENGTH", "Transfer-Encoding",
+            "transfer-encoding", "Connection", "connection", "Expect", "Upgrade", "Content-Length ",
+            "Content-Length\t", " Content-Length", "Transfer-Encoding ", "Content_Length", "Transfer\x00-Encoding",
+            "Content-Lengt\xe8", "X-A", "", "(", "Proxy-Connection",
             *["Content-Length", "Transfer-Encoding", "Connection", "Expect"] * 5,
         ]
     ),
@@ -276,7 +281,7 @@ def test_chunks_end_where_llhttp_ends_them(pieces: list[bytes]) -> None:
     assert Llhttp(head + data[: size - 1]).messages == 0
 
 
-# Corpora of other projects. Their requests often lack Host, which HTTP/1.1 demands and which they do not test: it is put in.
+# Corpora of other projects. Their requests often lack Host, which HTTP/1.1 demands: it is put in.
 
 
 def hosted(data: bytes) -> bytes:
@@ -426,8 +431,8 @@ def llhttp_bytes(text: str) -> bytes:
 
 
 LLHTTP_INVALID_AND_ACCEPTED = {
-    "connection: No restart when keep-alive is off (1.0)": "bytes behind a request that closes the connection are not read",
-    "connection: Setting a flag and pausing": "an upgrade that we do not offer: the request is served, the field dropped",
+    "connection: No restart when keep-alive is off (1.0)": "bytes behind a closing request are not read",
+    "connection: Setting a flag and pausing": "an upgrade that we do not offer: the field is dropped",
     "invalid: HTTP protocol and ANNOUNCE method": "methods are tokens",
     "invalid: Invalid method": "methods are tokens",
     "transfer-encoding: No extension after semicolon": "extensions are dropped",

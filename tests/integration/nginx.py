@@ -44,8 +44,10 @@ FORWARD = """location / {{
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_set_header Host $http_host;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header {forwarding};
         }}"""
+X_FORWARDED_FOR = "X-Forwarded-For $proxy_add_x_forwarded_for"
+FORWARDED = 'Forwarded "$http_forwarded, for=$remote_addr"'  # what the client says of itself stays in front
 HAPROXY = """\
 global
     maxconn 1000
@@ -110,10 +112,10 @@ def nginx(program: str, folder: Path) -> Iterator[Nginx]:
 
 
 @contextmanager
-def nginx_before(program: str, folder: Path, upstream: int) -> Iterator[int]:
-    """Run nginx as a proxy in front of a port, as our documentation says; gives its own port."""
+def nginx_before(program: str, folder: Path, upstream: int, forwarding: str = X_FORWARDED_FOR) -> Iterator[int]:
+    """Run nginx as a proxy in front of a port; gives its own port."""
     port = free_port()
-    server = FORWARD.format(upstream=upstream)
+    server = FORWARD.format(upstream=upstream, forwarding=forwarding)
     (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port, server=server))
     with running([program, "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr"], folder, port):
         yield port

@@ -9,11 +9,13 @@ import pytest
 from tests.integration.guard import Guard, guard
 from tests.integration.http_client import Question, ask
 from tests.integration.keyserver import Keyserver, keyserver, ok
-from tests.integration.nginx import haproxy_before, nginx_before
+from tests.integration.nginx import FORWARDED, haproxy_before, nginx_before
 from tests.integration.programs import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from tests.integration.conftest import Need
 
@@ -31,21 +33,34 @@ class Site(NamedTuple):
     proxy_port: int
     guard: Guard
     keyserver: Keyserver
+    source: str  # where the guard has the clients' addresses from
 
 
-@pytest.fixture(params=["nginx", "haproxy"])
+def nginx_with_forwarded(program: str, folder: Path, upstream: int) -> AbstractContextManager[int]:
+    """Run nginx that says whom it speaks for in the newer header."""
+    return nginx_before(program, folder, upstream, FORWARDED)
+
+
+# The program, how to put it in front of the guard, which header it sets, and what the guard calls that.
+FRONTS = {
+    "nginx": ("nginx", nginx_before, "x-forwarded-for"),
+    "nginx_forwarded": ("nginx", nginx_with_forwarded, "forwarded"),
+    "haproxy": ("haproxy", haproxy_before, "x-forwarded-for"),
+}
+
+
+@pytest.fixture(params=FRONTS)
 def site(request: pytest.FixtureRequest, need: Need, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Run a keyserver, a guard in front of it and a proxy in front of that; only the proxy's address is trusted."""
-    program = need(request.param)
-    settings = {"TRUSTED_PROXIES": "127.0.0.1", "LIMITS__IDENTITY__BURST": str(BURST)}
-    before = {"nginx": nginx_before, "haproxy": haproxy_before}[request.param]
-    folder = tmp_path_factory.mktemp
+    name, before, header = FRONTS[request.param]
+    program, folder = need(name), tmp_path_factory.mktemp
+    settings = {"TRUSTED_PROXIES": "127.0.0.1", "FORWARDED_HEADER": header, "LIMITS__IDENTITY__BURST": str(BURST)}
     with (
         keyserver(ok) as server,
         guard(folder("guard"), server.url, **settings) as started,
-        before(program, folder(request.param), started.port) as port,
+        before(program, folder(name), started.port) as port,
     ):
-        yield Site(port, started, server)
+        yield Site(port, started, server, header.replace("-", "_"))
 
 
 def source(site: Site, client: str) -> str:
@@ -59,7 +74,7 @@ def test_each_client_has_its_own_limit(site: Site) -> None:
     statuses = [ask(site.proxy_port, MAIL, "127.0.0.7").status for _ in range(BURST + 2)]
     assert statuses == [200] * BURST + [429] * 2
     assert ask(site.proxy_port, MAIL, "127.0.0.8").status == 200
-    assert source(site, "127.0.0.7") == "x_forwarded_for"
+    assert source(site, "127.0.0.7") == site.source
     assert not site.guard.client("127.0.0.1")["known"]
 
 
@@ -67,7 +82,7 @@ def test_client_cannot_choose_its_address(site: Site) -> None:
     """What a client says of itself is left of what the proxy saw, and is not believed."""
     statuses = [ask(site.proxy_port, LYING, "127.0.0.9").status for _ in range(BURST + 1)]
     assert statuses == [200] * BURST + [429]
-    assert source(site, "127.0.0.9") == "x_forwarded_for"
+    assert source(site, "127.0.0.9") == site.source
     assert not site.guard.client(SPOOFED)["known"]
 
 

@@ -11,6 +11,7 @@ from tests.integration.gnupg import UNKNOWN_FINGERPRINT, Gpg, gnupg, make_cert
 from tests.integration.guard import Guard, guard
 from tests.integration.http_client import Question, ask
 from tests.integration.keyserver import Answer, Asked, Onak, keyserver
+from tests.integration.programs import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,3 +110,39 @@ def test_gpg_reads_an_answer_of_any_framing(
     old, new = (ask(started.port, Question(target, version=version)) for version in ("1.0", "1.1"))
     assert "transfer-encoding" not in old.fields
     assert old.body == new.body == str(cert).encode()
+
+
+def test_gpg_is_not_put_off_by_an_outage(need: Need, start_guard: StartGuard) -> None:
+    """While the keyserver is away gpg asks once and gives up; the same dirmngr is served as soon as it is back."""
+    need("gpg", "dirmngr")
+    cert = make_cert(MINNA)
+    port = free_port()
+
+    async def respond(_asked: Asked) -> Answer:
+        return Answer(200, str(cert).encode(), "application/pgp-keys")
+
+    with keyserver(respond, port) as server:
+        guarded = start_guard(server.url)
+    with gnupg(guarded.keyserver) as gpg:
+        assert "keyserver receive failed: No data" in gpg("--recv-keys", cert.fingerprint).err
+        assert guarded.metric('responses_total{code="500"}') == 1
+        with keyserver(respond, port):
+            assert "imported: 1" in gpg.done("--recv-keys", cert.fingerprint)
+
+
+def test_gpg_is_refused_once(need: Need, start_guard: StartGuard, start_keyserver: StartKeyserver) -> None:
+    """Gpg does not repeat a request that was limited; keys within the limit arrive all the same."""
+    need("gpg", "dirmngr")
+    cert = make_cert(MINNA)
+
+    async def respond(_asked: Asked) -> Answer:
+        return Answer(200, str(cert).encode(), "application/pgp-keys")
+
+    server = start_keyserver(respond)
+    limits = {"LIMITS__CERT__BURST": "1", "LIMITS__CERT__PERIOD": "1h", "LIMITS__CERT__MAX_DELAY": "0s"}
+    guarded = start_guard(server.url, **limits)
+    with gnupg(guarded.keyserver) as gpg:
+        assert "imported: 1" in gpg.done("--recv-keys", cert.fingerprint, UNKNOWN_FINGERPRINT)
+        assert "keyserver receive failed: No data" in gpg("--recv-keys", cert.fingerprint).err
+    assert guarded.metric('responses_total{code="429"}') == 2
+    assert len(server.log) == 1

@@ -69,7 +69,7 @@ class ManualLoop(uvloop.Loop):
         self.faults: list[dict[str, Any]] = []
         self.set_exception_handler(lambda _, context: self.faults.append(context))
 
-    def call_later(  # type: ignore[override]  # takes what asyncio's takes
+    def call_later(
         self, delay: float, callback: Callable[..., object], *args: object, context: object = None
     ) -> TimerHandle:
         """Keep the timer for the test."""
@@ -78,9 +78,7 @@ class ManualLoop(uvloop.Loop):
         self._timers.append(timer)
         return cast("TimerHandle", timer)
 
-    def call_at(  # type: ignore[override]
-        self, when: float, callback: Callable[..., object], *args: object, context: Any = None
-    ) -> TimerHandle:
+    def call_at(self, when: float, callback: Callable[..., object], *args: object, context: Any = None) -> TimerHandle:
         """Run on the real clock."""
         return super().call_later(when - self.time(), callback, *args, context=context)
 
@@ -428,7 +426,7 @@ class Node:
         return client, link
 
     async def ask(self, request: bytes, reply: bytes, *, method: str = "GET", **how: Any) -> tuple[Message, Message]:
-        """Send one request over new connections on both sides; return what the keyserver got and what the client got."""
+        """Send one request over new connections; return what the keyserver got and what the client got."""
         client = await self.connect(request, **how)
         link = await self.keyserver.accept()
         got = await link.request()

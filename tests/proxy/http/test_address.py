@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastpath import address_text
 from proxy.http.address import Origin, Source, origin
 from proxy.http.head import read_request
 from proxy.policy.networks import network_set
@@ -122,8 +121,7 @@ FORGED = [
 @pytest.mark.parametrize("honest", ["for=192.0.2.1", 'for="192.0.2.1"', 'for="192.0.2.1:80";by="[2001:db8:ffff::1]"'])
 @pytest.mark.parametrize("lines", [1, 2])
 def test_open_quote_of_the_client_does_not_swallow_what_the_proxy_wrote(forged: str, honest: str, lines: int) -> None:
-    """
-    A quote that the client leaves open must not make the proxy's own element part of the client's.
+    """A quote that the client leaves open must not make the proxy's own element part of the client's.
 
     The proxy adds its element on the right of what it got, in the same line or in one more.
     """

@@ -59,7 +59,7 @@ def test_any_payload_any_slices(chunks: list[bytes], cuts: list[int], rest: byte
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=5))
 def test_any_bytes(data: bytes, cuts: list[int]) -> None:
     """Rubbish is refused or understood, in any slices alike; it never gives more than came."""
-    outcomes = set()
+    outcomes: set[object] = set()
     for pieces in ([data], slices(data, cuts)):
         try:
             payload, decoder = decode(*pieces)

@@ -124,8 +124,7 @@ RELAYED = {
 
 @pytest.mark.parametrize(("first", "later", "minor", "framing"), RELAYED.values(), ids=RELAYED)
 async def test_framing_of_the_reply(start: Start, first: bytes, later: bytes, minor: int, framing: str) -> None:
-    """
-    A reply reaches the client in a framing that it knows.
+    """A reply reaches the client in a framing that it knows.
 
     HTTP/1.0 never gets chunks: gpg takes them for a part of the key.
     """

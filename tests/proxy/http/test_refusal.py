@@ -100,7 +100,7 @@ async def test_rate_limit_fields(start: Start) -> None:
 
 
 async def test_rate_limit_window_is_the_time_in_which_the_bucket_fills(start: Start) -> None:
-    """q is the burst, w the time in which it comes back, in whole seconds, rounded up."""
+    """Q is the burst, w the time in which it comes back, in whole seconds, rounded up."""
     settings = {**ONE_AN_HOUR, "LIMITS__CERT__COUNT": "7", "LIMITS__CERT__PERIOD": "10s"}
     reply = await limited(await start(settings))
     (policy,) = structured_list(reply.fields["RateLimit-Policy"])
@@ -197,7 +197,7 @@ async def test_refused_head_has_no_body(start: Start, lines: tuple[str, ...]) ->
 
 
 async def test_refusal_to_http_1_0(start: Start) -> None:
-    """gpg gets 429 in plain text and the end of the connection, which is what it expects."""
+    """Gpg gets 429 in plain text and the end of the connection, which is what it expects."""
     node = await start(ONE_AN_HOUR)
     reply = await limited(node, minor=0)
     assert (reply.status, reply.fields["Connection"], reply.framing) == (429, "close", "length")
@@ -233,7 +233,7 @@ async def everything_refused(start: Start, *lines: str) -> list[Message]:
 
 @pytest.mark.parametrize("lines", [(), (PROBLEM,)])
 async def test_every_refusal(start: Start, lines: tuple[str, ...]) -> None:
-    """Each can be told by its request id, is stored by nobody, is readable by scripts of any origin, and never is 502."""
+    """Each has its request id, is stored by nobody, is readable by scripts of any origin, and never is 502."""
     replies = await everything_refused(start, *lines)
     statuses = {reply.status for reply in replies}
     assert statuses == {400, 403, 404, 405, 413, 414, 417, 429, 431, 500, 501, 503, 505}
@@ -246,7 +246,7 @@ async def test_every_refusal(start: Start, lines: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("lines", [(), (PROBLEM,)])
 async def test_words_that_clients_misread(start: Start, lines: tuple[str, ...]) -> None:
-    """OpenKeychain takes some words in a body, in any case, for an error in the user's search or for an empty answer."""
+    """OpenKeychain takes some words in a body for an error in the user's search or for an empty answer."""
     for reply in await everything_refused(start, *lines):
         body = reply.body.decode().lower()
         assert not [word for word in FORBIDDEN_WORDS if word in body], body

@@ -42,8 +42,17 @@ def test_status_line(line: str, status: int, minor: int, relayed: bytes) -> None
 
 @pytest.mark.parametrize(
     "line",
-    ["", "HTTP/1.1", "HTTP/1.1 ", "HTTP/1.1 20", "HTTP/1.1 2000", "HTTP/1.1  200 OK", "HTTP/1.1 2x0 OK", "HTTP/1.1\t200 OK"],
-)  # fmt: skip
+    [
+        "",
+        "HTTP/1.1",
+        "HTTP/1.1 ",
+        "HTTP/1.1 20",
+        "HTTP/1.1 2000",
+        "HTTP/1.1  200 OK",
+        "HTTP/1.1 2x0 OK",
+        "HTTP/1.1\t200 OK",
+    ],
+)
 def test_refused_status_line(line: str) -> None:
     """A status line has one form."""
     with pytest.raises(HeadError):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop
-from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from fastpath import Region, client_key
 from fastpath.leases import Leases
 from proxy.http.turnstile import MOST_WAITING, NO_LEASE, POLL_SECONDS, Turnstile
 from proxy.policy.policy import Cap
 from tests.proxy.http.harness import Timer
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable
 
 SECOND = 1_000_000_000
 WORDS = 3

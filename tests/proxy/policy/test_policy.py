@@ -43,7 +43,7 @@ def granted(judged: Policy, address: str) -> Profile:
 def limit_of(profile: Profile, kind: OperationClass) -> tuple[int, Mode] | None:
     """Return burst and mode of a limit, if there is one."""
     limit = profile.limits[kind]
-    return limit and (limit.burst, limit.mode)
+    return None if limit is None else (limit.burst, limit.mode)
 
 
 def test_there_is_a_limit_for_each_bucket(table: ClientTable) -> None:

@@ -1,0 +1,301 @@
+"""The admin API over HTTP: health, readiness, metrics, clients, and its own description."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client.parser import text_string_to_metric_families
+
+from fastpath import ClientTable, Control, Region, client_key, monotonic_ns
+from proxy.admin.api import build_app
+from proxy.admin.history import History
+from proxy.admin.openapi import DOCUMENT
+from proxy.admin.state import NodeState
+from proxy.config import Config
+from proxy.hkp.classes import OperationClass
+from proxy.http.health import Health, HealthRules
+from proxy.policy.policy import Policy
+from proxy.telemetry.metrics import NodeMetrics
+from tests.proxy.admin.records_for_tests import block, record, refused
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiohttp import web
+
+SETTINGS = {
+    "HKPGUARD_UPSTREAM": "http://127.0.0.1:1,http://127.0.0.1:2",
+    "HKPGUARD_ALLOW": "198.51.100.0/24",
+    "HKPGUARD_PEERS": "203.0.113.7/32",
+    "HKPGUARD_LIMITS__CERT__BURST": "60",
+}
+RULES = HealthRules(failures=1, down_ns=10_000_000_000, interval_ns=5_000_000_000)
+
+
+class Node(NamedTuple):
+    """A node without workers, and a client of its admin API."""
+
+    region: Region
+    history: History
+    health: list[Health]
+    state: NodeState
+    client: TestClient[web.Request, web.Application]
+
+    async def get(self, path: str) -> tuple[int, str]:
+        """Return status and text of an answer."""
+        async with self.client.get(path) as answer:
+            return answer.status, await answer.text()
+
+    async def ask(self, path: str) -> Any:
+        """Return a JSON answer."""
+        async with self.client.get(path) as answer:
+            assert answer.content_type == "application/json"
+            return await answer.json()
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[Node]:
+    """Return a node that has just been started."""
+    region = Region.create(clients=1024, workers=2, upstreams=2)
+    config = Config.from_env(SETTINGS)
+    history = History()
+    health = [Health(region.upstream(index), RULES) for index in range(2)]
+    state = NodeState(config, region, history, health)
+    async with TestClient(TestServer(build_app(state, NodeMetrics(region)))) as client:
+        yield Node(region, history, health, state, client)
+    region.close()
+
+
+def spend(region: Region, times: int, address: bytes = bytes([192, 0, 2, 1])) -> None:
+    """Let a client ask so often."""
+    table = ClientTable(region.table, region.secret)
+    profile = Policy(Config.from_env(SETTINGS), table).profile(address)
+    for _ in range(times):
+        table.spend(profile.compiled, client_key(address), OperationClass.CERT, 1, monotonic_ns())
+
+
+async def test_healthz(node: Node) -> None:
+    """Alive is alive, whatever else is wrong."""
+    node.region.control[Control.DRAINING] = 1
+    assert await node.get("/healthz") == (200, "ok\n")
+
+
+async def test_readyz(node: Node) -> None:
+    """A node that can serve is ready, also if one of its keyservers is down."""
+    node.health[0].failed(monotonic_ns())
+    assert await node.get("/readyz") == (200, "ready\n")
+
+
+async def test_readyz_without_a_keyserver(node: Node) -> None:
+    """When no keyserver is up the node wants no traffic, and says why; when one is back it does."""
+    for health in node.health:
+        health.failed(monotonic_ns())
+    assert await node.get("/readyz") == (503, "no upstream is up\n")
+    node.health[1].checked(ok=True, now_ns=monotonic_ns())
+    assert (await node.get("/readyz"))[0] == 200
+
+
+async def test_readyz_while_draining(node: Node) -> None:
+    """From SIGTERM on balancers send no more."""
+    node.region.control[Control.DRAINING] = 1
+    assert await node.get("/readyz") == (503, "draining\n")
+
+
+async def test_readyz_after_a_bad_reload(node: Node) -> None:
+    """A configuration that was refused leaves the node ready and in the old one; the text tells, until a good one."""
+    node.region.control[Control.RELOAD_FAILURES] = 1
+    node.region.control[Control.RELOAD_OK] = 0
+    status, text = await node.get("/readyz")
+    assert status == 200
+    assert "refused" in text
+    node.region.control[Control.RELOAD_OK] = 1
+    assert await node.get("/readyz") == (200, "ready\n")
+
+
+async def test_metrics(node: Node) -> None:
+    """The exposition is what Prometheus reads."""
+    async with node.client.get("/metrics") as answer:
+        assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+        names = {family.name for family in text_string_to_metric_families(await answer.text())}
+    assert "hkpguard_build_info" in names
+
+
+async def test_client_that_was_never_seen(node: Node) -> None:
+    """All its limits are full."""
+    answer = await node.ask("/api/v1/clients/192.0.2.1")
+    assert (answer["client"], answer["known"], answer["last"]) == ("192.0.2.1", False, [])
+    assert all(limit["remaining"] == limit["burst"] for limit in answer["limits"])
+    assert [limit["limit"] for limit in answer["limits"]][:2] == ["total", "cert"]
+
+
+async def test_client_that_asked(node: Node) -> None:
+    """State of each limit, and the last verdicts."""
+    spend(node.region, 10)
+    now_ns = monotonic_ns()
+    node.history.feed(block(record(now_ns=now_ns), refused(now_ns=now_ns)))
+    answer = await node.ask("/api/v1/clients/192.0.2.1")
+    limits = {limit["limit"]: limit for limit in answer["limits"]}
+    assert answer["known"] is True
+    assert 50 <= limits["cert"]["remaining"] < 60
+    assert limits["cert"]["per_second"] == 5
+    assert limits["cert"]["max_delay_seconds"] == 10
+    assert 0 < limits["cert"]["full_in_seconds"] <= 2
+    assert limits["identity"]["remaining"] == limits["identity"]["burst"]
+    newest, oldest = answer["last"]
+    assert (newest["action"], newest["reason"], newest["status"], newest["operation"]) == (
+        "limit",
+        "limit",
+        429,
+        "cert",
+    )
+    assert (oldest["action"], oldest["upstream_ms"], oldest["address_source"]) == ("allow", 1.5, "peer")
+    assert newest["request_id"] == "0123456789abcdef"
+
+
+async def test_asking_about_a_client_leaves_no_trace(node: Node) -> None:
+    """A question costs the client nothing and takes no place in the table."""
+    for _ in range(3):
+        await node.ask("/api/v1/clients/192.0.2.77")
+    table = ClientTable(node.region.table, node.region.secret)
+    assert table.peek(client_key(bytes([192, 0, 2, 77]))) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8::ffff:1", "2001:db8::/64"),
+    ],
+)
+async def test_address_of_a_client(node: Node, address: str, client: str) -> None:
+    """The answer names the client that the address belongs to."""
+    assert (await node.ask(f"/api/v1/clients/{address}"))["client"] == client
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed", "peer"),
+    [("198.51.100.9", True, False), ("203.0.113.7", False, True), ("192.0.2.1", False, False)],
+)
+async def test_what_a_client_is_granted(node: Node, address: str, *, allowed: bool, peer: bool) -> None:
+    """Exempt networks and peers are told."""
+    answer = await node.ask(f"/api/v1/clients/{address}")
+    assert (answer["allowed_network"], answer["peer"]) == (allowed, peer)
+
+
+@pytest.mark.parametrize("address", ["rubbish", "192.0.2", "192.0.2.1.5", "1" * 500, "192.0.2.1%20", "%00", "<b>"])
+async def test_no_address(node: Node, address: str) -> None:
+    """400 with a short reason in JSON, whatever was written there."""
+    async with node.client.get(f"/api/v1/clients/{address}") as answer:
+        assert (answer.status, answer.content_type) == (400, "application/json")
+        assert len(await answer.text()) < 300
+
+
+async def test_new_configuration_is_explained(node: Node) -> None:
+    """After a reload the answers follow the new limits."""
+    node.state.reload(Config.from_env({**SETTINGS, "HKPGUARD_LIMITS__CERT__BURST": "7"}), 1)
+    limits = (await node.ask("/api/v1/clients/192.0.2.1"))["limits"]
+    assert {limit["limit"]: limit["burst"] for limit in limits}["cert"] == 7
+
+
+async def test_top(node: Node) -> None:
+    """Who asked most, what was done, which keyservers are up, how full the table is."""
+    spend(node.region, 1)
+    now_ns = monotonic_ns()
+    node.history.feed(block(record("2001:db8::1", now_ns=now_ns), *[refused(now_ns=now_ns)] * 2))
+    node.health[1].failed(now_ns)
+    answer = await node.ask("/api/v1/top")
+    assert answer["clients"] == [
+        {"client": "192.0.2.1", "requests": 2, "refused": 2},
+        {"client": "2001:db8::/64", "requests": 1, "refused": 0},
+    ]
+    assert answer["operations"] == [
+        {"operation": "cert", "action": "allow", "requests": 1},
+        {"operation": "cert", "action": "limit", "requests": 2},
+    ]
+    assert [each["up"] for each in answer["upstreams"]] == [True, False]
+    assert answer["table"]["used"] == 1
+    assert answer["table"]["capacity"] >= 1024
+
+
+@pytest.mark.parametrize(("most", "shown"), [("1", 1), ("2", 2), ("100", 3)])
+async def test_most_of_top(node: Node, most: str, shown: int) -> None:
+    """One may ask for fewer, or more."""
+    now_ns = monotonic_ns()
+    node.history.feed(block(*(record(f"192.0.2.{number}", now_ns=now_ns) for number in range(3))))
+    assert len((await node.ask(f"/api/v1/top?most={most}"))["clients"]) == shown
+
+
+@pytest.mark.parametrize("most", ["", "x", "-1", "1.5", "99999", "%C2%B2"])
+async def test_bad_most(node: Node, most: str) -> None:
+    """400 with a reason."""
+    async with node.client.get(f"/api/v1/top?most={most}") as answer:
+        assert (answer.status, answer.content_type) == (400, "application/json")
+
+
+async def test_action_of_a_newer_worker(node: Node) -> None:
+    """During an upgrade a record may hold numbers that we do not know; the answer shows them as numbers."""
+    now_ns = monotonic_ns()
+    node.history.feed(block(record(now_ns=now_ns, operation=200, reason=201, source=202)))
+    (last,) = (await node.ask("/api/v1/clients/192.0.2.1"))["last"]
+    assert (last["operation"], last["reason"], last["address_source"]) == ("200", "201", "202")
+
+
+async def test_openapi(node: Node) -> None:
+    """The description is served as it is, and says which version it describes."""
+    document = await node.ask("/api/v1/openapi.json")
+    assert document == DOCUMENT
+    assert document["openapi"].startswith("3.1")
+    assert document["info"]["version"]
+
+
+async def test_openapi_describes_every_route_and_no_other(node: Node) -> None:
+    """Routes and document are the same list."""
+    app = node.client.app
+    assert app is not None
+    routes = {(route.method.lower(), _path(route)) for route in app.router.routes() if route.method != "HEAD"}
+    described = {(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods}
+    assert routes == described
+
+
+def _path(route: web.AbstractRoute) -> str:
+    assert route.resource is not None
+    return route.resource.canonical
+
+
+ANSWERS = [
+    ("/healthz", "/healthz", 200),
+    ("/readyz", "/readyz", 200),
+    ("/metrics", "/metrics", 200),
+    ("/api/v1/clients/192.0.2.1", "/api/v1/clients/{address}", 200),
+    ("/api/v1/clients/rubbish", "/api/v1/clients/{address}", 400),
+    ("/api/v1/top?most=5", "/api/v1/top", 200),
+    ("/api/v1/top?most=rubbish", "/api/v1/top", 400),
+    ("/api/v1/openapi.json", "/api/v1/openapi.json", 200),
+]
+
+
+@pytest.mark.parametrize(("asked", "path", "status"), ANSWERS)
+async def test_openapi_describes_every_answer(node: Node, asked: str, path: str, status: int) -> None:
+    """Each status and media type that comes is in the document."""
+    async with node.client.get(asked) as answer:
+        assert answer.status == status
+        described = DOCUMENT["paths"][path]["get"]["responses"]
+        assert str(status) in described
+        assert answer.content_type in described[str(status)]["content"]
+
+
+async def test_other_methods_are_refused(node: Node) -> None:
+    """Nothing here changes anything."""
+    for path in DOCUMENT["paths"]:
+        async with node.client.post(path.replace("{address}", "192.0.2.1"), data=json.dumps({})) as answer:
+            assert answer.status == 405
+
+
+async def test_unknown_path(node: Node) -> None:
+    """404."""
+    assert (await node.get("/api/v1/nothing"))[0] == 404

@@ -1,0 +1,111 @@
+"""What `hkpguard explain` and `hkpguard top` draw."""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import Any
+
+import pytest
+from rich.console import Console, RenderableType
+
+from proxy.admin.view import REFRESH_SECONDS, client_view, top_view, watch
+
+CLIENT: dict[str, Any] = {
+    "client": "192.0.2.1",
+    "known": True,
+    "allowed_network": False,
+    "peer": False,
+    "limits": [
+        {"limit": "cert", "mode": "enforce", "burst": 60, "per_second": 5.0, "remaining": 42, "full_in_seconds": 3.6}
+    ],
+    "last": [
+        {
+            "time": "2026-11-21T08:00:00Z",
+            "request_id": "0123456789abcdef",
+            "operation": "cert",
+            "action": "limit",
+            "reason": "limit",
+            "status": 429,
+            "wait_ms": 0.0,
+        }
+    ],
+}
+TOP: dict[str, Any] = {
+    "clients": [{"client": "2001:db8::/64", "requests": 12, "refused": 3}],
+    "operations": [{"operation": "cert", "action": "allow", "requests": 9}],
+    "upstreams": [{"upstream": "127.0.0.1:11371", "up": True}, {"upstream": "127.0.0.1:11372", "up": False}],
+    "table": {"used": 7, "capacity": 1024},
+    "seconds": 42,
+}
+
+
+def drawn(view: RenderableType) -> str:
+    """Return what stands on a wide terminal."""
+    out = io.StringIO()
+    Console(file=out, width=200, color_system=None).print(view)
+    return out.getvalue()
+
+
+def test_client() -> None:
+    """Limits and last verdicts, in the words of the API."""
+    text = drawn(client_view(CLIENT))
+    for word in ("192.0.2.1", "cert", "enforce", "60", "42", "3.600", "429", "0123456789abcdef", "last verdicts"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        ({"known": False}, "never seen"),
+        ({"allowed_network": True}, "HKPGUARD_ALLOW"),
+        ({"peer": True}, "peer"),
+    ],
+)
+def test_notes_on_a_client(change: dict[str, bool], note: str) -> None:
+    """What is special about a client stands in the headline, and only then."""
+    assert note in drawn(client_view(CLIENT | change))
+    assert note not in drawn(client_view(CLIENT))
+
+
+def test_client_without_records() -> None:
+    """Where there are no verdicts there is no empty table of them."""
+    assert "last verdicts" not in drawn(client_view(CLIENT | {"last": []}))
+
+
+def test_top() -> None:
+    """Busiest clients, operations, and what is wrong with the node in capitals."""
+    text = drawn(top_view(TOP))
+    for word in (
+        "2001:db8::/64",
+        "12",
+        "last 42 s",
+        "cert",
+        "allow",
+        "127.0.0.1:11371 up",
+        "127.0.0.1:11372 DOWN",
+        "7 of 1024",
+    ):
+        assert word in text
+
+
+def test_watch_draws_until_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks again and again, and Ctrl-C ends it without a traceback."""
+    asked: list[float] = []
+    waits = iter([None, None])
+
+    def sleep(seconds: float) -> None:
+        asked.append(seconds)
+        if next(waits, "over") == "over":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    questions: list[int] = []
+
+    def ask() -> dict[str, Any]:
+        questions.append(1)
+        return TOP
+
+    watch(ask)
+    assert asked == [REFRESH_SECONDS] * 3
+    assert len(questions) == 3

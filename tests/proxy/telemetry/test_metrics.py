@@ -1,0 +1,167 @@
+"""The metrics of a node: the promised names, right sums, and no address anywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from fastpath import ClientTable, Control, Counters, Region, client_key, monotonic_ns
+from proxy.config import Config
+from proxy.hkp.classes import OperationClass
+from proxy.policy.actions import Action
+from proxy.policy.policy import Policy
+from proxy.telemetry.metrics import NodeMetrics
+from proxy.telemetry.numbers import SHADOW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.metrics_core import Metric
+
+# Names and labels that DESIGN.md promises, with their kind; counters lose `_total` when they are parsed.
+PROMISED = {
+    "hkpguard_requests": ("counter", {"operation", "action"}),
+    "hkpguard_responses": ("counter", {"code"}),
+    "hkpguard_decision_seconds": ("histogram", {"le"}),
+    "hkpguard_added_seconds": ("histogram", {"le"}),
+    "hkpguard_upstream_seconds": ("histogram", {"operation", "le"}),
+    "hkpguard_delayed_seconds": ("histogram", {"le"}),
+    "hkpguard_connections": ("gauge", set()),
+    "hkpguard_tarpit_held": ("gauge", set()),
+    "hkpguard_table_used": ("gauge", set()),
+    "hkpguard_table_evictions": ("counter", set()),
+    "hkpguard_records_lost": ("counter", set()),
+    "hkpguard_build_info": ("gauge", {"version", "python"}),
+}
+LABELS = frozenset({"operation", "action", "code", "le", "version", "python"})
+MS = 1_000_000
+
+
+@pytest.fixture
+def region() -> Iterator[Region]:
+    """Return the memory of a node of two workers."""
+    region = Region.create(clients=1024, workers=2, upstreams=1)
+    yield region
+    region.close()
+
+
+def families(region: Region) -> dict[str, Metric]:
+    """Return the metrics of a node as Prometheus would read them."""
+    return {family.name: family for family in text_string_to_metric_families(NodeMetrics(region).text().decode())}
+
+
+def value(metric: Metric, name: str = "", **labels: str) -> float:
+    """Return the value of the only sample with these labels."""
+    (found,) = [
+        sample.value
+        for sample in metric.samples
+        if sample.labels == labels and sample.name in {name, name or sample.name}
+    ]
+    return found
+
+
+def busy(region: Region) -> None:
+    """Let both workers count something of everything."""
+    for worker in range(2):
+        counters = Counters(region.counters(worker))
+        counters.start()
+        counters.record(OperationClass.CERT, Action.ALLOW, 200, 2000, 50_000, 3 * MS, -1)
+        counters.record(OperationClass.CERT, Action.DELAY, 200, 2000, 50_000, 3 * MS, 200 * MS)
+        counters.record(OperationClass.WORDS, Action.LIMIT, 429, 2000, -1, -1, -1)
+        counters.record(OperationClass.WORDS, SHADOW + Action.LIMIT, 200, 2000, 50_000, 40 * MS, -1)
+        counters.set_connections(10)
+        counters.set_parked(2)
+    table = ClientTable(region.table, region.secret)
+    profile = Policy(Config.from_env({}), table).profile(bytes(4))
+    for number in range(5):
+        table.spend(profile.compiled, client_key(bytes([192, 0, 2, number])), OperationClass.CERT, 1, monotonic_ns())
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_promised_names(region: Region, *, begun: bool) -> None:
+    """Each metric of the design is there from the start, under its name and of its kind."""
+    if begun:
+        busy(region)
+    found = families(region)
+    for name, (kind, labels) in PROMISED.items():
+        assert found[name].type == kind
+        for sample in found[name].samples:
+            assert set(sample.labels) <= labels
+    totals = ["hkpguard_requests", "hkpguard_responses", "hkpguard_table_evictions", "hkpguard_records_lost"]
+    text = NodeMetrics(region).text().decode()
+    assert all(f"# TYPE {name}_total counter" in text for name in totals)
+
+
+def test_no_address_is_a_label(region: Region) -> None:
+    """Labels are words from short lists; of clients there are numbers only."""
+    busy(region)
+    for family in families(region).values():
+        for sample in family.samples:
+            assert set(sample.labels) <= LABELS
+            assert not any("192.0.2" in text for text in sample.labels.values())
+
+
+def test_sums_over_the_workers(region: Region) -> None:
+    """A metric is that of the node."""
+    busy(region)
+    found = families(region)
+    requests, responses = found["hkpguard_requests"], found["hkpguard_responses"]
+    assert value(requests, operation="cert", action="allow") == 2
+    assert value(requests, operation="cert", action="delay") == 2
+    assert value(requests, operation="words", action="limit") == 2
+    assert value(requests, operation="words", action="limit_shadow") == 2
+    assert value(responses, code="200") == 6
+    assert value(responses, code="429") == 2
+    assert value(found["hkpguard_connections"]) == 20
+    assert value(found["hkpguard_parked"]) == 4
+    assert value(found["hkpguard_table_used"]) == 5
+    assert value(found["hkpguard_table_capacity"]) >= 1024
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "count", "total_seconds", "edge", "at_edge"),
+    [
+        ("decision", {}, 8, 8 * 2e-6, "2.5e-06", 8),
+        ("added", {}, 6, 6 * 5e-5, "5e-05", 6),
+        ("upstream", {"operation": "cert"}, 4, 4 * 3e-3, "0.0025", 0),
+        ("upstream", {"operation": "words"}, 2, 2 * 4e-2, "0.05", 2),
+        ("delayed", {}, 2, 2 * 0.2, "0.1", 0),
+    ],
+)
+def test_histograms(
+    region: Region, name: str, labels: dict[str, str], count: int, total_seconds: float, edge: str, at_edge: int
+) -> None:
+    """Buckets add up, end with +Inf, and agree with count and sum; units are seconds."""
+    busy(region)
+    full = f"hkpguard_{name}_seconds"
+    metric = families(region)[full]
+    buckets = [
+        (sample.labels["le"], sample.value)
+        for sample in metric.samples
+        if sample.name.endswith("_bucket") and labels.items() <= sample.labels.items()
+    ]
+    counts = [each for _, each in buckets]
+    assert counts == sorted(counts)
+    assert buckets[-1] == ("+Inf", count)
+    assert dict(buckets)[edge] == at_edge
+    assert value(metric, f"{full}_count", **labels) == count
+    assert value(metric, f"{full}_sum", **labels) == pytest.approx(total_seconds)
+
+
+def test_control_words(region: Region) -> None:
+    """Reloads and their failures are told."""
+    region.control[Control.POLICY_GENERATION] = 3
+    region.control[Control.RELOAD_FAILURES] = 2
+    found = families(region)
+    assert value(found["hkpguard_policy_generation"]) == 3
+    assert value(found["hkpguard_reload_failures"]) == 2
+
+
+def test_build_info(region: Region) -> None:
+    """One sample of value 1 tells the versions."""
+    (sample,) = families(region)["hkpguard_build_info"].samples
+    assert sample.value == 1
+    assert sample.labels["version"][0].isdigit()
+    assert sample.labels["python"].startswith("3.")
