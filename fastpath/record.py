@@ -16,7 +16,7 @@ FIRST_ERROR: Final = 400
 class Record(NamedTuple):
     """One request. `received` and `sent` are bytes; they and the times in µs stop at 2**32-1."""
 
-    time_ns: int  # CLOCK_MONOTONIC at the decision
+    time_ns: int  # CLOCK_MONOTONIC at its end
     client: int  # from client_key
     request_id: int
     subject_hash: int

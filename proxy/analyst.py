@@ -22,9 +22,10 @@ from proxy.admin.api import build_app
 from proxy.admin.history import History
 from proxy.admin.state import NodeState
 from proxy.channel import Channel
+from proxy.telemetry import log
 from proxy.telemetry.log import AccessLog
 from proxy.telemetry.metrics import NodeMetrics
-from proxy.worker import health_of
+from proxy.worker import health_of, health_rules
 
 if TYPE_CHECKING:
     import socket
@@ -106,6 +107,9 @@ class Analyst:
 
     def _reload(self, config: Config, generation: int) -> None:
         self._config = config
+        log.configure(config.log)
+        for health in self._health:
+            health.rules = health_rules(config)
         self._state.reload(config, generation)
         self._access_log = AccessLog(config.log, sys.stdout)
 

@@ -28,7 +28,7 @@ TRY_CERTS = 2
 
 
 app = typer.Typer(
-    help="Guard for OpenPGP keyservers: limits and abuse detection in front of HKP.",
+    help="Guard for OpenPGP keyservers: a reverse proxy that gives every client a fair share.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -116,8 +116,8 @@ def _run(config: Config, environ: Mapping[str, str], keyserver: socket.socket | 
         return 1
 
 
-def _serve_demo(keyserver: socket.socket, _channel: socket.socket) -> int:
-    demo.run(keyserver)
+def _serve_demo(keyserver: socket.socket, channel: socket.socket) -> int:
+    demo.run(keyserver, until_eof=channel)
     return 0
 
 

@@ -4,8 +4,10 @@ It speaks what gpg, sq and browsers use of HKP version 1 (HKP.md, section 1). Al
 bounded, and gone when it stops.
 """
 
+import asyncio
 import json
 import logging
+import signal
 import socket
 from collections.abc import Sequence
 from html import escape
@@ -23,6 +25,7 @@ MOST_CERT_BYTES: Final = 64 * 1024
 MOST_BODY_BYTES: Final = 1024 * 1024
 MOST_FOUND: Final = 100  # as Hockeypuck: certificates in one answer
 SHUTDOWN_SECONDS: Final = 3.0
+READ_BYTES: Final = 65536
 
 KEYRING: Final = web.AppKey("keyring", Keyring)
 
@@ -42,11 +45,28 @@ def build_app(keyring: Keyring | None = None) -> web.Application:
     return app
 
 
-def run(sock: socket.socket) -> None:
-    """Serve on a bound socket until SIGTERM or SIGINT; then finish what is in flight, 3 s at most."""
+def run(sock: socket.socket, until_eof: socket.socket | None = None) -> None:
+    """Serve on a bound socket until SIGTERM or SIGINT; then finish what is in flight, 3 s at most.
+
+    Args:
+        sock: Listens already.
+        until_eof: Its other end belongs to the parent; when that is gone, so are we.
+
+    """
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # clients that leave are no news
+    app = build_app()
+
+    def parent_spoke(channel: socket.socket) -> None:
+        if not channel.recv(READ_BYTES):  # what it says (a new configuration) is not for us
+            signal.raise_signal(signal.SIGTERM)
+
+    async def watch_parent(_app: web.Application) -> None:
+        if until_eof is not None:
+            asyncio.get_running_loop().add_reader(until_eof, parent_spoke, until_eof)
+
+    app.on_startup.append(watch_parent)
     web.run_app(
-        build_app(),
+        app,
         sock=sock,
         print=None,
         access_log=None,

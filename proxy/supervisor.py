@@ -27,6 +27,7 @@ import structlog
 
 from fastpath import Control
 from proxy.config import Config, ConfigError
+from proxy.telemetry import log
 
 if TYPE_CHECKING:
     from fastpath import Region
@@ -230,6 +231,7 @@ class Supervisor:
             self._log.error("configuration refused, the old one stays", faults=[str(each) for each in error.faults])
             return
         stays = [name for name in NEEDS_RESTART if getattr(fresh, name) != getattr(self.config, name)]
+        log.configure(fresh.log)
         self.config = fresh.model_copy(update={name: getattr(self.config, name) for name in stays})
         self._generation += 1
         self._region.control[Control.POLICY_GENERATION] = self._generation

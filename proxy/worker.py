@@ -19,6 +19,7 @@ from proxy.http.health import Health, HealthRules
 from proxy.http.pool import Endpoint, Upstreams
 from proxy.http.stream import Listener
 from proxy.policy.policy import Policy
+from proxy.telemetry import log
 from proxy.telemetry.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -51,8 +52,12 @@ def classifier(config: Config) -> Classifier:
 
 def health_of(config: Config, region: Region, index: int) -> Health:
     """Return the shared health of upstream number `index`."""
-    rules = HealthRules(config.health.failures, config.health.down_ns, config.health.interval_ns)
-    return Health(region.upstream(index), rules)
+    return Health(region.upstream(index), health_rules(config))
+
+
+def health_rules(config: Config) -> HealthRules:
+    """Return when an upstream counts as down."""
+    return HealthRules(config.health.failures, config.health.down_ns, config.health.interval_ns)
 
 
 def resolve(address: Address) -> tuple[Endpoint, ...]:
@@ -90,18 +95,9 @@ class Worker:
         loop.set_exception_handler(self._crashed)
 
     def _upstreams(self, region: Region) -> Upstreams:
-        config, times = self._config, self._config.timeouts
-        upstreams = Upstreams(
-            self._loop,
-            most_connections=config.pool.connections,
-            most_idle=config.pool.idle,
-            connect_ns=times.connect_ns,
-            first_byte_ns=times.first_byte_ns,
-            idle_ns=times.upstream_idle_ns,
-            keep_ns=times.upstream_idle_ns,
-        )
-        for index, address in enumerate(config.upstream):
-            upstreams.add(address, health_of(config, region, index)).endpoints = resolve(address)
+        upstreams = Upstreams(self._loop, self._config)
+        for index, address in enumerate(self._config.upstream):
+            upstreams.add(address, health_of(self._config, region, index)).endpoints = resolve(address)
         return upstreams
 
     async def run(self, sockets: list[socket.socket], channel: socket.socket) -> None:
@@ -144,6 +140,10 @@ class Worker:
 
     def _reload(self, config: Config, generation: int) -> None:
         self._config = config
+        log.configure(config.log)
+        self.guard.upstreams.reload(config)
+        for upstream in self.guard.upstreams.all:
+            upstream.health.rules = health_rules(config)
         self.guard.reload(config, Policy(config, self._table, generation), classifier(config))
 
 

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("long", max_examples=50_000, deadline=None)  # make of it what a night is worth
 
 # What may wait for the other side. On a socket without a time-out of 0 each of them can stop the whole worker.
 SOCKET_CALLS = (

@@ -82,5 +82,5 @@ def watch(ask: Callable[[], dict[str, Any]]) -> None:
 def _table(*columns: str, title: str) -> Table:
     table = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number < WORD_COLUMNS else "right")
+        table.add_column(column, justify="left" if number < WORD_COLUMNS else "right", overflow="fold")
     return table

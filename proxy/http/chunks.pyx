@@ -8,6 +8,8 @@ read, bounded and thrown away: nobody in this trade uses them, and they are wher
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
+from proxy.http.fields cimport KIND, TOKEN, VALUE
+
 cdef enum:
     SIZE_FIRST
     SIZE
@@ -17,6 +19,7 @@ cdef enum:
     DATA_CR
     DATA_LF
     TRAILER_START
+    TRAILER_NAME
     TRAILER
     TRAILER_LF
     LAST_LF
@@ -129,9 +132,14 @@ cdef class ChunkDecoder:
         self.trailer += 1
         if self.trailer > MAX_TRAILER_BYTES:
             return False
-        if self.state == TRAILER_START and c == 13:
-            self.state = LAST_LF
-        elif self.state == LAST_LF:
+        if self.state == TRAILER_START:
+            self.state = LAST_LF if c == 13 else TRAILER_NAME
+            return c == 13 or KIND[c] & TOKEN != 0
+        if self.state == TRAILER_NAME:
+            if c == 58:
+                self.state = TRAILER
+            return c == 58 or KIND[c] & TOKEN != 0
+        if self.state == LAST_LF:
             self.state = DONE
             return c == 10
         elif self.state == TRAILER_LF:
@@ -140,6 +148,5 @@ cdef class ChunkDecoder:
         elif c == 13:
             self.state = TRAILER_LF
         else:
-            self.state = TRAILER
-            return c == 9 or 32 <= c != 127
+            return KIND[c] & VALUE != 0
         return True

@@ -392,6 +392,8 @@ cdef class Exchange:
         if self.phase == FINISHED:
             return 0
         self._refund()
+        if self.timer is not None:
+            self.wait_ns = monotonic_ns() - self.decided_ns  # it left before its time had come
         self.verdict = self.verdict.because(_GONE)
         self.upstream = None
         if upstream is not None:

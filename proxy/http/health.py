@@ -25,14 +25,14 @@ class Health:
     def __init__(self, words: memoryview, rules: HealthRules) -> None:
         """`words`: four signed 64-bit words."""
         self._words = words
-        self._rules = rules
+        self.rules = rules
 
     def up(self, now_ns: int) -> bool:
         """Whether requests should be sent there."""
         words = self._words
         if now_ns < words[DOWN_UNTIL_NS]:
             return False
-        fresh = words[CHECKED_NS] and now_ns - words[CHECKED_NS] < 3 * self._rules.interval_ns
+        fresh = words[CHECKED_NS] and now_ns - words[CHECKED_NS] < 3 * self.rules.interval_ns
         return bool(words[ACTIVE_OK] or not fresh)
 
     def succeeded(self) -> None:
@@ -43,9 +43,9 @@ class Health:
     def failed(self, now_ns: int) -> None:
         """Count a failure; the last one allowed puts the upstream to rest."""
         self._words[FAILURES] += 1
-        if self._words[FAILURES] >= self._rules.failures:
+        if self._words[FAILURES] >= self.rules.failures:
             self._words[FAILURES] = 0
-            self._words[DOWN_UNTIL_NS] = now_ns + self._rules.down_ns
+            self._words[DOWN_UNTIL_NS] = now_ns + self.rules.down_ns
 
     def checked(self, *, ok: bool, now_ns: int) -> None:
         """Write down what the active check found; a good one ends a rest."""

@@ -3,6 +3,7 @@
 from asyncio import AbstractEventLoop
 from typing import TypeAlias
 
+from proxy.config import Config
 from proxy.http.health import Health
 from proxy.settings.kinds import Address
 
@@ -31,29 +32,9 @@ class Upstreams:
     """All keyservers, in the order in which they were added."""
 
     all: tuple[Upstream, ...]
-    def __init__(
-        self,
-        loop: AbstractEventLoop,
-        *,
-        most_connections: int,
-        most_idle: int,
-        connect_ns: int,
-        first_byte_ns: int,
-        idle_ns: int,
-        keep_ns: int,
-    ) -> None:
-        """Take the bounds for each upstream; times in ns.
-
-        Args:
-            loop: Of this worker.
-            most_connections: Connections to one upstream.
-            most_idle: Of these, unused ones that are kept.
-            connect_ns: Until a connection is made.
-            first_byte_ns: Until a reply begins; also, how long a request waits for a free connection.
-            idle_ns: Between two pieces of a reply.
-            keep_ns: How long an unused connection is kept.
-
-        """
+    def __init__(self, loop: AbstractEventLoop, config: Config) -> None: ...
+    def reload(self, config: Config) -> None:
+        """Work by the bounds of a new configuration (`pool`, `timeouts`); the keyservers stay."""
 
     def add(self, address: Address, health: Health) -> Upstream:
         """Add a keyserver; return it."""

@@ -157,19 +157,19 @@ cdef class Upstream:
 
 cdef class Upstreams:
 
-    def __init__(
-        self, loop, *, int most_connections, int most_idle, int64_t connect_ns, int64_t first_byte_ns, int64_t idle_ns,
-        int64_t keep_ns,
-    ):
+    def __init__(self, loop, config):
         self.loop = loop
-        self.most_connections = most_connections
-        self.most_idle = most_idle
-        self.connect_ns = connect_ns
-        self.first_byte_ns = first_byte_ns
-        self.idle_ns = idle_ns
-        self.keep_ns = keep_ns
         self.all = ()
         self.waiting = deque()  # (exchange, time when it gives up)
+        self.reload(config)
+
+    def reload(self, config):
+        """Work by the bounds of a new configuration; the keyservers stay."""
+        self.most_connections = config.pool.connections
+        self.most_idle = config.pool.idle
+        self.connect_ns = config.timeouts.connect_ns
+        self.first_byte_ns = config.timeouts.first_byte_ns
+        self.idle_ns = self.keep_ns = config.timeouts.upstream_idle_ns
 
     def add(self, address, health):
         """Add a keyserver; return it."""

@@ -61,11 +61,11 @@ TEXTS = {
 PROBLEMS = "https://iana.org/assignments/http-problem-types#"
 PROBLEM_TYPES = {429: PROBLEMS + "quota-exceeded", 503: PROBLEMS + "temporary-reduced-capacity"}
 cdef dict _TEXTS = {status: text.encode("ascii") for status, text in TEXTS.items()}
-COMMON = (
-    "Access-Control-Allow-Origin: *\r\n"
-    "Access-Control-Expose-Headers: Retry-After, RateLimit, RateLimit-Policy, X-Request-ID\r\n"
-    "Cache-Control: no-store\r\n"
-)
+EXPOSED = {
+    "draft": "RateLimit, RateLimit-Policy, ",
+    "legacy": "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, ",
+    "off": "",
+}
 
 
 cpdef int unavailable_status(int minor) noexcept:
@@ -164,7 +164,10 @@ cdef class Refusals:
             kind = "application/problem+json" if problem else "text/plain; charset=utf-8"
             connection = "close" if close else "keep-alive" if keep_alive else ""
             head = (
-                f"HTTP/1.1 {status} {PHRASES[status]}\r\nContent-Type: {kind}\r\n{COMMON}"
+                f"HTTP/1.1 {status} {PHRASES[status]}\r\nContent-Type: {kind}\r\n"
+                "Access-Control-Allow-Origin: *\r\n"
+                f"Access-Control-Expose-Headers: Retry-After, {EXPOSED[self.fields]}X-Request-ID\r\n"
+                "Cache-Control: no-store\r\n"
                 f"{_line('Allow', allow)}{_line('Connection', connection)}X-Request-ID: "
             ).encode("latin-1")
             if key >= 0:

@@ -20,7 +20,7 @@ cdef int _LIMIT = Action.LIMIT
 cdef int _DENY = Action.DENY
 cdef int _BY_LIMIT = Reason.LIMIT
 cdef int _SYNC = OperationClass.SYNC
-cdef dict _REASONS = {400: Reason.TOO_SHORT, 404: Reason.UNKNOWN, 405: Reason.METHOD, 501: Reason.SWITCHED_OFF}
+cdef dict _REASONS = {400: Reason.MALFORMED, 404: Reason.UNKNOWN, 405: Reason.METHOD, 501: Reason.NOT_OFFERED}
 
 
 cdef class Verdict:

@@ -35,6 +35,7 @@ from proxy.http.head import CHUNKED, HeadError, RequestHead, read_request
 HEAD_MOST = 16384
 TARGET_MOST = 8192
 LONGEST_BODY = 300
+EXAMPLES = settings.default.max_examples if settings.default else 100  # more: --hypothesis-profile=long
 CORPORA = Path(__file__).parents[3] / "shared" / "data" / "dev.tar.xz"
 
 # Methods that llhttp knows in HTTP; others are its error, and not ours.
@@ -193,7 +194,7 @@ def heads(draw: st.DrawFn) -> bytes:
     return data
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6 * EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(heads())
 def test_at_least_as_strict_as_llhttp(data: bytes) -> None:
     """Every head that we accept, llhttp accepts as well, and agrees on what it means."""
@@ -226,7 +227,7 @@ VALID_HEADS = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(VALID_HEADS, st.sampled_from(["", "Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n"]))
 def test_sound_heads_are_accepted_by_both(data: bytes, framing: str) -> None:
     """The strict reader does not refuse what is plainly well-formed, and both read it alike."""
@@ -238,31 +239,16 @@ def test_sound_heads_are_accepted_by_both(data: bytes, framing: str) -> None:
     agree(head, data)
 
 
-@settings(max_examples=500, deadline=None)
-@given(
-    st.lists(
-        st.sampled_from(
-            [
-                b"0",
-                b"1",
-                b"a",
-                b"3",
-                b"\r\n",
-                b"\r",
-                b"\n",
-                b";",
-                b" ",
-                b"x",
-                b"abc",
-                b"0\r\n\r\n",
-                b"1\r\nx\r\n",
-                b"a=b",
-                b"\0",
-            ]
-        ),
-        max_size=12,
-    )
-)
+CHUNK_PIECES = st.sampled_from(
+    [
+        b"0", b"1", b"a", b"3", b"\r\n", b"\r", b"\n", b";", b" ", b"x", b"abc", b"0\r\n\r\n", b"1\r\nx\r\n", b"A: b\r\n",
+        b"\0",
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=3 * EXAMPLES, deadline=None)
+@given(st.lists(CHUNK_PIECES, max_size=12))
 def test_chunks_end_where_llhttp_ends_them(pieces: list[bytes]) -> None:
     """A chunked body that we take to be complete is complete for llhttp at the same byte."""
     data = b"".join(pieces)
@@ -272,9 +258,7 @@ def test_chunks_end_where_llhttp_ends_them(pieces: list[bytes]) -> None:
     except ChunkError:
         return
     size = len(data) - len(decoder.rest)
-    if not decoder.done or re.search(
-        rb";\r|;\s*\r|;=|; |;;|; *\w+=?[^\w\r]|= *\r|;.*[ ]", data[:size]
-    ):  # extensions: see above
+    if not decoder.done or b";" in data[:size]:  # extensions: see above
         return
     head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert Llhttp(head + data[:size]).messages == 1

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 CGI_FOLDER = Path("/usr/lib/cgi-bin/pks")
 CGI_SECONDS = 30.0
 CHUNK_BYTES = 1000
+SETTLE_SECONDS = 0.01
 ONAK_INI = """\
 [main]
 backend=keys
@@ -109,9 +110,12 @@ class Keyserver:
         app.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
-        await web.TCPSite(runner, LOOPBACK, self.port, backlog=1024).start()
+        site = web.TCPSite(runner, LOOPBACK, self.port, backlog=1024)
+        await site.start()
         self._ready.set()
         await self._over.wait()
+        await site.stop()
+        await asyncio.sleep(SETTLE_SECONDS)  # what was accepted at the last moment becomes a connection
         await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:

@@ -9,6 +9,7 @@ from tests.proxy.http.harness import exhaust, get, ok
 
 if TYPE_CHECKING:
     from tests.proxy.http.conftest import Start
+    from tests.proxy.http.harness import Wire
 
 MIB = 1 << 20
 # What the kernel keeps of a loopback connection (sysctl tcp_wmem) and a worker of an exchange, with room to spare;
@@ -90,6 +91,50 @@ async def test_refusals_that_nobody_reads_are_not_made(start: Start) -> None:
     client = await node.connect(small=True)
     await client.push_all(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n" * 5000)
     assert sum(map(sum, node.snapshot().requests)) < 1000
+
+
+async def test_refusals_go_on_when_the_client_reads_again(start: Start) -> None:
+    """Nothing is lost by the pause: every request gets its answer, in its order."""
+    node = await start()
+    client = await node.connect(small=True)
+    requests = (get("/x") + get("/pks/add")) * 1000
+    stuck_at = await client.push_all(requests)
+    _, statuses = await asyncio.gather(client.send(requests[stuck_at:]), statuses_of(client, 2000))
+    assert statuses == [404, 405] * 1000
+
+
+async def statuses_of(client: Wire, count: int) -> list[int]:
+    """Read so many replies."""
+    return [(await client.reply()).status for _ in range(count)]
+
+
+async def test_replies_go_on_when_the_client_reads_again(start: Start) -> None:
+    """The same for replies of a keyserver, long ones and short ones."""
+    node = await start()
+    client = await node.connect(small=True)
+    await client.push_all(get() * 20)
+    link = await node.keyserver.accept()
+    sizes = [100_000, 10, 60_000, 70_000, 0] * 4
+
+    async def serve() -> None:
+        for size in sizes:
+            await link.head()
+            await link.send(of_length(size), PATTERN[:size]) if size else await link.send(of_length(0))
+
+    async def read() -> list[int]:
+        return [len((await client.reply()).body) for _ in sizes]
+
+    assert (await asyncio.gather(serve(), read()))[1] == sizes
+
+
+async def test_keyserver_that_takes_nothing_is_given_up(start: Start) -> None:
+    """An upload that does not move because of the keyserver ends with 503 after `upstream_idle`."""
+    node = await start({"HTTP__BODY_BYTES": "64MiB"}, small=True, upstream_idle_ns=1)
+    client = await node.connect(upload(len(PLENTY)), small=True)
+    await node.keyserver.accept()
+    await client.push_all(PLENTY)
+    node.guard.sweep()
+    assert (await client.reply()).status == 503
 
 
 async def test_replies_that_nobody_reads_are_not_fetched(start: Start) -> None:

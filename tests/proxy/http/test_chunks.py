@@ -104,6 +104,10 @@ MALFORMED = {
     "bare LF in a trailer": b"0\r\na: b\n\r\n",
     "bare CR in a trailer": b"0\r\na: b\rc\r\n\r\n",
     "control character in a trailer": b"0\r\na: \0\r\n\r\n",
+    "trailer without a colon": b"0\r\nGET / HTTP/1.1\r\n\r\n",
+    "trailer without a name": b"0\r\n: a\r\n\r\n",
+    "space before the colon of a trailer": b"0\r\na : b\r\n\r\n",
+    "folded trailer": b"0\r\na: b\r\n c\r\n\r\n",
     "CR and no LF at the end": b"0\r\n\rG",
 }
 
@@ -125,7 +129,7 @@ def endless(before: bytes, filling: bytes, after: bytes, most: int) -> tuple[byt
     ("allowed", "refused"),
     [
         endless(b"1;", b"a", b"\r\nx\r\n0\r\n\r\n", 1024),
-        endless(b"0\r\n", b"a", b"\r\n\r\n", 8192 - 4),
+        endless(b"0\r\na:", b"a", b"\r\n\r\n", 8192 - 6),
     ],
     ids=["extension", "trailer"],
 )

@@ -310,6 +310,28 @@ async def test_malformed_chunk_of_an_upload(start: Start) -> None:
     assert await node.keyserver.untouched()
 
 
+async def test_upload_that_ends_while_the_reply_comes(start: Start) -> None:
+    """A keyserver may answer while it still reads; both directions are brought to their end, then both are closed."""
+    node = await start()
+    client, link = await node.begin(UPLOAD + b"Content-Length: 8\r\n\r\nhalf")
+    await link.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf")
+    await client.send(b"rest" + get())
+    assert await link.exactly(8) == b"halfrest"
+    await link.send(b"rest")
+    reply = await client.reply()
+    assert (reply.body, reply.fields["Connection"]) == (b"halfrest", "close")
+    assert await client.to_end() == b""
+
+
+async def test_kept_http_1_0_connection_ends_with_a_reply_of_unknown_length(start: Start) -> None:
+    """HTTP/1.0 with keep-alive can only be told the end of such a body by the end of the connection."""
+    node = await start()
+    client, link = await node.begin(get(KEY_TARGET, "Connection: keep-alive", minor=0))
+    await link.send(CHUNKED, chunked(KEY))
+    reply = await client.reply()
+    assert (reply.framing, reply.body, reply.fields["Connection"]) == ("close", KEY, "close")
+
+
 async def test_malformed_chunk_after_the_reply_began(start: Start) -> None:
     """Once a reply is on its way there is no room for another: the connection is broken off."""
     node = await start()

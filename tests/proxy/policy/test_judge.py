@@ -83,10 +83,10 @@ def test_checks_are_cheap_to_costly(table: ClientTable) -> None:
 @pytest.mark.parametrize(
     ("refusal", "reason"),
     [
-        (400, Reason.TOO_SHORT),
+        (400, Reason.MALFORMED),
         (404, Reason.UNKNOWN),
         (405, Reason.METHOD),
-        (501, Reason.SWITCHED_OFF),
+        (501, Reason.NOT_OFFERED),
     ],
 )
 def test_operation_that_is_not_offered(table: ClientTable, refusal: int, reason: Reason) -> None:
