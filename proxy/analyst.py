@@ -65,11 +65,14 @@ class Analyst:
         await web.SockSite(runner, sock).start()
         async with aiohttp.ClientSession() as session:
             beside = [asyncio.create_task(self._drain_rings()), asyncio.create_task(self._check_all(session))]
+            for task in beside:
+                task.add_done_callback(lambda _task: stop.set())  # without it we are no use: the supervisor replaces us
             await stop.wait()
             for task in beside:
                 task.cancel()
         await runner.cleanup()
-        self._drain()
+        while self._drain():
+            pass
 
     async def _drain_rings(self) -> None:
         while True:

@@ -12,7 +12,6 @@ Signals. They are blocked and taken one by one with `sigtimedwait`, so nothing i
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import resource
@@ -39,6 +38,7 @@ MOST_BACKOFF_SECONDS = 8.0
 MOST_DEATHS = 10  # of one child, each within CALM_SECONDS of its start
 KILL_AFTER_SECONDS = 2.0  # beyond hard_stop_after
 BACKLOG = 4096
+SEND_SECONDS = 1.0  # a child that does not take a message for so long is hung
 SETTLE_SECONDS = 0.05  # for connections that are just being made when the sockets are to be closed
 DEFER_SECONDS = 1  # a client that stays silent is handed over then
 
@@ -162,6 +162,7 @@ class Supervisor:
         if pid == 0:
             self._become(child, ours, theirs)
         theirs.close()
+        ours.settimeout(SEND_SECONDS)
         child.pid, child.channel, child.started, child.due = pid, ours, time.monotonic(), 0.0
         if self._generation:
             self._send(child)
@@ -244,8 +245,13 @@ class Supervisor:
         """Hand the present configuration to a child."""
         if child.channel is not None:
             message = json.dumps({"generation": self._generation, "environ": settings_of(self.config)}).encode()
-            with contextlib.suppress(OSError):  # it just died; its replacement gets it
+            try:
                 child.channel.sendall(len(message).to_bytes(4) + message)
+            except TimeoutError:  # it hangs; its replacement starts with the present configuration
+                self._log.warning("killed", child=child.name, reason="takes no configuration")
+                os.kill(child.pid, signal.SIGKILL)
+            except OSError:
+                self._log.info("not told", child=child.name, reason="it just died")
 
     # The end.
 

@@ -13,7 +13,7 @@ import uvloop
 
 from fastpath import ClientTable, Counters, Leases, Ring
 from proxy.channel import Channel
-from proxy.hkp.operation import Classifier, ClassifierOptions
+from proxy.hkp.operation import STATIC_PREFIXES, Classifier, ClassifierOptions
 from proxy.http.guard import SWEEP_SECONDS, Guard
 from proxy.http.health import Health, HealthRules
 from proxy.http.pool import Endpoint, Upstreams
@@ -35,18 +35,13 @@ GC_THRESHOLDS = (20_000, 50, 100)
 
 def classifier(config: Config) -> Classifier:
     """Return the classifier that the configuration asks for."""
+    prefixes = STATIC_PREFIXES if config.static_paths is None else config.static_paths
     options = ClassifierOptions(
         pass_unknown=config.unknown == "pass",
         word_search=config.word_search,
         word_min_chars=config.word_min_chars,
+        static_prefixes=prefixes,
     )
-    if config.static_paths is not None:
-        options = ClassifierOptions(
-            pass_unknown=options.pass_unknown,
-            word_search=options.word_search,
-            word_min_chars=options.word_min_chars,
-            static_prefixes=config.static_paths,
-        )
     return Classifier(options)
 
 
@@ -64,7 +59,7 @@ def resolve(address: Address) -> tuple[Endpoint, ...]:
     """Look up the endpoints of an upstream; none if its name is not known just now."""
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):
         return ()
     return tuple((family, (sockaddr[0], sockaddr[1])) for family, _, _, _, sockaddr in found)  # type: ignore[misc]
 
@@ -107,6 +102,8 @@ class Worker:
         self._channel = Channel(self._loop, channel, reload=self._reload, orphaned=stop.set)
         self._listeners = [Listener(self._loop, sock, self.guard.admit) for sock in sockets]
         beside = [asyncio.create_task(self._sweep()), asyncio.create_task(self._resolve_again())]
+        for task in beside:
+            task.add_done_callback(lambda _task: stop.set())  # without it we are no use: the supervisor replaces us
         await stop.wait()
         for listener in self._listeners:
             listener.close()

@@ -26,15 +26,16 @@ cdef class ClientConnection:
     cdef readonly Client client
     cdef bytes fields  # X-Forwarded-For and -Proto of an untrusted peer
     cdef bytes buffer
+    cdef Py_ssize_t start  # bytes of `buffer` that have been read, while `_advance` runs
     cdef Exchange exchange
     cdef bint advancing
     cdef State state
     cdef Py_ssize_t lingered
-    cdef int served
     cdef readonly int64_t deadline_ns
 
     cdef int begin(self) except -1
     cdef int _advance(self) except -1
+    cdef int _trim(self) except -1
     cdef bint _start_next(self) except -1
     cdef int _await_head(self) except -1
     cdef int _refuse_unread(self, Verdict verdict) except -1

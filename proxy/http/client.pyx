@@ -25,6 +25,7 @@ from proxy.policy.actions import Action, Reason
 
 cdef enum:
     MOST_PIPELINED_BYTES = 65536
+    EXCHANGES_PER_TURN = 32  # of one connection, so that a flood of pipelined requests starves nobody
     LINGER_BYTES = 1 << 20  # thrown away at most, of what a refused client still sends
 
 cdef int64_t LINGER_NS = 2_000_000_000
@@ -102,7 +103,7 @@ cdef class ClientConnection:
         if exchange is None:
             self._advance()
             return
-        self.deadline_ns = monotonic_ns() + self.guard.body_ns if exchange.wants_body() else INT64_MAX
+        self.deadline_ns = exchange.body_until_ns if exchange.wants_body() else INT64_MAX
         if exchange.upstream is not None:
             exchange.upstream.resume_reading()
 
@@ -112,6 +113,7 @@ cdef class ClientConnection:
         self.state = CLOSED
         self.guard.connections.discard(self)
         self.buffer = b""
+        self.start = 0
         self.exchange = None
         if exchange is not None:
             exchange.client_gone()
@@ -124,12 +126,29 @@ cdef class ClientConnection:
 
         A client that does not read its replies gets no further ones: `resume_writing` comes back here.
         """
+        cdef int turn = 0
         if self.advancing:
             return 0
         self.advancing = True
         while self.exchange is None and self.state < LINGERING and not self.stream.paused and self._start_next():
-            pass
+            turn += 1
+            if turn == EXCHANGES_PER_TURN:
+                self.guard.loop.call_soon(self._go_on)
+                break
         self.advancing = False
+        self._trim()
+        return 0
+
+    def _go_on(self):
+        """Go on with what is in the buffer, after others had their turn."""
+        if self.exchange is None and self.state < LINGERING:
+            self._advance()
+
+    cdef int _trim(self) except -1:
+        """Forget the part of the buffer that has been read."""
+        if self.start:
+            self.buffer = self.buffer[self.start:]
+            self.start = 0
         return 0
 
     cdef bint _start_next(self) except -1:
@@ -138,19 +157,21 @@ cdef class ClientConnection:
         cdef Exchange exchange
         cdef RequestHead head = None
         try:
-            if self.buffer:
-                head = read_request(self.buffer, guard.head_bytes, guard.target_bytes)
+            if self.start < len(self.buffer):
+                head = read_request(self.buffer, guard.head_bytes, guard.target_bytes, self.start)
         except HeadError as error:
             reason = Reason.TOO_LARGE if error.status in (414, 431) else Reason.MALFORMED
             self._refuse_unread(Verdict(_DENY, reason, error.status))
             return False
         if head is None:
+            self._trim()
             self._await_head()
             return False
-        self.buffer = self.buffer[head.size:]
+        self.start += head.size
+        if head.length != 0:
+            self._trim()
         self.state = BUSY
         self.deadline_ns = INT64_MAX
-        self.served += 1
         # A reference of our own: `run` may end the exchange, and C calls hold none on their object.
         exchange = (<Exchange>Exchange.__new__(Exchange)).begin(guard, self, head)
         self.exchange = exchange
@@ -165,8 +186,7 @@ cdef class ClientConnection:
                 self.deadline_ns = monotonic_ns() + self.guard.head_ns
         elif self.state != READING_HEAD:
             if self.guard.draining:
-                self.stream.close()
-                return 0
+                return self._close()
             self.state = IDLE
             self.deadline_ns = monotonic_ns() + self.guard.keepalive_ns
         self.stream.resume_reading()
@@ -215,7 +235,7 @@ cdef class ClientConnection:
                 return 0
             self.buffer = rest
         if exchange.wants_body() and not exchange.upstream.congested:
-            self.deadline_ns = monotonic_ns() + self.guard.body_ns
+            self.deadline_ns = min(monotonic_ns() + self.guard.body_ns, exchange.body_until_ns)
             self.stream.resume_reading()
         else:
             self.deadline_ns = INT64_MAX
@@ -254,6 +274,7 @@ cdef class ClientConnection:
         """Close so that the reply arrives although the client is still sending (RFC 9112 section 9.6)."""
         self.state = LINGERING
         self.buffer = b""
+        self.start = 0
         self.deadline_ns = monotonic_ns() + (LINGER_NS if self.stream.backlog_bytes == 0 else self.guard.write_ns)
         self.stream.shutdown_write()
         self.stream.resume_reading()
@@ -274,7 +295,7 @@ cdef class ClientConnection:
     cdef int drain(self) except -1:
         """Close the connection unless a request is on its way; that one is finished first."""
         if self.state == IDLE or (self.state == READING_HEAD and not self.buffer):
-            self.stream.close()
+            self._close()
         return 0
 
 

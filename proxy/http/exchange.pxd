@@ -32,6 +32,7 @@ cdef class Exchange:
     # The request body while it comes; None without one.
     cdef readonly object decoder
     cdef readonly int64_t received
+    cdef readonly int64_t body_until_ns  # all of it has to be there by then
     # The upstream side.
     cdef UpstreamConnection upstream
     cdef readonly tuple tried  # upstreams that could not be connected to

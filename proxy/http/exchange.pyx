@@ -35,6 +35,7 @@ cdef enum:
     NO_LEASE = -1
     _CHUNKED = -2
     MOST_ATTEMPTS = 2
+    UPLOAD_TIMES = 4  # a body may take this many times as long as one pause in it
 
 assert CHUNKED == _CHUNKED
 
@@ -95,6 +96,8 @@ cdef class Exchange:
             return self._refuse(MALFORMED)
         if self.head.length > guard.body_bytes:
             return self._refuse(TOO_LARGE)
+        if self.decoder is not None and self.head.method in SAFE_METHODS:
+            return self._refuse(MALFORMED)  # no such request has a use for a body, but it would hold a connection
         self.verdict = decide(facts, guard.checks, self.started_ns)
         self.decided_ns = monotonic_ns()
         return self._act()
@@ -220,6 +223,7 @@ cdef class Exchange:
         self.sent_ns = monotonic_ns()
         upstream.stream.write(self._request_bytes(upstream.upstream.host))
         if self.decoder is not None:
+            self.body_until_ns = self.sent_ns + UPLOAD_TIMES * self.guard.body_ns
             if self.head.expects_continue and self.received == 0:
                 self.connection.stream.write(CONTINUE)
             self.connection.feed_body()
@@ -359,6 +363,7 @@ cdef class Exchange:
 
     cdef int _fail(self, Verdict verdict) except -1:
         """Refuse a request whose body turned out bad, part of which the upstream has already."""
+        self.reusable = False  # where its body ends is not known, or not what was said
         cdef UpstreamConnection upstream = self.upstream
         self.upstream = None
         if upstream is not None:

@@ -88,7 +88,11 @@ cdef class Guard:
             if connection.deadline_ns < now_ns:
                 late.append(connection)
         for connection in late:
-            connection.expire()
+            try:
+                connection.expire()
+            except Exception as error:  # our bug: it costs this connection, not the sweep
+                self.loop.call_exception_handler({"message": "a connection was given up", "exception": error})
+                connection.stream.abort()
         self.upstreams.expire(now_ns)
         self.recorder.gauges(len(self.connections), self.parked)
 

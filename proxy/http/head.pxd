@@ -24,5 +24,5 @@ cdef class ReplyHead:
     cdef readonly Py_ssize_t size
 
 
-cpdef RequestHead read_request(bytes buffer, Py_ssize_t head_most, Py_ssize_t target_most)
+cpdef RequestHead read_request(bytes buffer, Py_ssize_t head_most, Py_ssize_t target_most, Py_ssize_t begin=*)
 cpdef ReplyHead read_reply(bytes buffer, Py_ssize_t head_most)

@@ -58,13 +58,14 @@ class ReplyHead:
     block: bytes
     size: int
 
-def read_request(buffer: bytes, head_most: int, target_most: int) -> RequestHead | None:
-    """Read the request head at the start of `buffer`.
+def read_request(buffer: bytes, head_most: int, target_most: int, begin: int = 0) -> RequestHead | None:
+    """Read the request head at `begin` in `buffer`.
 
     Args:
         buffer: Bytes received so far.
         head_most: Most bytes of a head; more is 431.
         target_most: Most bytes of a target; more is 414.
+        begin: Offset of the head in `buffer`.
 
     Returns:
         The head, or None if it is not complete yet.

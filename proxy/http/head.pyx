@@ -195,14 +195,15 @@ cdef Py_ssize_t _leading_crlf(const char *at, Py_ssize_t size) noexcept:
     return 2 if size >= 2 and at[0] == 13 and at[1] == 10 else 0
 
 
-cpdef RequestHead read_request(bytes buffer, Py_ssize_t head_most, Py_ssize_t target_most):
+cpdef RequestHead read_request(bytes buffer, Py_ssize_t head_most, Py_ssize_t target_most, Py_ssize_t begin=0):
     """
-    Read the request head at the start of `buffer`.
+    Read the request head at `begin` in `buffer`.
 
     Args:
         buffer: Bytes received so far.
         head_most: Most bytes of a head; more is 431.
         target_most: Most bytes of a target; more is 414.
+        begin: Offset of the head in `buffer`.
 
     Returns:
         RequestHead, or None if the head is not complete yet.
@@ -214,8 +215,10 @@ cpdef RequestHead read_request(bytes buffer, Py_ssize_t head_most, Py_ssize_t ta
     """
     if buffer is None:
         raise TypeError("buffer is None")
-    cdef const char *start = PyBytes_AS_STRING(buffer)
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(buffer)
+    if not 0 <= begin <= PyBytes_GET_SIZE(buffer):
+        raise ValueError(f"begin {begin} not in 0..{len(buffer)}")
+    cdef const char *start = PyBytes_AS_STRING(buffer) + begin
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(buffer) - begin
     cdef Py_ssize_t skipped = _leading_crlf(start, size)
     cdef const char *at = start + skipped
     size -= skipped

@@ -51,6 +51,9 @@ cdef class Upstreams:
     cdef readonly int64_t idle_ns
     cdef readonly int64_t keep_ns
 
+    cdef bint sending  # `redispatch` is at work
+
     cpdef dispatch(self, Exchange exchange)
+    cdef bint _send(self, Exchange exchange) except -1
     cdef Upstream _choose(self, Exchange exchange)
     cdef bint _serve_waiting(self, UpstreamConnection connection) except -1

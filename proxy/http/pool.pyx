@@ -118,7 +118,6 @@ cdef class Upstream:
         """Take back a connection that may serve again; give it to who waits, or keep it."""
         self.outstanding -= 1
         connection.rest(monotonic_ns() + self.pool.keep_ns)
-        self.health.succeeded()
         if self.pool.waiting and self.pool._serve_waiting(connection):
             return 0
         if len(self.idle) < self.pool.most_idle:
@@ -178,7 +177,17 @@ cdef class Upstreams:
         return upstream
 
     cpdef dispatch(self, Exchange exchange):
-        """Send the request over an idle connection or a new one, or let it wait for one."""
+        """Send the request, or let it wait in line for a connection."""
+        if not self.waiting and self._send(exchange):
+            return
+        if len(self.waiting) >= MOST_WAITING:
+            exchange.upstream_failed()
+            return
+        self.waiting.append((exchange, monotonic_ns() + self.first_byte_ns))
+        self.redispatch()
+
+    cdef bint _send(self, Exchange exchange) except -1:
+        """Send the request over an idle connection or a new one; false if none may be opened just now."""
         cdef Upstream upstream
         cdef UpstreamConnection connection
         if len(self.all) == 1 and not exchange.tried:
@@ -193,10 +202,9 @@ cdef class Upstreams:
             connection.start(exchange)
         elif not upstream.full():
             upstream.connect(exchange)
-        elif len(self.waiting) < MOST_WAITING:
-            self.waiting.append((exchange, monotonic_ns() + self.first_byte_ns))
         else:
-            exchange.upstream_failed()
+            return False
+        return True
 
     cdef Upstream _choose(self, Exchange exchange):
         """Return the upstream with the fewest requests in flight, those that are up first; None if all were tried."""
@@ -223,13 +231,23 @@ cdef class Upstreams:
         return False
 
     def redispatch(self):
-        """Try again for the request that waits longest: a connection may be opened now."""
+        """Send what waits, the longest waiting first, as far as connections allow; who waits keeps its place."""
         cdef Exchange exchange
-        while self.waiting:
-            exchange = self.waiting.popleft()[0]
-            if exchange.phase != FINISHED:
-                self.dispatch(exchange)
-                return
+        if self.sending:
+            return
+        self.sending = True
+        try:
+            while self.waiting:
+                exchange = self.waiting[0][0]
+                if exchange.phase != FINISHED:
+                    first = self.waiting.popleft()
+                    if not self._send(exchange):
+                        self.waiting.appendleft(first)
+                        return
+                else:
+                    self.waiting.popleft()
+        finally:
+            self.sending = False
 
     def expire(self, int64_t now_ns):
         """End what has taken too long."""

@@ -15,6 +15,7 @@ from proxy.policy.policy import Cap
 
 POLL_SECONDS = 0.02
 MOST_WAITING = 256  # of one class in one worker
+WAITING_TIMES = 8  # a client may have so many times its cap in the queue
 NO_LEASE = -1
 
 
@@ -59,11 +60,16 @@ class Turnstile:
         """Give `entrant` a place now, later or never: one of its two methods is called, unless it leaves first."""
         if not self._queue and self._take(entrant, key, cap):
             entrant.entered()
-        elif cap.queue_ns == 0 or not cap.enforced or len(self._queue) >= MOST_WAITING:
+        elif cap.queue_ns == 0 or not cap.enforced or self._crowded(key, cap):
             entrant.turned_away()
         else:
             self._queue.append(_Waiting(entrant, key, cap, self._clock() + cap.queue_ns))
-            self._arm()
+            self._advance()
+
+    def _crowded(self, key: int, cap: Cap) -> bool:
+        """Whether the queue is full, or one client has more than its part of it."""
+        mine = sum(each.key == key for each in self._queue)
+        return len(self._queue) >= MOST_WAITING or (cap.client > 0 and mine >= WAITING_TIMES * cap.client)
 
     def leave(self, entrant: Entrant) -> None:
         """Give back the place of `entrant`, or its place in the queue."""

@@ -15,7 +15,7 @@ cdef class UpstreamConnection:
     cdef int interim
     cdef bytes buffer
     cdef readonly bint used  # served an exchange before the present one
-    cdef bint expired
+    cdef bint hopeless
     cdef bint paused
     cdef readonly bint congested  # it takes the request slower than it comes
     cdef readonly int64_t deadline_ns
@@ -31,3 +31,4 @@ cdef class UpstreamConnection:
     cdef int resume_reading(self) except -1
     cdef int abandon(self) except -1
     cdef int expire(self) except -1
+    cdef int _give_up(self) except -1

@@ -70,7 +70,7 @@ cdef class UpstreamConnection:
         try:
             head = self._final_head(self.buffer + data if self.buffer else data)
         except HeadError:
-            self.stream.abort()
+            self._give_up()
             return
         if head is not None:
             rest, self.buffer = self.buffer, b""
@@ -105,8 +105,7 @@ cdef class UpstreamConnection:
         try:
             payload = decoder.feed(rest) if rest else b""
         except ChunkError:
-            self.stream.abort()
-            return 0
+            return self._give_up()
         if decoder.done:
             self.reusable = self.reusable and not decoder.rest
             self._release(exchange)
@@ -120,8 +119,7 @@ cdef class UpstreamConnection:
         try:
             payload = self.decoder.feed(data)
         except ChunkError:
-            self.stream.abort()
-            return 0
+            return self._give_up()
         if payload:
             exchange.reply_data(payload)
         if self.exchange is not exchange:  # the client went away
@@ -139,6 +137,7 @@ cdef class UpstreamConnection:
         self.exchange = None
         self.decoder = None
         exchange.upstream = None
+        self.upstream.health.succeeded()
         if self.paused:
             self.resume_reading()
         if self.reusable and not exchange.body_unfinished() and self.stream.backlog_bytes == 0:
@@ -179,9 +178,9 @@ cdef class UpstreamConnection:
         if exchange is None:
             return
         self.upstream.outstanding -= 1
-        if not self.used:
+        if not self.used and not self.hopeless:
             self.upstream.health.failed(monotonic_ns())
-        if self.decoder is None and not self.buffer and not self.expired and exchange.repeatable():
+        if self.decoder is None and not self.buffer and not self.hopeless and exchange.repeatable():
             exchange.repeat(self)
         else:
             exchange.upstream_failed()
@@ -211,8 +210,14 @@ cdef class UpstreamConnection:
 
     cdef int expire(self) except -1:
         """The deadline passed: the upstream hangs, or the idle connection is old."""
-        if self.exchange is not None and self.decoder is None:
-            self.upstream.health.failed(monotonic_ns())
-        self.expired = True  # a request that hung is not repeated
+        if self.exchange is not None:
+            return self._give_up()
+        self.stream.abort()
+        return 0
+
+    cdef int _give_up(self) except -1:
+        """End a connection over which nothing sensible comes; its request is not repeated, lest it do so again."""
+        self.hopeless = True
+        self.upstream.health.failed(monotonic_ns())
         self.stream.abort()
         return 0

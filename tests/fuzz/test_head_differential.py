@@ -241,8 +241,8 @@ def test_sound_heads_are_accepted_by_both(data: bytes, framing: str) -> None:
 
 CHUNK_PIECES = st.sampled_from(
     [
-        b"0", b"1", b"a", b"3", b"\r\n", b"\r", b"\n", b";", b" ", b"x", b"abc", b"0\r\n\r\n", b"1\r\nx\r\n", b"A: b\r\n",
-        b"\0",
+        b"0", b"1", b"a", b"3", b"\r\n", b"\r", b"\n", b";", b" ", b"x", b"abc", b"0\r\n\r\n", b"1\r\nx\r\n",
+        b"A: b\r\n", b"\0",
     ]
 )  # fmt: skip
 

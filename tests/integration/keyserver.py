@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CGI_FOLDER = Path("/usr/lib/cgi-bin/pks")
 CGI_SECONDS = 30.0
 CHUNK_BYTES = 1000
-SETTLE_SECONDS = 0.01
+TURNS = 10  # of the loop; a connection is made in three, and closed in two
 ONAK_INI = """\
 [main]
 backend=keys
@@ -115,8 +115,12 @@ class Keyserver:
         self._ready.set()
         await self._over.wait()
         await site.stop()
-        await asyncio.sleep(SETTLE_SECONDS)  # what was accepted at the last moment becomes a connection
+        await _turns()  # what was accepted at the last moment becomes a connection
+        transports = [each.transport for each in runner.server.connections] if runner.server else []
         await runner.cleanup()
+        for transport in filter(None, transports):
+            transport.abort()  # although it has something to send
+        await _turns()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         asked = Asked(request.method, request.raw_path, request.headers, await request.read())
@@ -133,6 +137,12 @@ class Keyserver:
         if answer.chunked:
             return await _in_chunks(request, answer)
         return web.Response(status=answer.status, body=answer.body, content_type=answer.kind)
+
+
+async def _turns() -> None:
+    """Let the loop do what is pending."""
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
 
 
 async def _in_chunks(request: web.Request, answer: Answer) -> web.StreamResponse:

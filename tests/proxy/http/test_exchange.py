@@ -343,14 +343,24 @@ async def test_malformed_chunk_after_the_reply_began(start: Start) -> None:
     assert await link.end() in {"closed", "reset"}
 
 
-async def test_request_with_a_body_where_none_is_usual(start: Start) -> None:
-    """A GET may have a body; it is framed for the keyserver as well, so it is never taken for the next request."""
+@pytest.mark.parametrize("framing", [b"Content-Length: 4\r\n\r\nbody", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"])
+async def test_body_where_none_is_of_use(start: Start, framing: bytes) -> None:
+    """A GET with a body is refused and closed: it would hold a connection to the keyserver for nothing."""
     node = await start()
-    smuggled = get("/pks/stats?smuggled")
-    request = b"GET /pks/stats HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(smuggled) + smuggled
-    got, reply = await node.ask(request, ok())
-    assert (got.framing, got.body) == ("length", smuggled)
-    assert reply.status == 200
+    client = await node.connect(b"GET /pks/stats HTTP/1.1\r\nHost: a\r\n" + framing)
+    reply = await client.reply()
+    assert (reply.status, reply.fields.all("Connection")) == (400, ["close"])
+    assert await node.keyserver.untouched()
+
+
+async def test_upload_that_is_too_large_ends_the_connection(start: Start) -> None:
+    """Where the body ends is not asked any more: the bytes after it are never read as a request."""
+    node = await start({"HTTP__BODY_BYTES": "1KiB"})
+    body = b"5dc\r\n" + b"k" * 1500 + b"\r\n0\r\n\r\n"
+    client = await node.connect(UPLOAD + b"Transfer-Encoding: chunked\r\n\r\n", run=False)
+    await client.send(body + get("/pks/stats")[:10])
+    reply = await client.reply()
+    assert (reply.status, reply.fields.all("Connection")) == (413, ["close"])
 
 
 async def test_gone_while_the_keyserver_works(start: Start) -> None:

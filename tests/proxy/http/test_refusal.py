@@ -124,12 +124,15 @@ async def test_legacy_fields(start: Start) -> None:
     assert "RateLimit" not in reply.fields
 
 
+def limit_fields(reply: Message) -> list[str]:
+    """Return the names of the fields that tell of limits."""
+    return [name for name, _ in reply.fields.lines if "ratelimit" in name.lower()]
+
+
 async def test_no_fields(start: Start) -> None:
     """Without them, Retry-After is still there."""
     reply = await limited(await start({**ONE_AN_HOUR, "RATELIMIT_HEADERS": "off"}))
-    assert b"ratelimit" not in reply.head.lower().replace(
-        b"expose-headers: retry-after, ratelimit, ratelimit-policy", b""
-    )
+    assert limit_fields(reply) == []
     assert "Retry-After" in reply.fields
 
 
@@ -137,7 +140,7 @@ async def test_replies_of_the_keyserver_have_no_limit_fields(start: Start) -> No
     """A client far from its limit is not told of it."""
     node = await start(ONE_AN_HOUR)
     _, reply = await node.ask(get(), ok())
-    assert b"ratelimit" not in reply.head.lower()
+    assert limit_fields(reply) == []
 
 
 @pytest.mark.parametrize("accept", [PROBLEM, "Accept: application/json, application/problem+json;q=0.9"])

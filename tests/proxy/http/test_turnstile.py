@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from fastpath import Region, client_key
 from fastpath.leases import Leases
-from proxy.http.turnstile import MOST_WAITING, NO_LEASE, POLL_SECONDS, Turnstile
+from proxy.http.turnstile import MOST_WAITING, NO_LEASE, POLL_SECONDS, WAITING_TIMES, Turnstile
 from proxy.policy.policy import Cap
 from tests.proxy.http.harness import Timer
 
@@ -188,24 +188,31 @@ def test_who_left_the_queue_is_not_called() -> None:
 
 
 def test_newcomer_does_not_overtake() -> None:
-    """While somebody waits, who comes later queues behind, though a place may be free elsewhere."""
+    """A place that is free when somebody comes goes to who waits, not to who comes."""
     world = World()
     lease = world.elsewhere.acquire(WORDS, ALICE, 0, 1)
     waiting = world.request(ALICE, ONE_FOR_ALL)
     world.elsewhere.release(lease)
     late = world.request(BOB, ONE_FOR_ALL)
-    assert (waiting.outcome, late.outcome) == ("", "")
-    world.poll()
     assert (waiting.outcome, late.outcome) == ("in", "")
 
 
 def test_queue_is_bounded() -> None:
     """A full queue turns away at once."""
     world = World()
-    world.request()
-    waiting = [world.request() for _ in range(MOST_WAITING)]
+    world.request(ALICE, ONE_FOR_ALL)
+    waiting = [world.request(BOB, ONE_FOR_ALL) for _ in range(MOST_WAITING)]
     assert {each.outcome for each in waiting} == {""}
-    assert world.request().outcome == "away"
+    assert world.request(ALICE, ONE_FOR_ALL).outcome == "away"
+
+
+def test_one_client_has_its_part_of_the_queue() -> None:
+    """Requests of one client beyond its part are turned away at once, and others still queue."""
+    world = World()
+    waiting = [world.request(ALICE) for _ in range(1 + WAITING_TIMES)]
+    assert {each.outcome for each in waiting[1:]} == {""}
+    assert world.request(ALICE).outcome == "away"
+    assert world.request(BOB).outcome == "in"
 
 
 def test_who_left_makes_room_in_the_queue() -> None:
