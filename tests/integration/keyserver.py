@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Awaitable, Callable
@@ -110,12 +111,13 @@ class Keyserver:
         app.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, LOOPBACK, self.port, backlog=1024)
-        await site.start()
+        sock = socket.create_server((LOOPBACK, self.port), backlog=1024)
+        await web.SockSite(runner, sock).start()
         self._ready.set()
         await self._over.wait()
-        await site.stop()
-        await _turns()  # what was accepted at the last moment becomes a connection
+        # A connection that is accepted while the server closes is lost by asyncio (3.11): accept no more, then wait.
+        self._loop.remove_reader(sock)
+        await _turns()
         transports = [each.transport for each in runner.server.connections] if runner.server else []
         await runner.cleanup()
         for transport in filter(None, transports):

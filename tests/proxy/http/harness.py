@@ -17,12 +17,12 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import structlog
 import uvloop
 
-from fastpath import ClientTable, Counters, Region, Ring
+from fastpath import Counters, Region, Ring
 from proxy.config import Config
-from proxy.policy.policy import Policy
-from proxy.worker import Worker, classifier
+from proxy.worker import Worker
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle
@@ -67,7 +67,10 @@ class ManualLoop(uvloop.Loop):
         super().__init__()
         self._timers: list[Timer] = []
         self.faults: list[dict[str, Any]] = []
-        self.set_exception_handler(lambda _, context: self.faults.append(context))
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Keep what a callback raised, whoever would handle it: it fails the test."""
+        self.faults.append(context)
 
     def call_later(
         self, delay: float, callback: Callable[..., object], *args: object, context: object = None
@@ -362,7 +365,8 @@ class Node:
         self.config = config
         self.keyservers = keyservers
         self.region = Region.create(clients=1024, workers=1, upstreams=max(1, len(config.upstream)))
-        self.guard = Worker(self.loop, config, self.region, 0).guard
+        self.worker = Worker(self.loop, config, self.region, 0)
+        self.guard = self.worker.guard
         self.clients: list[Wire] = []
         self._generation = 0
 
@@ -434,11 +438,11 @@ class Node:
         return got, await client.reply(method)
 
     def reload(self, settings: Mapping[str, str]) -> None:
-        """Put a new configuration in force, as the worker does it."""
+        """Put a new configuration in force, as the supervisor's channel does it."""
         self._generation += 1
         config = Config.from_env(environ_of(settings, [each.port for each in self.keyservers]))
-        table = ClientTable(self.region.table, self.region.secret)
-        self.guard.reload(config, Policy(config, table, self._generation), classifier(config))
+        self.worker._reload(config, self._generation)
+        structlog.reset_defaults()  # the log of this process is not the worker's
 
     async def close(self) -> None:
         """End everything."""

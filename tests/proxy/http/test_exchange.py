@@ -345,7 +345,7 @@ async def test_malformed_chunk_after_the_reply_began(start: Start) -> None:
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 4\r\n\r\nbody", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"])
 async def test_body_where_none_is_of_use(start: Start, framing: bytes) -> None:
-    """A GET with a body is refused and closed: it would hold a connection to the keyserver for nothing."""
+    """A GET with a body is refused and closed: it would hold a keyserver connection for nothing."""
     node = await start()
     client = await node.connect(b"GET /pks/stats HTTP/1.1\r\nHost: a\r\n" + framing)
     reply = await client.reply()

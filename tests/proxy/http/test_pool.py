@@ -254,6 +254,20 @@ async def test_idle_connections_are_bounded(start: Start) -> None:
     assert await clients[1][1].to_end() == b""
 
 
+async def test_new_bounds_hold_after_a_reload(start: Start) -> None:
+    """A reload changes the bounds of the pool without touching the connections that are in use."""
+    node = await start({"POOL__CONNECTIONS": "1"})
+    first, link = await node.begin(get())
+    await node.connect(get("/pks/stats?n=2"))
+    node.reload({"POOL__CONNECTIONS": "2", "POOL__IDLE": "0"})
+    third = await node.connect(get("/pks/stats?n=3"))
+    other = await node.keyserver.accept()
+    assert b"n=" in await other.head()
+    await link.send(ok(b"1\n"))
+    assert (await first.reply()).body == b"1\n"
+    third.close()
+
+
 async def test_idle_connection_is_closed_when_it_is_old(start: Start) -> None:
     """A kept connection that nobody used is closed before the keyserver does it."""
     node = await start(upstream_idle_ns=1)
