@@ -77,7 +77,7 @@ class Timeouts(Section):
     """How long each step of a request may take."""
 
     head_ns: Timeout = Field(default=10 * SECOND, alias="head")  # from the first byte of a head to its end
-    body_ns: Timeout = Field(default=30 * SECOND, alias="body")  # between two pieces of an upload; all of it may take four times as long
+    body_ns: Timeout = Field(default=30 * SECOND, alias="body")  # between two pieces of an upload; all of it: 4 x
     keepalive_ns: Timeout = Field(default=30 * SECOND, alias="keepalive")  # of an idle client connection
     write_ns: Timeout = Field(default=MINUTE, alias="write")  # a client takes nothing of its answer
     connect_ns: Timeout = Field(default=3 * SECOND, alias="connect")  # to an upstream

@@ -54,11 +54,14 @@ class Request:
         self.lease = NO_LEASE
         self.outcome = ""
         self.at_once = at_once
+        self.takes_along: Request | None = None
         world.turnstile.enter(self, key, cap)
 
     def entered(self) -> None:
         """Note it."""
         self.outcome += "in"
+        if self.takes_along is not None:
+            self.world.turnstile.leave(self.takes_along)
         if self.at_once:
             self.world.turnstile.leave(self)
 
@@ -246,6 +249,17 @@ def test_request_that_is_over_as_soon_as_it_is_let_in_by_a_look() -> None:
     world.poll()
     assert (first.outcome, second.outcome, blocked.outcome) == ("in", "in", "")
     assert len(world.loop.timers) == 1
+
+
+def test_request_that_takes_another_one_along() -> None:
+    """Who is let in may make another one in the queue leave; that one is not called."""
+    world = World()
+    first, second, third = (world.request(cap=ONE_FOR_ALL) for _ in range(3))
+    second.takes_along = third
+    second.at_once = True
+    world.turnstile.leave(first)
+    assert (second.outcome, third.outcome) == ("in", "")
+    assert world.request().outcome == "in"
 
 
 def test_each_is_told_once() -> None:
