@@ -103,6 +103,10 @@ class Guard:
         """Return one sample (without `hkpguard_`), 0 if it is not there yet."""
         return self.metrics().get(f"hkpguard_{name}", 0.0)
 
+    def await_metric(self, name: str, value: float) -> None:
+        """Wait until a sample has a value: a request is counted when its reply is on its way already."""
+        until(lambda: self.metric(name) == value, f"{name} is {value:g}")
+
     def messages(self) -> list[dict[str, Any]]:
         """Return what it has logged of itself."""
         return _json_lines(self.program.err())

@@ -24,6 +24,7 @@ STOP_SECONDS = 10.0
 # Below the ports that the kernel gives to clients, so that no connection of a test takes one away meanwhile.
 SERVER_PORTS = range(10_240, 32_768)
 LISTENING = "0A"  # a state in /proc/net/tcp
+ENDED = "Z"  # a state in /proc/PID/stat: nobody has waited for it yet
 
 
 def until(condition: Callable[[], T], what: str, seconds: float = 10.0) -> T:
@@ -145,6 +146,14 @@ def descendants(pid: int) -> Iterator[int]:
             for child in map(int, (task / "children").read_text().split()):
                 yield child
                 yield from descendants(child)
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process, and it has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != ENDED
+    except OSError:
+        return False
 
 
 def pss_bytes(pid: int) -> int:

@@ -83,7 +83,7 @@ async def test_word_searches_at_once_are_capped_in_total(
     asking = asyncio.create_task(ask_all(guarded.port, WORDS, clients))
     await when(lambda: server.in_flight == MOST_AT_ONCE, "eight are with the keyserver")
     refused = 'requests_total{action="limit",operation="words"}'
-    await when(lambda: guarded.metric(refused) == len(clients) - MOST_AT_ONCE, "the others are refused")
+    await asyncio.to_thread(guarded.await_metric, refused, len(clients) - MOST_AT_ONCE)
     assert time.monotonic() - start >= QUEUE_SECONDS
     gate.open()
     assert Counter(reply.status for reply in await asking) == {200: 8, 429: 12}
@@ -114,7 +114,7 @@ async def test_word_searches_of_one_client_are_capped(start_guard: StartGuard, s
     other = asyncio.create_task(ask_once(guarded.port, WORDS, "127.0.0.3"))
     await when(lambda: server.in_flight == MOST_OF_CLIENT + 1, "the other client is served beside them")
     refused = 'requests_total{action="limit",operation="words"}'
-    await when(lambda: guarded.metric(refused) == 3, "the others are refused")
+    await asyncio.to_thread(guarded.await_metric, refused, 3)
     gate.open()
     assert Counter(reply.status for reply in await asking) == {200: 2, 429: 3}
     assert (await other).status == 200
@@ -188,7 +188,7 @@ async def test_parked_client_that_leaves_frees_its_place(
     await when(lambda: guarded.metric("parked") >= 25, "they are parked")
     for connection in connections:
         await leave(connection, rudely=rudely)
-    await when(lambda: guarded.metric("parked") == 0, "nobody is parked")
+    await asyncio.to_thread(guarded.await_metric, "parked", 0)
     start = time.monotonic()
     assert (await ask_once(guarded.port, CERT, CLIENT)).status == 200
     assert time.monotonic() - start < 5  # and not behind 30 who are not there

@@ -11,7 +11,7 @@ from tests.integration.gnupg import UNKNOWN_FINGERPRINT, Gpg, gnupg, make_cert
 from tests.integration.guard import Guard, guard
 from tests.integration.http_client import Question, ask
 from tests.integration.keyserver import Answer, Asked, Onak, keyserver
-from tests.integration.programs import free_port, until
+from tests.integration.programs import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,7 +125,7 @@ def test_gpg_is_not_put_off_by_an_outage(need: Need, start_guard: StartGuard) ->
         guarded = start_guard(server.url)
     with gnupg(guarded.keyserver) as gpg:
         assert "keyserver receive failed: No data" in gpg("--recv-keys", cert.fingerprint).err
-        until(lambda: guarded.metric('responses_total{code="500"}') == 1, "the one answer is counted")
+        guarded.await_metric('responses_total{code="500"}', 1)
         with keyserver(respond, port):
             assert "imported: 1" in gpg.done("--recv-keys", cert.fingerprint)
 
@@ -144,5 +144,5 @@ def test_gpg_is_refused_once(need: Need, start_guard: StartGuard, start_keyserve
     with gnupg(guarded.keyserver) as gpg:
         assert "imported: 1" in gpg.done("--recv-keys", cert.fingerprint, UNKNOWN_FINGERPRINT)
         assert "keyserver receive failed: No data" in gpg("--recv-keys", cert.fingerprint).err
-    until(lambda: guarded.metric('responses_total{code="429"}') == 2, "the refusals are counted")
+    guarded.await_metric('responses_total{code="429"}', 2)
     assert len(server.log) == 1

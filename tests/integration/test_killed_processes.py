@@ -14,7 +14,7 @@ from tests.integration.guard import NO_LIMITS, Guard
 from tests.integration.http_client import Load, Question, ask, ask_once, connected
 from tests.integration.keyserver import Gate
 from tests.integration.nginx import SMALL, Nginx, nginx
-from tests.integration.programs import accepted_from, until
+from tests.integration.programs import accepted_from, alive, listens, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,8 +100,7 @@ async def test_killed_analyst(guarded: Guard) -> None:
     assert not load.refused
     assert load.statuses.keys() == {200}
     assert guarded.pid("analyst") != killed
-    counted = 'responses_total{code="200"}'
-    until(lambda: guarded.metric(counted) == load.answered, "every reply is counted")
+    await asyncio.to_thread(guarded.await_metric, 'responses_total{code="200"}', load.answered)
 
 
 def test_worker_that_dies_twice(guarded: Guard) -> None:
@@ -113,3 +112,12 @@ def test_worker_that_dies_twice(guarded: Guard) -> None:
         pids.append(guarded.pid("worker-0"))
     assert len(set(pids)) == 3
     assert ask(guarded.port, SMALL).status == 200
+
+
+def test_killed_supervisor(guarded: Guard) -> None:
+    """Without their supervisor the other processes end: nobody is left behind that serves by an old policy."""
+    children = [guarded.pid(name) for name in ("worker-0", "worker-1", "analyst")]
+    os.kill(guarded.program.pid, signal.SIGKILL)
+    guarded.program.wait()
+    until(lambda: not any(map(alive, children)), "the others end")
+    assert not listens(guarded.port)

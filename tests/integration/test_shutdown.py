@@ -45,6 +45,21 @@ async def test_sigterm_under_load(start_guard: StartGuard, start_keyserver: Star
     assert len(load.broken) <= CLIENTS  # caught in the act of connecting; from then on they are refused
 
 
+async def test_sigterm_says_goodbye_to_busy_connections(
+    start_guard: StartGuard, start_keyserver: StartKeyserver
+) -> None:
+    """During the grace each connection in use is told that its reply is the last one; no request is left unanswered."""
+    guarded = start_guard(start_keyserver(ok).url, GRACE=f"{GRACE_SECONDS:g}s", **NO_LIMITS)
+    load = Load(guarded.port, SMALL)
+    load.keep_alive(CLIENTS)
+    await load.more(100)
+    guarded.program.send(signal.SIGTERM)
+    assert await asyncio.to_thread(guarded.program.wait) == 0
+    await load.stop()
+    assert load.statuses.keys() == {200}
+    assert not load.broken
+
+
 async def test_sigterm_waits_for_a_slow_keyserver(start_guard: StartGuard, start_keyserver: StartKeyserver) -> None:
     """Requests that the keyserver is working on when the guard stops listening get their answers."""
     gate = Gate()

@@ -78,7 +78,7 @@ def test_ab(need: Need, upstream: Nginx, start_guard: StartGuard, keep_alive: tu
     assert "Non-2xx" not in said.stdout
     assert (f"Keep-Alive requests:    {REQUESTS}\n" in said.stdout) == bool(keep_alive)
     until(lambda: descriptors_of(guarded) <= at_rest + len(WORKERS) * IDLE_CONNECTIONS, "connections are closed")
-    until(lambda: guarded.metric("connections") == 0, "no connection is counted")
+    guarded.await_metric("connections", 0)
     assert bytes_of(guarded) - before < MOST_GROWTH_BYTES
 
 
