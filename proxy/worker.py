@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 import uvloop
 
-from fastpath import ClientTable, Counters, Leases, Ring
+from fastpath import ClientTable, Control, Counters, Leases, Ring
 from proxy.channel import Channel
 from proxy.hkp.operation import STATIC_PREFIXES, Classifier, ClassifierOptions
 from proxy.http.guard import SWEEP_SECONDS, Guard
@@ -71,6 +71,7 @@ class Worker:
         """`index` is the worker's place in the region."""
         self._loop = loop
         self._config = config
+        self._control = region.control
         self._table = ClientTable(region.table, region.secret)
         leases = Leases(region.leases, region.generations, index, region.secret)
         counters = Counters(region.counters(index))
@@ -122,6 +123,8 @@ class Worker:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             self.guard.sweep()
+            if self._control[Control.DRAINING]:  # the grace has begun
+                self.guard.say_goodbye()
 
     async def _resolve_again(self) -> None:
         """Follow the names of upstreams to new addresses; the last known ones stay while the resolver is away."""

@@ -53,5 +53,8 @@ class Guard:
     def sweep(self) -> None:
         """End what has passed its deadline, and publish the gauges; to be called every SWEEP_SECONDS."""
 
+    def say_goodbye(self) -> None:
+        """Tell each connection with its next reply that it is the last one; new ones are still taken."""
+
     def drain(self) -> None:
         """Close idle connections, now and whenever one becomes idle."""

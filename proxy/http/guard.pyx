@@ -96,9 +96,12 @@ cdef class Guard:
         self.upstreams.expire(now_ns)
         self.recorder.gauges(len(self.connections), self.parked)
 
+    def say_goodbye(self):
+        self.draining = True
+
     def drain(self):
         cdef ClientConnection connection
-        self.draining = True
+        self.say_goodbye()
         for connection in list(self.connections):
             connection.drain()
         self.upstreams.close()
