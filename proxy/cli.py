@@ -1,21 +1,20 @@
-"""The command line: serve, demo, check, explain, top. The environment comes in as the context's object."""
+"""The command line: serve, demo, check, explain, top, ban, unban, bans. The environment is the context's object."""
 
 from __future__ import annotations
 
 import functools
 import json
-import urllib.error
 import urllib.parse
-import urllib.request
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from proxy import demo, node
-from proxy.admin.view import client_view, top_view, watch
+from proxy.admin.client import AdminError, ask
+from proxy.admin.view import bans_view, client_view, top_view, watch
 from proxy.config import Config, ConfigError
-from proxy.settings.kinds import Address
+from proxy.settings.kinds import DAY, SECOND, Address, Duration
 from proxy.supervisor import SupervisorError, bind
 from proxy.telemetry import log
 
@@ -23,8 +22,9 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
 
-ADMIN_TIMEOUT_SECONDS = 5.0
 TRY_CERTS = 2
+MOST_NAMED = 10  # bans that `unban` lists
+BAN_LENGTH = Duration(SECOND, 365 * DAY)
 
 
 app = typer.Typer(
@@ -72,7 +72,7 @@ def explain(
     raw: Annotated[bool, typer.Option("--json", help="Print the answer as JSON")] = False,
 ) -> None:
     """Show the state of each limit of a client, and what was decided about it."""
-    answer = _ask(context.obj, f"/api/v1/clients/{urllib.parse.quote(address, safe='')}")
+    answer = _ask(context.obj, f"/api/v1/clients/{_quoted(address)}")
     if raw:
         typer.echo(json.dumps(answer, indent=2))
     else:
@@ -92,6 +92,57 @@ def top(
         Console().print(top_view(_ask(context.obj, path)))
     else:
         watch(lambda: _ask(context.obj, path))
+
+
+NETWORKS = "Address (of IPv6: its /64), or network: IPv4 /24, IPv6 /64, /56 or /48"
+Network = Annotated[str, typer.Argument(help=NETWORKS, metavar="NETWORK")]
+
+
+@app.command()
+def ban(
+    context: typer.Context,
+    network: Network,
+    *,
+    length: Annotated[
+        str | None, typer.Option("--for", help="Such as 30m, 2h or 7d; else the first of HKPGUARD_BANS__LADDER")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="For whoever asks later; up to 200 characters")] = "",
+) -> None:
+    """Ban a client or a network."""
+    seconds = None if length is None else _seconds(length)
+    answer = _ask(context.obj, "/api/v1/bans", "POST", {"network": network, "seconds": seconds, "reason": reason})
+    typer.echo(f"{answer['network']} is banned until {answer['until']}.")
+    for warning in answer["warnings"]:
+        typer.echo(f"warning: {warning}", err=True)
+
+
+@app.command()
+def unban(context: typer.Context, network: Network) -> None:
+    """End all bans of a client or a network and of what is in it; forget its offences."""
+    answer = _ask(context.obj, f"/api/v1/bans/{_quoted(network)}", "DELETE")
+    lifted = answer["lifted"]
+    typer.echo(f"Lifted: {', '.join(each['network'] for each in lifted[:MOST_NAMED])}{_more(len(lifted))}.")
+    if still := answer["still_banned_by"]:
+        typer.echo(f"warning: {still['network']} is still banned, until {still['until']}", err=True)
+
+
+def _more(count: int) -> str:
+    return f" and {count - MOST_NAMED} more" if count > MOST_NAMED else ""
+
+
+@app.command()
+def bans(
+    context: typer.Context,
+    *,
+    most: Annotated[int, typer.Option(min=1, max=1000, help="Bans to show, the most recent first")] = 100,
+    raw: Annotated[bool, typer.Option("--json", help="Print the answer as JSON")] = False,
+) -> None:
+    """List the bans that are in force."""
+    answer = _ask(context.obj, f"/api/v1/bans?most={most}")
+    if raw:
+        typer.echo(json.dumps(answer, indent=2))
+    else:
+        Console().print(bans_view(answer))
 
 
 def _config(environ: Mapping[str, str], *, upstream: bool) -> Config:
@@ -123,7 +174,7 @@ def _serve_demo(keyserver: socket.socket, channel: socket.socket) -> int:
 
 def _hints(config: Config) -> str:
     """Return what to try with the demo."""
-    address = config.listen[0]
+    address = config.listen[0].address
     server = f"hkp://{address}"
     fingerprints = " ".join(demo.demo_fingerprints()[:TRY_CERTS])
     return (
@@ -136,18 +187,24 @@ def _hints(config: Config) -> str:
     )
 
 
-def _ask(environ: Mapping[str, str], path: str) -> dict[str, Any]:
+def _ask(
+    environ: Mapping[str, str], path: str, method: str = "GET", body: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Ask the running instance through its admin API, or end with what went wrong."""
-    admin = _config(environ, upstream=False).admin
-    url = f"http://{admin}{path}"
     try:
-        with urllib.request.urlopen(url, timeout=ADMIN_TIMEOUT_SECONDS) as reply:
-            answer: dict[str, Any] = json.load(reply)
-    except urllib.error.HTTPError as error:
-        detail = json.load(error).get("detail") or error.reason
-        typer.echo(f"hkpguard: {detail}", err=True)
+        return ask(_config(environ, upstream=False), method, path, body)
+    except AdminError as error:
+        typer.echo(f"hkpguard: {error}", err=True)
         raise typer.Exit(1) from None
-    except OSError as error:
-        typer.echo(f"hkpguard: no instance answers at {admin} (HKPGUARD_ADMIN): {error}", err=True)
-        raise typer.Exit(1) from None
-    return answer
+
+
+def _quoted(text: str) -> str:
+    return urllib.parse.quote(text, safe="")
+
+
+def _seconds(text: str) -> int:
+    """Return a duration that an option gives."""
+    try:
+        return BAN_LENGTH.parse(text) // SECOND
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None

@@ -7,10 +7,11 @@ call `grace` is `grace_ns` here: the suffix is our unit, the alias their key.
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, get_args
 
 from pydantic import Field
 
+from proxy.settings.abuse import BansConfig, TarpitConfig, TrapsConfig
 from proxy.settings.checks import conflicts, warnings
 from proxy.settings.kinds import (
     HOUR,
@@ -23,11 +24,13 @@ from proxy.settings.kinds import (
     Choice,
     Cidr,
     Duration,
+    FilePath,
     HostPort,
     ListOf,
     Network,
     OrEmpty,
     PathPrefix,
+    Secret,
     Size,
     Switch,
     Whole,
@@ -42,12 +45,14 @@ from proxy.settings.limits import (
     ModeWord,
     NetworkConfig,
 )
+from proxy.settings.listen import Listen, ListenAt
 from proxy.settings.section import Key, Section, keys
-from proxy.settings.sources import ConfigError, Fault, Setting, SettingPath, nested, read, variable
+from proxy.settings.sources import MASK, ConfigError, Fault, Setting, SettingPath, nested, read, variable
 
 __all__ = [
     "KEYS",
     "Address",
+    "BansConfig",
     "ClassName",
     "Config",
     "ConfigError",
@@ -57,18 +62,23 @@ __all__ = [
     "LimitConfig",
     "LimitOverride",
     "Limits",
+    "Listen",
     "LogConfig",
     "ModeWord",
     "NetworkConfig",
     "PoolConfig",
+    "TarpitConfig",
     "Timeouts",
+    "TrapsConfig",
     "usable_cores",
 ]
 
 MOST_WORKERS: Final = 64
 
+ForwardedHeader = Literal["x-forwarded-for", "forwarded", "cf-connecting-ip", "true-client-ip", "x-real-ip"]
 OnOff = Annotated[bool, Switch()]
 Networks = Annotated[tuple[Network, ...], ListOf(Cidr())]
+File = Annotated[str | None, OrEmpty(FilePath())]
 Timeout = Annotated[int, Duration(100 * MILLISECOND, HOUR)]
 Patience = Annotated[int, Duration(0, HOUR)]
 
@@ -83,6 +93,8 @@ class Timeouts(Section):
     connect_ns: Timeout = Field(default=3 * SECOND, alias="connect")  # to an upstream
     first_byte_ns: Timeout = Field(default=MINUTE, alias="first_byte")  # of an upstream's answer
     upstream_idle_ns: Timeout = Field(default=30 * SECOND, alias="upstream_idle")  # between two pieces of it
+    handshake_ns: Timeout = Field(default=5 * SECOND, alias="handshake")  # of TLS
+    proxy_header_ns: Timeout = Field(default=3 * SECOND, alias="proxy_header")  # from the connection to its end
 
 
 class HttpConfig(Section):
@@ -130,18 +142,27 @@ def usable_cores() -> int:
 class Config(Section):
     """Everything that can be set. Make it with `from_env`: only that checks that settings fit together."""
 
-    listen: Annotated[tuple[Address, ...], ListOf(HostPort())] = (Address("127.0.0.1", 11371),)
+    listen: Annotated[tuple[Listen, ...], ListOf(ListenAt())] = (Listen(Address("127.0.0.1", 11371)),)
     upstream: Annotated[tuple[Address, ...], ListOf(HostPort(scheme="http://", lowest_port=1))] = ()
     admin: Annotated[Address, HostPort()] = Address("127.0.0.1", 11380)
+    admin_token: Annotated[str | None, OrEmpty(Secret())] = None
+    tls_cert: File = None  # PEM: the certificate and those between it and the root
+    tls_key: File = None  # PEM
+    proxy_protocol: Annotated[Literal["off", "require"], Choice(("off", "require"))] = "off"
+    upstream_proxy_protocol: Annotated[Literal["off", "v2"], Choice(("off", "v2"))] = "off"
+    state_dir: Annotated[str, FilePath()] = "./state"
     workers: Annotated[int, Whole(1, MOST_WORKERS)] = Field(default_factory=usable_cores)
     mode: Mode = "enforce"
     trusted_proxies: Networks = ()
-    forwarded_header: Annotated[Literal["x-forwarded-for", "forwarded"], Choice(("x-forwarded-for", "forwarded"))] = (
-        "x-forwarded-for"
-    )
+    forwarded_header: Annotated[ForwardedHeader, Choice(get_args(ForwardedHeader))] = "x-forwarded-for"
     table_clients: Annotated[int, Whole(1024, 134_217_728)] = 1_048_576
     allow: Networks = ()
     peers: Networks = ()
+    shared_exits: Networks = ()
+    shared_exits_file: File = None  # one network a line, `#` begins a comment
+    bans: BansConfig = BansConfig()
+    traps: TrapsConfig = TrapsConfig()
+    tarpit: TarpitConfig = TarpitConfig()
     networks: Annotated[tuple[NetworkConfig, ...], NETWORKS] = ()  # the most specific first
     limits: Limits = Field(default_factory=lambda: Limits.model_validate({}))
     unknown: Annotated[Literal["refuse", "pass"], Choice(("refuse", "pass"))] = "refuse"
@@ -152,7 +173,10 @@ class Config(Section):
     http: HttpConfig = HttpConfig()
     pool: PoolConfig = PoolConfig()
     health: HealthConfig = HealthConfig()
-    connections: Annotated[int, Whole(16, 1_048_576)] = 16_384  # of clients, per worker
+    connections: Annotated[int, Whole(16, 1_048_576)] = 16_384  # of all clients, per worker
+    connections_per_client: Annotated[int, Whole(0, 65_535)] = 256  # of one client, all workers; 0: no cap
+    connections_per_network: Annotated[int, Whole(0, 65_535)] = 1024  # of a /24 or /48, all workers; 0: no cap
+    handshakes: Annotated[int, Whole(1, 65_536)] = 512  # of TLS, at a time, per worker
     parked: Annotated[int, Whole(0, 1_048_576)] = 8192  # requests that wait, per worker
     grace_ns: Patience = Field(default=3 * SECOND, alias="grace")  # from SIGTERM until no one is taken on
     hard_stop_after_ns: Patience = Field(default=30 * SECOND, alias="hard_stop_after")  # for those in flight
@@ -169,7 +193,7 @@ class Config(Section):
         """
         settings, faults = read(environ, KEYS)
         bad = [(setting, problem) for setting in settings.values() for problem in _problems(setting)]
-        faults += [Fault(setting.name, setting.value, problem) for setting, problem in bad]
+        faults += [Fault(setting.name, _shown(setting), problem) for setting, problem in bad]
         doubtful = {setting.path for setting, _ in bad}
         good = {path: setting for path, setting in settings.items() if path not in doubtful}
         config = cls.model_validate(nested(good))
@@ -201,11 +225,15 @@ class Config(Section):
     def describe(self) -> list[str]:
         """Return the effective configuration as lines `HKPGUARD_X=value`.
 
-        Above a value that differs from the default stands a comment, `# default: ...`. The lines are a valid
-        environment file; reading it gives an equal Config.
+        Above a value that differs from the default stands a comment, `# default: ...`. But for the secrets, which are
+        masked, the lines are an environment file that gives an equal Config.
         """
         default = Config.model_validate({})
         return [line for key in KEYS.values() for line in _described(key, self, default)]
+
+    def environ(self) -> dict[str, str]:
+        """Return the environment that gives an equal Config, secrets in clear."""
+        return {key.variable: key.text(self) for key in KEYS.values()}
 
     def warnings(self) -> list[str]:
         """Return what is allowed but probably not meant, in sentences for `hkpguard check`."""
@@ -219,6 +247,11 @@ def _problems(setting: Setting) -> list[str]:
     return KEYS[setting.path].kind.problems(setting.value)
 
 
+def _shown(setting: Setting) -> object:
+    """Return the value as a fault may repeat it."""
+    return MASK if KEYS[setting.path].kind.secret and setting.value else setting.value
+
+
 def _conflict_faults(
     config: Config, settings: Mapping[SettingPath, Setting], doubtful: set[SettingPath]
 ) -> Iterator[Fault]:
@@ -227,11 +260,11 @@ def _conflict_faults(
         path = conflict.paths[0]
         setting = settings.get(path, Setting(path, None, variable(path)))
         if doubtful.isdisjoint(conflict.paths):
-            yield Fault(setting.name, setting.value, conflict.problem)
+            yield Fault(setting.name, _shown(setting), conflict.problem)
 
 
 def _described(key: Key, config: Config, default: Config) -> Iterator[str]:
     value, usual = key.text(config), key.text(default)
     if value != usual:
         yield f"# default: {usual or 'empty'}"
-    yield f"{key.variable}={value}"
+    yield f"{key.variable}={MASK if value and key.kind.secret else value}"

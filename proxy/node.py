@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from fastpath import Region
 from proxy import analyst, worker
+from proxy.http.tls import make_context
 from proxy.supervisor import Run, Supervisor, bind, bind_group, raise_descriptor_limit
 
 if TYPE_CHECKING:
     import socket
+    import ssl
     from collections.abc import Mapping
 
     from proxy.config import Config
@@ -29,9 +31,10 @@ def run(config: Config, environ: Mapping[str, str], beside: Mapping[str, Run] | 
 
     """
     raise_descriptor_limit()
-    groups = [bind_group(address, config.workers) for address in config.listen]
+    groups = [bind_group(listen.address, config.workers) for listen in config.listen]
     admin = bind(config.admin, share=False)
     region = Region.create(clients=config.table_clients, workers=config.workers, upstreams=len(config.upstream))
+    context = make_context(config.tls_cert, config.tls_key) if config.tls_cert and config.tls_key else None
     everything = [sock for group in groups for sock in group]
     supervisor = Supervisor(config, region, environ, sockets=lambda: everything)
     # A process that keeps a listening socket of another keeps it open: each closes what is not its own.
@@ -42,7 +45,7 @@ def run(config: Config, environ: Mapping[str, str], beside: Mapping[str, Run] | 
     for index in range(config.workers):
         own = [group[index] for group in groups]
         others = [sock for sock in (*everything, admin) if sock not in own]
-        run_worker = functools.partial(_worker, supervisor, region, index, own)
+        run_worker = functools.partial(_worker, supervisor, region, index, own, context)
         supervisor.add(f"worker-{index}", functools.partial(_without, others, run_worker), worker=index)
     return supervisor.serve()
 
@@ -59,6 +62,11 @@ def _analyst(supervisor: Supervisor, region: Region, admin: socket.socket, chann
 
 
 def _worker(
-    supervisor: Supervisor, region: Region, index: int, sockets: list[socket.socket], channel: socket.socket
+    supervisor: Supervisor,
+    region: Region,
+    index: int,
+    sockets: list[socket.socket],
+    context: ssl.SSLContext | None,
+    channel: socket.socket,
 ) -> int:
-    return worker.run(supervisor.config, region, index, sockets, channel)
+    return worker.run(supervisor.config, region, index, sockets, channel, context)

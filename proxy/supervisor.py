@@ -103,12 +103,6 @@ def raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def settings_of(config: Config) -> dict[str, str]:
-    """Return the configuration as the environment that would make it."""
-    lines = (line for line in config.describe() if not line.startswith("#"))
-    return dict(line.split("=", 1) for line in lines)
-
-
 class Supervisor:
     """Keeps the children of one node running."""
 
@@ -244,7 +238,7 @@ class Supervisor:
     def _send(self, child: Child) -> None:
         """Hand the present configuration to a child."""
         if child.channel is not None:
-            message = json.dumps({"generation": self._generation, "environ": settings_of(self.config)}).encode()
+            message = json.dumps({"generation": self._generation, "environ": self.config.environ()}).encode()
             try:
                 child.channel.sendall(len(message).to_bytes(4) + message)
             except TimeoutError:  # it hangs; its replacement starts with the present configuration
@@ -294,4 +288,4 @@ class Supervisor:
 
 
 # Settings that are fixed while the processes live.
-NEEDS_RESTART = ("listen", "upstream", "admin", "workers", "table_clients")
+NEEDS_RESTART = ("listen", "proxy_protocol", "upstream", "admin", "admin_token", "workers", "table_clients", "state_dir")

@@ -26,6 +26,7 @@ from proxy.hkp.classes import PRICES, REFUSED_PRICE, UNKNOWN_LOOKUP_PRICE, VINDE
 from proxy.hkp.common import common_get
 from proxy.hkp.endpoints import LOOKUP, READS, SEARCH_PARAMETERS, Route, find_route
 from proxy.hkp.terms import longest_word_bytes, normalised, read_term
+from proxy.hkp.traps import is_trap
 
 __all__ = ["BadTarget", "Classifier", "ClassifierOptions", "Operation", "OperationClass"]
 
@@ -50,6 +51,7 @@ class Operation(NamedTuple):
         target: Canonical origin-form, ASCII; send exactly this upstream.
         refusal: 0, or the status with which the request is refused without asking the upstream.
         allow: With 405, the value of the `Allow` field.
+        trap: No client of a keyserver asks for this path.
 
     """
 
@@ -59,6 +61,7 @@ class Operation(NamedTuple):
     target: bytes
     refusal: int = 0
     allow: str = ""
+    trap: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,7 @@ class ClassifierOptions:
         word_search: Serve searches by words, else 501.
         word_min_chars: A search whose longest word is shorter is refused with 501; counted in bytes of UTF-8.
         static_prefixes: Files and folders that are served as pages: `/about` is itself and all below it.
+        trap_prefixes: Unknown paths that begin so, in any case, are traps; see traps.py.
 
     Raises:
         ValueError: a prefix that is "/" or not spelled in the canonical way: it would match all or nothing.
@@ -80,6 +84,7 @@ class ClassifierOptions:
     word_search: bool = True
     word_min_chars: int = 3
     static_prefixes: tuple[str, ...] = STATIC_PREFIXES
+    trap_prefixes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the prefixes."""
@@ -91,12 +96,13 @@ class ClassifierOptions:
 class Classifier:
     """Classifies requests by the tables of endpoints.py; immutable, one for a process."""
 
-    __slots__ = ("_options", "_static_folders")
+    __slots__ = ("_options", "_static_folders", "_trap_prefixes")
 
     def __init__(self, options: ClassifierOptions) -> None:
         """Take the options, which have checked themselves."""
         self._options = options
         self._static_folders = tuple(prefix.rstrip("/") + "/" for prefix in options.static_prefixes)
+        self._trap_prefixes = tuple(prefix.lower() for prefix in options.trap_prefixes)
 
     def __call__(self, method: str, target: str) -> Operation:
         """Classify one request.
@@ -182,8 +188,9 @@ class Classifier:
 
     def _unknown(self, path: str, parameters: dict[str, str]) -> Operation:
         target = encode_target(path, parameters)
-        refusal = 0 if self._options.pass_unknown else HTTPStatus.NOT_FOUND
-        return Operation(OperationClass.UNKNOWN, "", PRICES[OperationClass.UNKNOWN], target, refusal)
+        trap = is_trap(path, self._trap_prefixes)
+        refusal = 0 if self._options.pass_unknown and not trap else HTTPStatus.NOT_FOUND
+        return Operation(OperationClass.UNKNOWN, "", PRICES[OperationClass.UNKNOWN], target, refusal, trap=trap)
 
 
 def _accepted(kind: OperationClass, subject: str, path: str, parameters: dict[str, str]) -> Operation:

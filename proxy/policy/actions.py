@@ -14,6 +14,17 @@ class Action(IntEnum):
     DROP = 5
 
 
+class TurnedAway(IntEnum):
+    """Why a connection was not taken on; the numbers are those of the counters."""
+
+    FULL = 0  # as many as the operator allows
+    BANNED = 1
+    CROWDED = 2  # as many of this client, or of its network, as the operator allows
+    UNTRUSTED = 3  # only trusted proxies may connect there
+    UNTOLD = 4  # no PROXY header, or no first byte, in time
+    HANDSHAKE = 5  # of TLS: more at once than the operator allows, or it failed
+
+
 class Reason(IntEnum):
     """Why; for the operator only, never told to a client."""
 
@@ -31,3 +42,6 @@ class Reason(IntEnum):
     UPSTREAM = 11  # none could answer
     GONE = 12  # the client left before it had its answer
     CROWDED = 13  # more parked requests or connections than the operator allows
+    TRAP = 14  # a path that no client of a keyserver asks for
+    CANARY = 15  # a subject that the operator has set as a trap
+    BANNED = 16  # the client, or a network around it

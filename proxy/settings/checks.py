@@ -1,5 +1,6 @@
 """What can be wrong with settings that are each valid: conflicts (errors) and warnings."""
 
+import ssl
 from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -23,7 +24,15 @@ class Conflict(NamedTuple):
 
 def conflicts(config: "Config") -> list[Conflict]:
     """Return every conflict between settings."""
-    return [*_sizes(config), *_sockets(config), *_upstreams(config), *_networks(config)]
+    return [
+        *_sizes(config),
+        *_sockets(config),
+        *_upstreams(config),
+        *_networks(config),
+        *_tls(config),
+        *_trust(config),
+        *_admin(config),
+    ]
 
 
 def warnings(config: "Config") -> list[str]:
@@ -44,9 +53,10 @@ def _sizes(config: "Config") -> Iterator[Conflict]:
 def _sockets(config: "Config") -> Iterator[Conflict]:
     if not config.listen:
         yield Conflict((("listen",),), "must name at least one address")
-    for address in _doubles(config.listen):
+    addresses = tuple(each.address for each in config.listen)
+    for address in _doubles(addresses):
         yield Conflict((("listen",),), f"names {address} twice")
-    for address in config.listen:
+    for address in addresses:
         if _reaches(config.admin, address):
             yield Conflict((("admin",), ("listen",)), f"must not be an address to listen on ({address})")
 
@@ -54,7 +64,7 @@ def _sockets(config: "Config") -> Iterator[Conflict]:
 def _upstreams(config: "Config") -> Iterator[Conflict]:
     for address in _doubles(config.upstream):
         yield Conflict((("upstream",),), f"names {address} twice")
-    own_sockets = [*(("listen", address) for address in config.listen), ("admin", config.admin)]
+    own_sockets = [*(("listen", each.address) for each in config.listen), ("admin", config.admin)]
     for address in config.upstream:
         for name, own in own_sockets:
             if _reaches(address, own):
@@ -64,6 +74,39 @@ def _upstreams(config: "Config") -> Iterator[Conflict]:
 def _networks(config: "Config") -> Iterator[Conflict]:
     for cidr in _doubles(tuple(network.cidr for network in config.networks)):
         yield Conflict((("networks",),), f"names {cidr} twice")
+
+
+def _tls(config: "Config") -> Iterator[Conflict]:
+    """Try the certificate: a node that cannot use it must not start, nor take it on reload."""
+    encrypted = [each for each in config.listen if each.scheme != "http"]
+    files = {"tls_cert": config.tls_cert, "tls_key": config.tls_key}
+    missing = [name for name, path in files.items() if not path]
+    if encrypted and missing:
+        for name in missing:
+            yield Conflict(((name,), ("listen",)), f"must be set: HKPGUARD_LISTEN has {encrypted[0]}")
+        return
+    if not missing:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(str(config.tls_cert), str(config.tls_key), password="")
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            yield Conflict((("tls_cert",), ("tls_key",)), f"cannot be used with HKPGUARD_TLS_KEY: {error}")
+
+
+def _trust(config: "Config") -> Iterator[Conflict]:
+    """Find listeners that nobody could use, because only trusted proxies may."""
+    if config.trusted_proxies:
+        return
+    for each in config.listen:
+        required = config.proxy_protocol == "require" if each.proxy_protocol is None else each.proxy_protocol
+        if required or not each.direct:
+            what = "expects PROXY headers" if required else "denies direct connections"
+            problem = f"must name who may connect: {each} {what}"
+            yield Conflict((("trusted_proxies",), ("listen",), ("proxy_protocol",)), problem)
+
+
+def _admin(config: "Config") -> Iterator[Conflict]:
+    if not _is_loopback(config.admin.host) and not config.admin_token:
+        yield Conflict((("admin_token",), ("admin",)), f"must be set: {config.admin} is not a loopback address")
 
 
 def _long_delays(config: "Config") -> Iterator[str]:
@@ -80,7 +123,7 @@ def _long_delays(config: "Config") -> Iterator[str]:
 
 def _public_admin(config: "Config") -> Iterator[str]:
     if not _is_loopback(config.admin.host):
-        yield f"HKPGUARD_ADMIN={config.admin}: the admin API has no password and is not on a loopback address"
+        yield f"HKPGUARD_ADMIN={config.admin}: the token goes over the network in clear; put TLS in front"
 
 
 def _trusting_all(config: "Config") -> Iterator[str]:

@@ -29,6 +29,8 @@ MIB: Final = 1024 * KIB
 DURATION_UNITS: Final = {"d": DAY, "h": HOUR, "m": MINUTE, "s": SECOND, "ms": MILLISECOND}
 SIZE_UNITS: Final = {"mib": MIB, "kib": KIB}
 HIGHEST_PORT: Final = 65535
+SHORTEST_SECRET: Final = 16
+LONGEST_SECRET: Final = 256
 MAPPED_IPV4_BITS: Final = 96  # length of ::ffff:0:0/96, which holds the IPv4-mapped addresses
 
 # LDH labels and underscores; an IPv4 address has the same form and is told apart by `_literal_host`.
@@ -58,6 +60,11 @@ class Kind(ABC, Generic[T]):
     @abstractmethod
     def allowed(self) -> str:
         """What may be written, in words that follow "must be"."""
+
+    @property
+    def secret(self) -> bool:
+        """Whether values must not be shown."""
+        return False
 
     @abstractmethod
     def parse(self, given: object) -> T:
@@ -267,6 +274,46 @@ class PathPrefix(Kind[str]):
 
 
 @dataclass(frozen=True, slots=True)
+class FilePath(Kind[str]):
+    """The path of a file or folder."""
+
+    @property
+    def allowed(self) -> str:
+        """See `Kind`."""
+        return "a path"
+
+    def parse(self, given: object) -> str:
+        """See `Kind`."""
+        text = given.strip() if isinstance(given, str) else ""
+        if not text or not text.isprintable():
+            raise self.refusal()
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Secret(Kind[str]):
+    """A password that programs use."""
+
+    @property
+    def allowed(self) -> str:
+        """See `Kind`."""
+        return f"{SHORTEST_SECRET} to {LONGEST_SECRET} visible ASCII characters"
+
+    @property
+    def secret(self) -> bool:
+        """See `Kind`."""
+        return True
+
+    def parse(self, given: object) -> str:
+        """See `Kind`."""
+        text = given.strip() if isinstance(given, str) else ""
+        visible = text.isascii() and text.isprintable() and " " not in text
+        if not visible or not SHORTEST_SECRET <= len(text) <= LONGEST_SECRET:
+            raise self.refusal()
+        return text
+
+
+@dataclass(frozen=True, slots=True)
 class ListOf(Kind[tuple[T, ...]]):
     """Items of one kind: a comma-separated text or a TOML array. Empty is allowed."""
 
@@ -308,8 +355,15 @@ class OrEmpty(Kind[T | None]):
         """See `Kind`."""
         return f"{self.inner.allowed}, or empty"
 
-    def parse(self, given: object) -> T | None:
+    @property
+    def secret(self) -> bool:
         """See `Kind`."""
+        return self.inner.secret
+
+    def parse(self, given: object) -> T | None:
+        """See `Kind`: no value is empty, so nobody need ask the inner kind about empty text."""
+        if given in ("", []) or (isinstance(given, str) and not given.strip()):
+            return None
         return self.inner.parse(given) or None
 
     def render(self, value: T | None) -> str:

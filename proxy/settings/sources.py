@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 PREFIX: Final = "HKPGUARD_"
 FILE_KEY: Final = ("config",)
 URL_USER: Final = re.compile(r"//\S*@")  # greedy: a password may hold an @ and a comma
+MASK: Final = "***"
 LONGEST_VALUE: Final = 80  # characters of a value that are repeated in a fault
 
 SettingPath = tuple[str, ...]

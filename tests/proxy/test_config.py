@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from proxy.config import KEYS, Address, ClassName, Config, ConfigError, LimitConfig, usable_cores
 from proxy.hkp.operation import OperationClass
+from proxy.settings.abuse import Ladder, Subject
 from proxy.settings.kinds import (
     MIB,
     MILLISECOND,
@@ -20,19 +21,23 @@ from proxy.settings.kinds import (
     Choice,
     Cidr,
     Duration,
+    FilePath,
     HostPort,
     ListOf,
     Made,
     OrEmpty,
     PathPrefix,
+    Secret,
     Size,
     Switch,
     Whole,
 )
 from proxy.settings.limits import CLASS_NAMES, LimitOverride, Period, Tokens
+from proxy.settings.listen import Listen, ListenAt
 from proxy.settings.section import Section
 
 PREFIX = "HKPGUARD_"
+TOKEN = "correct-horse-battery"  # noqa: S105 - of these tests
 
 
 def faults_of(environ: Mapping[str, str]) -> list[str]:
@@ -57,7 +62,7 @@ def file_with(folder: Path, text: str) -> str:
 def test_empty_environment_gives_the_documented_defaults() -> None:
     """Without any setting hkpguard listens on loopback only, enforces, and trusts and exempts nobody."""
     config = Config.from_env({})
-    assert config.listen == (Address("127.0.0.1", 11371),)
+    assert config.listen == (Listen(Address("127.0.0.1", 11371)),)
     assert config.admin == Address("127.0.0.1", 11380)
     assert (config.mode, config.upstream, config.allow, config.trusted_proxies) == ("enforce", (), (), ())
     assert config.workers == usable_cores()
@@ -136,7 +141,7 @@ def test_file_has_arrays_numbers_switches_and_tables(tmp_path: Path) -> None:
         '[health]\n[[networks]]\ncidr = "192.0.2.0/24"\nlimits.cert = { burst = 600, period = "2s" }\n'
     )
     config = Config.from_env({"HKPGUARD_CONFIG": file_with(tmp_path, text)})
-    assert config.listen == (Address("127.0.0.1", 1), Address("::1", 2))
+    assert config.listen == (Listen(Address("127.0.0.1", 1)), Listen(Address("::1", 2)))
     assert (config.word_search, config.grace_ns, config.http.body_bytes) == (False, 2 * SECOND, 2 * MIB)
     assert config.networks[0].limits["cert"] == LimitOverride(burst=600, period=2)
 
@@ -189,7 +194,17 @@ def test_config_is_frozen_and_keyword_only() -> None:
         ("LISTEN", "127.0.1:11371", "must be host:port"),
         ("LISTEN", "256.0.0.1:11371", "must be host:port"),
         ("LISTEN", "bad host:1", "must be host:port"),
-        ("LISTEN", "https://127.0.0.1:443", "must be host:port"),
+        ("LISTEN", "ftp://127.0.0.1:443", "must be host:port"),
+        ("LISTEN", "127.0.0.1:443?", "must be host:port"),
+        ("LISTEN", "127.0.0.1:443?direct=no", "must be host:port"),
+        ("LISTEN", "127.0.0.1:443?direct=deny&direct=deny", "must be host:port"),
+        ("LISTEN", "127.0.0.1:443?proxy=require", "must be host:port"),
+        ("STATE_DIR", "", "must be a path"),
+        ("STATE_DIR", "a\x01b", "must be a path"),
+        ("BANS__LADDER", "", "must be a list of at least one"),
+        ("BANS__LADDER", "2h,30m", "none shorter than the one before"),
+        ("BANS__LADDER", "31d", "'31d' must be a time from 1s to 30d"),
+        ("TRAPS__SUBJECTS", "a b", "must be a fingerprint, a key id or an address"),
         ("LISTEN", "127.0.0.1:11371/", "must be host:port"),
         ("LISTEN", "127.0.0.1:1,", "'' must be host:port"),
         ("LISTEN", "", "must name at least one address"),
@@ -235,6 +250,11 @@ def test_bad_value_is_one_fault_in_plain_words(name: str, value: str, words: str
 @pytest.mark.parametrize(
     ("environ", "words"),
     [
+        ({"ADMIN": "0.0.0.0:11380"}, "HKPGUARD_ADMIN_TOKEN: must be set: 0.0.0.0:11380 is not a loopback address"),
+        ({"LISTEN": "https://127.0.0.1:443", "TLS_CERT": "/cert"}, "HKPGUARD_TLS_KEY: must be set: HKPGUARD_LISTEN has"),
+        ({"TLS_CERT": "/none", "TLS_KEY": "/none"}, "HKPGUARD_TLS_CERT=/none: cannot be used with HKPGUARD_TLS_KEY"),
+        ({"PROXY_PROTOCOL": "require"}, "HKPGUARD_TRUSTED_PROXIES: must name who may connect: 127.0.0.1:11371 expects"),
+        ({"LISTEN": "127.0.0.1:5?direct=deny"}, "must name who may connect: 127.0.0.1:5?direct=deny denies direct"),
         ({"LISTEN": "[::1]:5,[0::1]:5"}, "HKPGUARD_LISTEN=[::1]:5,[0::1]:5: names [::1]:5 twice"),
         ({"ADMIN": "127.0.0.1:11371"}, "HKPGUARD_ADMIN=127.0.0.1:11371: must not be an address to listen on"),
         ({"LISTEN": "0.0.0.0:11380"}, "HKPGUARD_ADMIN: must not be an address to listen on (0.0.0.0:11380)"),
@@ -264,6 +284,8 @@ def test_settings_that_do_not_fit_together(environ: Mapping[str, str], words: st
         {"LISTEN": "0.0.0.0:11371,[::]:11371"},
         {"LISTEN": "0.0.0.0:11371", "UPSTREAM": "http://192.0.2.1:11371"},
         {"LISTEN": "192.0.2.1:11380"},
+        {"PROXY_PROTOCOL": "require", "LISTEN": "127.0.0.1:5?proxy_protocol=off"},
+        {"PROXY_PROTOCOL": "require", "TRUSTED_PROXIES": "127.0.0.1"},
         {"ALLOW": "192.0.2.0/24,192.0.2.1"},
     ],
 )
@@ -359,6 +381,16 @@ def test_bad_file(tmp_path: Path, content: bytes | None, words: str) -> None:
     assert words in fault
 
 
+def test_secrets_are_masked() -> None:
+    """The admin token appears in no fault and in no description."""
+    for bad in ("short", "with spaces in the middle", "x" * 257, "not-ascii-\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9"):
+        faults = faults_of({"HKPGUARD_ADMIN_TOKEN": bad})
+        assert faults == ["HKPGUARD_ADMIN_TOKEN=***: must be 16 to 256 visible ASCII characters"]
+    lines = Config.from_env({"HKPGUARD_ADMIN_TOKEN": TOKEN}).describe()
+    assert "HKPGUARD_ADMIN_TOKEN=***" in lines
+    assert TOKEN not in "".join(lines)
+
+
 def test_passwords_are_not_repeated() -> None:
     """A password in a URL stays out of the message, also where the message quotes the value."""
     (fault,) = faults_of({"HKPGUARD_UPSTREAM": "http://user:pass@word@keys.example.org:80"})
@@ -394,8 +426,8 @@ def test_upstream_is_required_to_serve() -> None:
             {"NETWORKS": '[{"cidr":"10.0.0.0/8","limits":{"mail":{"max_delay":30}}}]'},
             "NETWORKS (10.0.0.0/8): max_",
         ),
-        ({"ADMIN": "0.0.0.0:11380"}, "not on a loopback address"),
-        ({"ADMIN": "keys.example.org:11380"}, "not on a loopback address"),
+        ({"ADMIN": "0.0.0.0:11380", "ADMIN_TOKEN": TOKEN}, "the token goes over the network in clear"),
+        ({"ADMIN": "keys.example.org:11380", "ADMIN_TOKEN": TOKEN}, "the token goes over the network in clear"),
         ({"TRUSTED_PROXIES": "10.0.0.0/8,::/0"}, "has every address in it"),
     ],
 )
@@ -437,6 +469,17 @@ TEXTS: Mapping[type[AnyKind], Callable[[Any], st.SearchStrategy[str]]] = {
     Choice: lambda kind: st.sampled_from(kind.words),
     Switch: lambda _kind: st.sampled_from(["on", "off", "true"]),
     Cidr: lambda _kind: cidrs(),
+    Ladder: lambda _kind: st.sampled_from(["1s", "30m,2h,8h,1d", "1m,1m"]),
+    Subject: lambda _kind: st.sampled_from(["0xDEADBEEFDEADBEEF", "canary@example.org"]),
+    FilePath: lambda _kind: st.sampled_from(["./state", "/run/keys of mine.pem"]),
+    Secret: lambda _kind: st.text("abc!?=~", min_size=16, max_size=20),
+    ListenAt: lambda _kind: st.builds(
+        "{}{}:{}{}".format,
+        st.sampled_from(["", "http://"]),
+        st.sampled_from(["192.0.2.1", "[2001:db8::1]", "keys.example.org"]),
+        st.integers(20_000, 65_535),
+        st.sampled_from(["", "?proxy_protocol=off"]),
+    ),
     PathPrefix: lambda _kind: st.sampled_from(["/", "/assets/", "/a%2C?x=;"]),
     HostPort: lambda kind: st.builds(
         f"{kind.scheme}{{}}:{{}}".format,
@@ -467,13 +510,15 @@ def environments() -> st.SearchStrategy[dict[str, str]]:
 
 
 @given(environments())
-def test_description_read_back_gives_an_equal_config(environ: dict[str, str]) -> None:
-    """What `describe` prints is an environment that means the same configuration."""
+def test_written_config_read_back_is_equal(environ: dict[str, str]) -> None:
+    """`environ` is an environment that means the same configuration; `describe` prints it, but for the secrets."""
     try:
         config = Config.from_env(environ)
     except ConfigError:
         reject()  # good values that do not fit together
-    assert Config.from_env(environment(config.describe())) == config
+    assert Config.from_env(config.environ()) == config
+    shown = {**environment(config.describe()), "HKPGUARD_ADMIN_TOKEN": config.admin_token or ""}
+    assert shown == config.environ()
 
 
 def choices(section: type[Section]) -> Iterator[tuple[object, Choice]]:

@@ -111,7 +111,7 @@ classify = Classifier(ClassifierOptions())
 def test_endpoints(method: str, target: str, kind: Kind, subject: str, canonical: str) -> None:
     """Every endpoint of HKP, VKS, WKD and the front pages has its class, subject and canonical target."""
     operation = classify(method, target.replace(" ", "%20"))
-    assert operation == (kind, subject, operation.price, canonical.encode(), 0, "")
+    assert operation == (kind, subject, operation.price, canonical.encode(), 0, "", False)
 
 
 def test_every_spelling_of_a_certificate_is_one_subject() -> None:

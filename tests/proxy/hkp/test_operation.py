@@ -176,10 +176,10 @@ def test_options(target: str, kind: Kind, status: int) -> None:
 def test_pass_unknown() -> None:
     """With pass_unknown, what is no operation goes upstream in canonical form; an op costs what words do."""
     path = passing("POST", "//Some/./Page?b=1&a=+2")
-    assert path == (Kind.UNKNOWN, "", 1, b"/Some/Page?b=1&a=%202", 0, "")
-    assert passing("GET", "/Get/") == (Kind.UNKNOWN, "", 1, b"/Get/", 0, "")
+    assert path == (Kind.UNKNOWN, "", 1, b"/Some/Page?b=1&a=%202", 0, "", False)
+    assert passing("GET", "/Get/") == (Kind.UNKNOWN, "", 1, b"/Get/", 0, "", False)
     op = passing("GET", "/pks/lookup?op=x-photo&search=0xAB")
-    assert op == (Kind.UNKNOWN, "", 60, b"/pks/lookup?op=x-photo&search=0xAB", 0, "")
+    assert op == (Kind.UNKNOWN, "", 60, b"/pks/lookup?op=x-photo&search=0xAB", 0, "", False)
 
 
 def test_word_search_off() -> None:
@@ -229,7 +229,7 @@ def test_the_common_get_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError(raw)
 
     monkeypatch.setattr("proxy.hkp.operation.decode_query", decoded)
-    assert classify("GET", GET) == (Kind.CERT, FPR, 1, GET.encode(), 0, "")
+    assert classify("GET", GET) == (Kind.CERT, FPR, 1, GET.encode(), 0, "", False)
     with pytest.raises(AssertionError):
         classify("POST", GET)
 
@@ -428,7 +428,7 @@ def test_hostile_targets_take_linear_time(start: str, unit: str) -> None:
 def test_default_prefixes_hold_no_endpoint() -> None:
     """The default pages are plain files: none of them is or hides something that costs."""
     for prefix in STATIC_PREFIXES:
-        assert classify("GET", prefix) == (Kind.STATIC, "", 0, prefix.encode(), 0, "")
+        assert classify("GET", prefix) == (Kind.STATIC, "", 0, prefix.encode(), 0, "", False)
         assert classify("POST", prefix).refusal == 405
 
 
