@@ -127,7 +127,7 @@ def faults_end_it() -> Iterator[None]:
 def _measure(plan: Plan, samples: list[Sample]) -> None:
     openloop.build()
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("bench", total=len(plan.rows) * len(plan.proxies) * plan.rounds)
+        task = progress.add_task("bench", total=plan.measurements)
         for sample in measure(plan):
             samples.append(sample)
             progress.update(task, advance=1, description=f"({sample.row}) round {sample.round + 1}")

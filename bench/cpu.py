@@ -12,6 +12,7 @@ for the delivery to client and upstream, and the upstream for the delivery to th
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from time import monotonic_ns
 from typing import NamedTuple
 
 PROC = Path("/proc")
@@ -66,3 +67,35 @@ def spent(before: Mapping[int, int], after: Mapping[int, int]) -> Spent:
         raise ProcessGoneError(f"processes {sorted(before)} became {sorted(after)}")
     used = [after[pid] - before[pid] for pid in before]
     return Spent(tree_ns=sum(used), busiest_ns=max(used))
+
+
+class Meter:
+    """CPU of one proxy and of its core since the meter was made."""
+
+    def __init__(self, pid: int, core: int | None) -> None:
+        """Measure the tree of `pid`, which runs on `core` (None: on any)."""
+        self._pid = pid
+        self._core = core
+        self._start_ns = monotonic_ns()
+        self._before = snapshot(pid)
+        self._busy_ns = self._core_ns()
+
+    def _core_ns(self) -> int:
+        return 0 if self._core is None else core_busy_ns(self._core)
+
+    def figures(self, requests: int) -> dict[str, float]:
+        """Return `cpu_us`, `worker_cpu_us`, `core_share` and `foreign_share` (see `bench.rows.Sample`).
+
+        Raises:
+            ProcessGoneError: the tree has other members than before.
+
+        """
+        used = spent(self._before, snapshot(self._pid))
+        elapsed_ns = monotonic_ns() - self._start_ns
+        foreign_ns = self._core_ns() - self._busy_ns - used.tree_ns if self._core is not None else 0
+        return {
+            "cpu_us": used.tree_ns / 1e3 / requests,
+            "worker_cpu_us": used.busiest_ns / 1e3 / requests,
+            "core_share": used.tree_ns / elapsed_ns,
+            "foreign_share": max(0.0, foreign_ns / elapsed_ns),
+        }

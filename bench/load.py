@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import Path
 
 from bench import targets
+from bench.peers import Setup
 from bench.processes import pinned
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
@@ -19,6 +20,7 @@ class Client(Enum):
 
     KEEPALIVE = "keepalive"  # HTTP/1.1, the connection stays
     DIRMNGR = "dirmngr"  # HTTP/1.0 with dirmngr's head, a connection for each request
+    HANDSHAKE = "handshake"  # the same over TLS, without resumption: see `bench.handshakes`
 
 
 class LoadError(RuntimeError):
@@ -34,7 +36,7 @@ class Outcome:
         refused: Answers with a status of 400 or more.
         bytes: Bytes read, heads and bodies.
         duration_us: Measured time.
-        p50_us: Median time from sending to the last byte, closed loop.
+        p50_us: Median time from sending to the last byte, closed loop; 0: not measured.
         p99_us: 99th percentile of the same.
         connect: Connections that failed.
         read: Reads that failed.
@@ -47,8 +49,8 @@ class Outcome:
     refused: int
     bytes: int
     duration_us: int
-    p50_us: int
-    p99_us: int
+    p50_us: int = 0
+    p99_us: int = 0
     connect: int = 0
     read: int = 0
     write: int = 0
@@ -71,22 +73,23 @@ def drive(
     seconds: float,
     *,
     core: int | None,
-    refused: bool = False,
+    setup: Setup = Setup.OPEN,
 ) -> Outcome:
     """Load `port` for `seconds` (rounded up to whole ones, as wrk counts).
 
     Raises:
-        LoadError: wrk failed, requests failed, or answers were not refused (or served) as `refused` says.
+        LoadError: wrk failed, requests failed, or answers were not refused (or served) as `setup` says.
 
     """
     whole = max(1, round(seconds))
+    url = f"{'https' if setup is Setup.TLS else 'http'}://127.0.0.1:{port}"
     command = ["wrk", "--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{whole}s"]
-    command += ["--timeout", "5s", "--script", str(SCRIPT), f"http://127.0.0.1:{port}", "--"]
+    command += ["--timeout", "5s", "--script", str(SCRIPT), url, "--"]
     command += [client.value, str(targets.COUNT)]
     done = subprocess.run(pinned(command, core), capture_output=True, text=True, timeout=whole + SPARE_S, check=False)
     if done.returncode != 0:
         raise LoadError(f"wrk ended with {done.returncode}: {done.stderr or done.stdout}")
-    return checked(parse(done.stdout), refused=refused)
+    return checked(parse(done.stdout), refused=setup is Setup.REFUSE)
 
 
 def parse(output: str) -> Outcome:

@@ -17,7 +17,7 @@ from bench import cpu
 from bench.load import Client, drive
 from bench.peers import PROXIES, Launch, Program, Setup, serving, upstream
 from bench.processes import Cores, scratch
-from bench.targets import BODY_END, keepalive_heads
+from bench.targets import BODY_END, keepalive_heads, source
 
 IDLE_CONNECTIONS = 5000
 SPARE_FDS = 200
@@ -84,10 +84,15 @@ def _idle(port: int, connections: int) -> Iterator[None]:
     heads = keepalive_heads()
     with ExitStack() as stack:
         for number in range(connections):
-            each = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+            each = stack.enter_context(_connected(port, source(number)))
             each.sendall(heads[number % len(heads)])
             _read_answer(each)
         yield
+
+
+def _connected(port: int, address: str) -> socket.socket:
+    """Connect from `address`, not all from one: hkpguard has a cap for that."""
+    return socket.create_connection(("127.0.0.1", port), timeout=5, source_address=(address, 0))
 
 
 def _read_answer(connection: socket.socket) -> None:

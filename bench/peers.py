@@ -1,8 +1,9 @@
 """The programs under test and how each is configured at its best.
 
 Each gets one worker, keep-alive on both sides, its limiter on, its access log off and a forwarding header to
-set, because this is what hkpguard does too. Two set-ups: `Setup.OPEN` (a limit that is accounted and never
-reached) and `Setup.REFUSE` (practically every request is refused with 429).
+set, because this is what hkpguard does too. Three set-ups: `Setup.OPEN` (a limit that is accounted and never
+reached), `Setup.TLS` (the same behind TLS, all with one certificate and with session tickets offered) and
+`Setup.REFUSE` (practically every request is refused with 429).
 """
 
 import sys
@@ -13,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 from string import Template
 
+from bench.certificate import certificate
 from bench.processes import Cores, free_port, running
 from bench.targets import armored_body
 
@@ -20,10 +22,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Setup(Enum):
-    """What the limit of a proxy does in a row."""
+    """What a proxy does in a row."""
 
     OPEN = "open"
     REFUSE = "refuse"
+    TLS = "tls"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +95,8 @@ _NGINX = Template(
         keepalive_requests 1000000000;
     }
     server {
-        listen 127.0.0.1:$port backlog=4096;
+        listen 127.0.0.1:$port$tls backlog=4096;
+        $certificate
         limit_req zone=clients$burst;
         location / {
             proxy_pass http://keyserver;
@@ -120,7 +124,7 @@ defaults
     timeout server 1h
     timeout http-keep-alive 1h
 frontend guard
-    bind 127.0.0.1:$port backlog 4096
+    bind 127.0.0.1:$port backlog 4096$tls
     stick-table type ip size 1m expire 10m store http_req_rate(10s)
     http-request track-sc0 src
     http-request deny deny_status 429 if { sc_http_req_rate(0) gt $limit }
@@ -129,16 +133,8 @@ backend keyserver
     server one 127.0.0.1:$upstream pool-max-conn 256
 """)
 
-_LIMIT_FIELDS: Mapping[Setup, Mapping[str, str]] = {
-    Setup.OPEN: {
-        "BURST": "1000000",
-        "COUNT": "1000000",
-        "PERIOD": "1s",
-        "MAX_DELAY": "0s",
-        "CONCURRENT": "0",
-    },
-    Setup.REFUSE: {"BURST": "1", "COUNT": "1", "PERIOD": "1h", "MAX_DELAY": "0s", "CONCURRENT": "0"},
-}
+_UNREACHED = {"BURST": "1000000", "COUNT": "1000000", "PERIOD": "1s", "MAX_DELAY": "0s", "CONCURRENT": "0"}
+_EXHAUSTED = {"BURST": "1", "COUNT": "1", "PERIOD": "1h", "MAX_DELAY": "0s", "CONCURRENT": "0"}
 
 
 def _upstream(folder: Path, port: int, _upstream_port: int, _setup: Setup) -> Launch:
@@ -146,11 +142,14 @@ def _upstream(folder: Path, port: int, _upstream_port: int, _setup: Setup) -> La
 
 
 def _nginx(folder: Path, port: int, upstream: int, setup: Setup) -> Launch:
-    limit = {
-        Setup.OPEN: {"rate": "1000000r/s", "burst": " burst=1000000 nodelay"},
-        Setup.REFUSE: {"rate": "1r/m", "burst": ""},
-    }[setup]
-    return _nginx_launch(folder, port, _NGINX.substitute(port=port, upstream=upstream, **limit))
+    refuse = setup is Setup.REFUSE
+    limit = {"rate": "1r/m", "burst": ""} if refuse else {"rate": "1000000r/s", "burst": " burst=1000000 nodelay"}
+    tls = {"tls": "", "certificate": ""}
+    if setup is Setup.TLS:
+        cert, key, _ = certificate(folder.parent)
+        files = f"ssl_certificate {cert}; ssl_certificate_key {key};"
+        tls = {"tls": " ssl", "certificate": f"{files} ssl_protocols TLSv1.2 TLSv1.3;"}
+    return _nginx_launch(folder, port, _NGINX.substitute(port=port, upstream=upstream, **limit, **tls))
 
 
 def _nginx_launch(folder: Path, port: int, text: str) -> Launch:
@@ -162,7 +161,8 @@ def _nginx_launch(folder: Path, port: int, text: str) -> Launch:
 def _haproxy(folder: Path, port: int, upstream: int, setup: Setup) -> Launch:
     config = folder / "haproxy.cfg"
     limit = 1 if setup is Setup.REFUSE else 2_000_000_000
-    config.write_text(_HAPROXY.substitute(port=port, upstream=upstream, limit=limit))
+    tls = f" ssl crt {certificate(folder.parent).both} alpn http/1.1" if setup is Setup.TLS else ""
+    config.write_text(_HAPROXY.substitute(port=port, upstream=upstream, limit=limit, tls=tls))
     return Launch(command=["haproxy", "-db", "-f", str(config)])
 
 
@@ -172,13 +172,13 @@ def _aiohttp(_folder: Path, port: int, upstream: int, setup: Setup) -> Launch:
     return Launch(command=command, env={"PYTHONPATH": str(ROOT)})
 
 
+def limits(bucket: str, fields: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings of one of hkpguard's limits."""
+    return {f"HKPGUARD_LIMITS__{bucket}__{name}": value for name, value in fields.items()}
+
+
 def guard_environment(port: int, upstream: int, setup: Setup) -> dict[str, str]:
     """Return the HKPGUARD_* settings for one worker; the limits of total and cert are those of the row."""
-    limits = {
-        f"HKPGUARD_LIMITS__{bucket}__{name}": value
-        for bucket in ("TOTAL", "CERT")
-        for name, value in _LIMIT_FIELDS[setup if bucket == "CERT" else Setup.OPEN].items()
-    }
     return {
         "PYTHONPATH": str(ROOT),
         "HKPGUARD_LISTEN": f"127.0.0.1:{port}",
@@ -187,14 +187,26 @@ def guard_environment(port: int, upstream: int, setup: Setup) -> dict[str, str]:
         "HKPGUARD_WORKERS": "1",
         "HKPGUARD_TIMEOUTS__KEEPALIVE": "1h",
         "HKPGUARD_LOG__ACCESS": "off",
-        **limits,
+        **limits("TOTAL", _UNREACHED),
+        **limits("CERT", _EXHAUSTED if setup is Setup.REFUSE else _UNREACHED),
     }
 
 
-def _hkpguard(_folder: Path, port: int, upstream: int, setup: Setup) -> Launch:
+def encrypted(folder: Path, port: int) -> dict[str, str]:
+    """Return the settings for hkpguard to speak TLS, with the certificate in `folder`."""
+    cert, key, _ = certificate(folder)
+    return {
+        "HKPGUARD_LISTEN": f"https://127.0.0.1:{port}",
+        "HKPGUARD_TLS_CERT": str(cert),
+        "HKPGUARD_TLS_KEY": str(key),
+    }
+
+
+def _hkpguard(folder: Path, port: int, upstream: int, setup: Setup) -> Launch:
+    tls = encrypted(folder.parent, port) if setup is Setup.TLS else {}
     return Launch(
         command=[sys.executable, "-m", "proxy", "serve"],
-        env=guard_environment(port, upstream, setup),
+        env={**guard_environment(port, upstream, setup), **tls},
     )
 
 

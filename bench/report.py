@@ -56,6 +56,8 @@ GOALS: Mapping[str, Goal] = {
     "b": Goal(figure="cpu_us", most=1.0, relative=True),
     "c": Goal(figure="cpu_us", most=0.9, relative=True),
     "d": Goal(figure="added_p99_us", most=1000.0, relative=False),
+    "e": Goal(figure="cpu_us", most=1.0, relative=True),
+    "f": Goal(figure="cpu_us", most=1.2, relative=True),
 }
 
 

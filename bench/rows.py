@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
-from time import monotonic_ns
 
-from bench import cpu, openloop
+from bench import handshakes, openloop
+from bench.cpu import Meter
 from bench.load import Client, Outcome, drive
 from bench.peers import PROXIES, Running, Setup, serving, upstream
 from bench.processes import Cores, scratch
@@ -30,7 +30,14 @@ class Row:
     client: Client
     setup: Setup = Setup.OPEN
     open_loop: bool = False
+    without: frozenset[str] = frozenset()  # proxies that cannot do it
 
+    def proxies(self, names: Sequence[str]) -> list[str]:
+        """Return those of `names` that this row measures."""
+        return [name for name in names if name not in self.without]
+
+
+_NO_TLS = frozenset({"aiohttp"})
 
 ROWS: Mapping[str, Row] = {
     row.key: row
@@ -43,6 +50,14 @@ ROWS: Mapping[str, Row] = {
             title="latency at half of the own maximum, open loop",
             client=Client.KEEPALIVE,
             open_loop=True,
+        ),
+        Row(key="e", title="as (a), over TLS", client=Client.KEEPALIVE, setup=Setup.TLS, without=_NO_TLS),
+        Row(
+            key="f",
+            title="as (b), over TLS, no session resumed",
+            client=Client.HANDSHAKE,
+            setup=Setup.TLS,
+            without=_NO_TLS,
         ),
     )
 }
@@ -58,6 +73,11 @@ class Plan:
     seconds: float
     cores: Cores
 
+    @property
+    def measurements(self) -> int:
+        """How many samples there will be."""
+        return self.rounds * sum(len(ROWS[key].proxies(self.proxies)) for key in self.rows)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
@@ -65,7 +85,7 @@ class Sample:
 
     Figures: `cpu_us` a request (whole tree), `worker_cpu_us` (its busiest process), `rate` in requests/s,
     `core_share` (0..1, the tree's), `foreign_share` (0..1, what others took of the proxy's core), `p50_us`,
-    `p99_us`; in row d also `direct_p50_us`, `direct_p99_us` (upstream without proxy at this rate),
+    `p99_us` (not in row f); in row d also `direct_p50_us`, `direct_p99_us` (upstream without proxy at this rate),
     `added_p50_us`, `added_p99_us` (the differences) and `late_p99_us` (the generator's own error).
     """
 
@@ -107,9 +127,9 @@ def _stage(row: Row, plan: Plan) -> Iterator[tuple[Running, list[Running]]]:
         folder = stack.enter_context(scratch())
         server = stack.enter_context(upstream(folder, plan.cores))
         start = partial(serving, folder=folder, upstream=server.port, setup=row.setup, core=plan.cores.proxy)
-        proxies = [stack.enter_context(start(PROXIES[name])) for name in plan.proxies]
+        proxies = [stack.enter_context(start(PROXIES[name])) for name in row.proxies(plan.proxies)]
         for proxy in proxies:
-            verify(proxy, server, refused=row.setup is Setup.REFUSE)
+            verify(proxy, server, row.setup)
         yield server, proxies
 
 
@@ -126,32 +146,9 @@ def _maximum(proxy: Running, row: Row, plan: Plan, maxima: Mapping[str, Sequence
 
 
 def _load(proxy: Running, row: Row, plan: Plan, seconds: float) -> Outcome:
-    return drive(proxy.port, row.client, seconds, core=plan.cores.load, refused=row.setup is Setup.REFUSE)
-
-
-class _Meter:
-    """CPU of one proxy and of its core since the meter was made."""
-
-    def __init__(self, pid: int, core: int | None) -> None:
-        self._pid = pid
-        self._core = core
-        self._start_ns = monotonic_ns()
-        self._before = cpu.snapshot(pid)
-        self._busy_ns = self._core_ns()
-
-    def _core_ns(self) -> int:
-        return 0 if self._core is None else cpu.core_busy_ns(self._core)
-
-    def figures(self, requests: int) -> dict[str, float]:
-        used = cpu.spent(self._before, cpu.snapshot(self._pid))
-        elapsed_ns = monotonic_ns() - self._start_ns
-        foreign_ns = self._core_ns() - self._busy_ns - used.tree_ns if self._core is not None else 0
-        return {
-            "cpu_us": used.tree_ns / 1e3 / requests,
-            "worker_cpu_us": used.busiest_ns / 1e3 / requests,
-            "core_share": used.tree_ns / elapsed_ns,
-            "foreign_share": max(0.0, foreign_ns / elapsed_ns),
-        }
+    if row.client is Client.HANDSHAKE:
+        return handshakes.drive(proxy.port, seconds, core=plan.cores.load)
+    return drive(proxy.port, row.client, seconds, core=plan.cores.load, setup=row.setup)
 
 
 def _figures(proxy: Running, server: Running, row: Row, plan: Plan, rate: float) -> dict[str, float]:
@@ -159,19 +156,18 @@ def _figures(proxy: Running, server: Running, row: Row, plan: Plan, rate: float)
 
 
 def _closed(proxy: Running, row: Row, plan: Plan) -> dict[str, float]:
-    meter = _Meter(proxy.pid, plan.cores.proxy)
+    meter = Meter(proxy.pid, plan.cores.proxy)
     outcome = _load(proxy, row, plan, plan.seconds)
     return {
         **meter.figures(outcome.requests),
         "rate": outcome.rate,
-        "p50_us": outcome.p50_us,
-        "p99_us": outcome.p99_us,
+        **({"p50_us": outcome.p50_us, "p99_us": outcome.p99_us} if outcome.p99_us else {}),
     }
 
 
 def _latency(proxy: Running, server: Running, rate: float, plan: Plan) -> dict[str, float]:
     direct = openloop.measure(server.port, rate, plan.seconds, core=plan.cores.load)
-    meter = _Meter(proxy.pid, plan.cores.proxy)
+    meter = Meter(proxy.pid, plan.cores.proxy)
     through = openloop.measure(proxy.port, rate, plan.seconds, core=plan.cores.load)
     return {
         **meter.figures(through.sent),

@@ -1,4 +1,4 @@
-"""What clients ask and the upstream answers: thousands of made-up fingerprints, one made-up certificate."""
+"""What clients ask, from where, and what the upstream answers: thousands of fingerprints, one made-up certificate."""
 
 import random
 
@@ -29,3 +29,14 @@ def keepalive_heads() -> list[bytes]:
         f"GET {path} HTTP/1.1\r\nHost: keys.example.org\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n".encode()
         for path in paths()
     ]
+
+
+def dirmngr_heads() -> list[bytes]:
+    """Return one head for each target, exactly what dirmngr 2.2 sends."""
+    fields = "Host: keys.example.org\r\nPragma: no-cache\r\nCache-Control: no-cache\r\n\r\n"
+    return [f"GET {path} HTTP/1.0\r\n{fields}".encode() for path in paths()]
+
+
+def source(number: int) -> str:
+    """Return loopback address `number` (0..49,999) of clients, each in a /24 of its own: caps do not add them up."""
+    return f"127.{16 + number % 200}.{number // 200}.7"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fastpath import ClientTable, Region, client_key, monotonic_ns
+from fastpath import BanTable, ClientTable, Region, client_key, monotonic_ns
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.http.head import read_request
@@ -23,12 +23,19 @@ NETWORKS = {
 }
 
 
+def tables(region: Region) -> tuple[ClientTable, BanTable]:
+    """Return what a policy judges by."""
+    return ClientTable(region.table, region.secret), BanTable(region.bans, region.secret)
+
+
 @pytest.mark.parametrize("environ", [{}, NETWORKS], ids=["defaults", "networks"])
 def test_judge(benchmark: Callable[..., Any], environ: dict[str, str]) -> None:
     """Decide about a get by fingerprint that no limit objects to."""
     region = Region.create(clients=1024, workers=1, upstreams=1)
     rates = {"HKPGUARD_LIMITS__CERT__BURST": "1000000", "HKPGUARD_LIMITS__TOTAL__BURST": "1000000"}
-    policy = Policy(Config.from_env(environ | rates), ClientTable(region.table, region.secret))
+    policy = Policy(
+        Config.from_env(environ | rates), ClientTable(region.table, region.secret), BanTable(region.bans, region.secret)
+    )
     address = bytes([192, 0, 2, 1])
     facts = Facts(Client(address, client_key(address), 0, policy.profile(address)), OperationClass.CERT, 1)
     benchmark(lambda: policy.judge(facts, monotonic_ns()))
@@ -37,7 +44,9 @@ def test_judge(benchmark: Callable[..., Any], environ: dict[str, str]) -> None:
 def test_profile(benchmark: Callable[..., Any]) -> None:
     """Look up the networks that a new connection belongs to."""
     region = Region.create(clients=1024, workers=1, upstreams=1)
-    policy = Policy(Config.from_env(NETWORKS), ClientTable(region.table, region.secret))
+    policy = Policy(
+        Config.from_env(NETWORKS), ClientTable(region.table, region.secret), BanTable(region.bans, region.secret)
+    )
     benchmark(policy.profile, bytes([192, 0, 2, 1]))
 
 

@@ -1,28 +1,43 @@
-"""The shared memory of a node: client table, leases, record rings, counters. Imports none of the other folders."""
+"""The shared memory of a node: clients, bans, leases, crowds, rings, counters; and the tarpit. Imports none of ours."""
 
 from fastpath._gcra_py import Decision, Limit, Mode
+from fastpath.bans import BAN_TABLE_BYTES, BanEntry, BanTable, Standing
 from fastpath.clock import monotonic_ns
 from fastpath.counters import Counters
-from fastpath.keys import address_text, client_key, key_text, network_key, parse_address
+from fastpath.crowd import Crowd, crowd_bytes
+from fastpath.keys import (
+    address_text,
+    client_key,
+    key_text,
+    network_key,
+    parents,
+    parse_address,
+    parse_network,
+)
 from fastpath.leases import CLIENT_BUSY, TOTAL_BUSY, Leases
 from fastpath.record import RECORD_BYTES, Record, records
 from fastpath.region import Control, Region
-from fastpath.ring import Ring
+from fastpath.ring import Ring, notable
 from fastpath.snapshot import BOUNDS_SECONDS, total
 from fastpath.table import ClientTable, LimitSet, Spending
+from fastpath.tarpit import Tarpit, TarpitMode
 
 BUCKETS = 12
 """Limits of a client: the total and one for each class of operations."""
 
 __all__ = [
+    "BAN_TABLE_BYTES",
     "BOUNDS_SECONDS",
     "BUCKETS",
     "CLIENT_BUSY",
     "RECORD_BYTES",
     "TOTAL_BUSY",
+    "BanEntry",
+    "BanTable",
     "ClientTable",
     "Control",
     "Counters",
+    "Crowd",
     "Decision",
     "Leases",
     "Limit",
@@ -32,12 +47,19 @@ __all__ = [
     "Region",
     "Ring",
     "Spending",
+    "Standing",
+    "Tarpit",
+    "TarpitMode",
     "address_text",
     "client_key",
+    "crowd_bytes",
     "key_text",
     "monotonic_ns",
     "network_key",
+    "notable",
+    "parents",
     "parse_address",
+    "parse_network",
     "records",
     "total",
 ]

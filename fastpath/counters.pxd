@@ -12,3 +12,4 @@ cdef class Counters:
         self, int operation, int action, int status,
         int64_t decision_ns, int64_t added_ns, int64_t upstream_ns, int64_t wait_ns,
     ) except -1
+    cpdef int turned_away(self, int reason) except -1

@@ -42,6 +42,9 @@ class Counters:
 
         """
 
+    def turned_away(self, reason: int) -> None:
+        """Count a connection that was not taken on; ValueError unless `reason` is in 0..7."""
+
     def set_connections(self, count: int) -> None:
         """Set the number of open client connections, >= 0."""
 

@@ -16,6 +16,7 @@ cdef enum:
     OPERATIONS = 12
     ACTIONS = 12  # 6 and the same 6 in shadow
     STATUSES = 600
+    TURNED_AWAY = 8
     BOUNDS = 15  # the longest list of bounds
     HISTOGRAM = BOUNDS + 2  # counts, the last for what is beyond the bounds, and the sum
     SUM = BOUNDS + 1
@@ -33,6 +34,7 @@ cdef struct Block:
     uint64_t tarpit_held
     uint64_t parked
     uint64_t unused[5]
+    uint64_t turned_away[TURNED_AWAY]  # connections, by reason
     uint64_t requests[OPERATIONS * ACTIONS]
     uint64_t responses[STATUSES]
     uint64_t decision[HISTOGRAM]
@@ -94,6 +96,12 @@ cdef class Counters:
         observe(self.block.delayed, DELAYED, wait_ns)
         return 0
 
+    cpdef int turned_away(self, int reason) except -1:
+        if not 0 <= reason < TURNED_AWAY:
+            raise ValueError(f"reason {reason} not in 0..{TURNED_AWAY - 1}")
+        increase(&self.block.turned_away[reason], 1)
+        return 0
+
     def set_connections(self, uint64_t count):
         put_word(&self.block.connections, count)
 
@@ -116,6 +124,7 @@ cdef class Counters:
             connections=peek_word(&block.connections),
             tarpit_held=peek_word(&block.tarpit_held),
             parked=peek_word(&block.parked),
+            turned_away=_words(block.turned_away, TURNED_AWAY),
         )
 
 

@@ -28,6 +28,30 @@ def parse_address(text: str) -> bytes:
 
     """
 
+def parents(key: int) -> tuple[int, ...]:
+    """Return the keys of the networks around a client or network, nearest first.
+
+    IPv4 /32: (/24,). IPv6 /64: (/56, /48), /56: (/48,). IPv4 /24 and IPv6 /48: (). They are `site_key` and
+    `network_key` of each address of the client, unless that lies in 100::-fff::, where nothing is routed.
+
+    Raises:
+        ValueError: Not a key.
+
+    """
+
+def parse_network(text: str) -> int:
+    """Return the key of a network that an operator names; `key_text` gives such names.
+
+    Args:
+        text: An address (of IPv6: its /64), as `parse_address` reads it; or a network without bits beyond
+            its prefix: IPv4 /32 or /24, IPv6 /64, /56 or /48.
+
+    Raises:
+        ValueError: Anything else, with what is allowed; the text is not repeated. Also what begins with a
+            byte 01 to 0f: it has no key of its own.
+
+    """
+
 def key_text(key: int) -> str:
     """Return what a key stands for: `192.0.2.1`, `192.0.2.0/24`, `2001:db8::/48`, `2001:db8:0:1::/64`.
 

@@ -23,14 +23,6 @@ cdef extern from "<arpa/inet.h>" nogil:
     int inet_pton(int family, const char *text, void *packed)
     const char *inet_ntop(int family, const void *packed, char *text, unsigned int size)
 
-cdef enum:
-    LOW = 0x01
-    ADDRESS4 = 0x02
-    NET24 = 0x03
-    NET48 = 0x04
-    NET56 = 0x05
-    FIRST = 0x10
-
 cdef const unsigned char *MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"
 
 
@@ -40,10 +32,6 @@ cdef inline uint64_t number(const unsigned char *packed, int size) noexcept nogi
     for i in range(size):
         word = word << 8 | packed[i]
     return word
-
-
-cdef inline uint64_t of_kind(int kind, uint64_t rest) noexcept nogil:
-    return <uint64_t>kind << 56 | rest
 
 
 cdef const unsigned char *address4(bytes packed) except? NULL:
@@ -64,7 +52,7 @@ cpdef uint64_t client_key(bytes packed) except? 0:
     if four:
         return of_kind(ADDRESS4, number(four, 4))
     word = number(packed, 8)
-    return word if word >> 56 >= FIRST else of_kind(LOW, word & 0xFFFFFFFFFFFFFF)
+    return word if word >> 56 >= FIRST else of_kind(LOW, rest_of(word))
 
 
 def network_key(bytes packed not None):
@@ -93,21 +81,54 @@ def _without_zone(str text):
     return address if zone and ":" in address else text
 
 
-cdef int bits_of(int kind) noexcept:
-    return {LOW: 56, ADDRESS4: 32, NET24: 24, NET48: 48, NET56: 56}.get(kind, 0)
+def parents(uint64_t key):
+    cdef uint64_t found[MOST_PARENTS]
+    cdef int i
+    _check(key)
+    return tuple([found[i] for i in range(parents_of(key, found))])
+
+
+def parse_network(str text not None):
+    address, slash, prefix = text.partition("/")
+    try:
+        packed = parse_address(address)
+        place = _place(address, packed, prefix) if slash else 0
+    except ValueError:
+        raise ValueError(f"not {_ALLOWED}") from None
+    if slash and any(packed[int(prefix) // 8:]):
+        raise ValueError(f"bits beyond the /{prefix} are set; it must be {_ALLOWED}")
+    if len(packed) == 16 and 0 < packed[0] < FIRST:
+        raise ValueError("a network from 100:: to fff:: is not routed and has no key of its own")
+    key = client_key(packed)
+    return (key, *parents(key))[place]
+
+
+def _place(str address, bytes packed, str prefix):
+    """Return the place of a prefix among a client and its parents."""
+    if "%" in address or ":" in address and len(packed) == 4:
+        raise ValueError("neither a zone nor a mapped address has a prefix here")
+    return _PREFIXES[len(packed)].index(prefix)
+
+
+_PREFIXES = {4: ("32", "24"), 16: ("64", "56", "48")}  # by bytes of the address; the client, then its parents
+_ALLOWED = "an address, a.b.c.d/32, a.b.c.0/24, or an IPv6 network /64, /56 or /48"
+
+
+cdef int _check(uint64_t key) except -1:
+    if not is_key(key):
+        raise ValueError(f"{key:#x} is not a key")
+    return 0
 
 
 def key_text(uint64_t key):
-    cdef int kind = key >> 56
+    cdef int kind = kind_of(key)
     cdef int bits = bits_of(kind)
-    cdef uint64_t rest = key & 0xFFFFFFFFFFFFFF
-    if kind >= FIRST or (kind == LOW):
-        return _text(AF_INET6, key if kind >= FIRST else rest, 8) + "/64"
-    if not bits or rest >> bits:
-        raise ValueError(f"{key:#x} is not a key")
-    if kind in (ADDRESS4, NET24):
-        return _text(AF_INET, rest, bits // 8) + ("" if kind == ADDRESS4 else "/24")
-    return _text(AF_INET6, rest, bits // 8) + f"/{bits}"
+    _check(key)
+    if kind == LOW:
+        return _text(AF_INET6, key if key >> 56 >= FIRST else rest_of(key), 8) + "/64"
+    if kind == ADDRESS4 or kind == NET24:
+        return _text(AF_INET, rest_of(key), bits // 8) + ("" if kind == ADDRESS4 else "/24")
+    return _text(AF_INET6, rest_of(key), bits // 8) + f"/{bits}"
 
 
 cdef str _text(int family, uint64_t word, int size):

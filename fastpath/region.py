@@ -4,7 +4,7 @@ It is an anonymous memory file (memfd): nothing is left behind after a crash, an
 does not matter. Nothing is written at the start except the header, so memory becomes resident only where it
 is used. Huge pages are not asked for: with them a hundred clients would make the whole table resident.
 
-    header | control | generations | upstreams | leases | counters x workers | rings x workers | table
+    header | control | generations | upstreams | leases | bans | crowd | counters x workers | rings x workers | table
 
 Each section begins at a cache line, the table at a page. The sizes follow from three counts in the header, so
 whoever attaches can check them.
@@ -18,13 +18,15 @@ from enum import IntEnum
 from itertools import accumulate, pairwise
 from typing import Final, NamedTuple, Self
 
+from fastpath.bans import BAN_TABLE_BYTES
 from fastpath.counters import COUNTER_BYTES
+from fastpath.crowd import crowd_bytes
 from fastpath.leases import LEASE_BYTES
 from fastpath.ring import RING_BYTES
 from fastpath.table import table_bytes
 
 MAGIC: Final = b"hkpguard"
-VERSION: Final = 1  # of the layout of all sections; raise it with any change
+VERSION: Final = 2  # of the layout of all sections; raise it with any change
 MAX_CLIENTS: Final = 2**28
 MAX_WORKERS: Final = 256  # a lease names its worker in a byte
 MAX_UPSTREAMS: Final = 255  # a record names its upstream in a byte, 255 is none
@@ -70,6 +72,8 @@ class Counts(NamedTuple):
             8 * self.workers,
             8 * UPSTREAM_WORDS * self.upstreams,
             LEASE_BYTES,
+            BAN_TABLE_BYTES,
+            crowd_bytes(self.workers),
             _rounded(COUNTER_BYTES, LINE_BYTES) * self.workers,
             _rounded(RING_BYTES, LINE_BYTES) * self.workers,
         )
@@ -86,6 +90,8 @@ class Region:
         generations: 'Q', one for each worker; the supervisor adds 1 before it starts that worker.
         upstreams: 'q', UPSTREAM_WORDS for each: down_until_ns, failures, active_ok, checked_ns.
         leases: For `Leases`.
+        bans: For `BanTable`.
+        crowd: For `Crowd`, all workers.
         table: For `ClientTable`.
 
     """
@@ -95,7 +101,8 @@ class Region:
         self.fd = fd
         self.counts = counts
         parts = [memory[start:end] for start, end in pairwise(_edges(counts))]
-        header, control, generations, upstreams, self.leases, self._counters, self._rings, self.table = parts
+        header, control, generations, upstreams, self.leases, self.bans, self.crowd, *parts = parts
+        self._counters, self._rings, self.table = parts
         self.secret = bytes(header[_HEADER.size - SECRET_BYTES : _HEADER.size])
         self.control = control.cast("q")
         self.generations = generations[: 8 * counts.workers].cast("Q")

@@ -57,3 +57,9 @@ class Ring:
 
     def take(self, most: int) -> bytes:
         """Return up to `most` records as they stand in memory, and free their places; for `record.records`."""
+
+def notable(block: bytes) -> bytes:
+    """Return the records of a block (`Ring.take`) that tell of something unusual, in their order.
+
+    That is, those with a reason. Of a client's refusals by one limit within the block the first is enough.
+    """

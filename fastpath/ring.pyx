@@ -11,7 +11,7 @@ they make no sense (more than 8192 between them) the reader skips to `head`, whi
 everything.
 """
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -26,6 +26,8 @@ cdef enum:
     TAIL = 8
     HEADER_BYTES = 128
     SUBJECT = 64
+    LIMITED = 2  # the action
+    SEEN = 1024
 
 
 cdef packed struct Entry:
@@ -82,6 +84,27 @@ cdef inline int write_subject(Entry *entry, bytes subject) except -1:
     memcpy(entry.subject, data, size)
     memset(entry.subject + size, 0, SUBJECT - size)
     return 0
+
+
+def notable(bytes block not None):
+    cdef Py_ssize_t count = len(block) // <Py_ssize_t>sizeof(Entry), i
+    cdef const Entry *entries = <const Entry *>PyBytes_AS_STRING(block)
+    cdef const Entry *entry
+    cdef uint64_t seen[SEEN]
+    cdef uint64_t mark
+    kept = []
+    memset(seen, 0, sizeof(seen))
+    for i in range(count):
+        entry = entries + i
+        if entry.reason == 0:
+            continue
+        if entry.action == LIMITED:
+            mark = entry.client * 0x9E3779B97F4A7C15ULL ^ <uint64_t>entry.operation << 8 ^ entry.reason
+            if seen[mark >> 54] == mark:
+                continue
+            seen[mark >> 54] = mark
+        kept.append(PyBytes_FromStringAndSize(<const char *>entry, sizeof(Entry)))
+    return b"".join(kept)
 
 
 cdef class Ring:

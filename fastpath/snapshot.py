@@ -56,6 +56,7 @@ class Snapshot(NamedTuple):
     connections: int
     tarpit_held: int
     parked: int
+    turned_away: list[int]  # connections, by reason
 
     def __add__(self, other: object) -> "Snapshot":
         """Sum two snapshots."""
@@ -71,6 +72,7 @@ class Snapshot(NamedTuple):
             connections=self.connections + other.connections,
             tarpit_held=self.tarpit_held + other.tarpit_held,
             parked=self.parked + other.parked,
+            turned_away=_added(self.turned_away, other.turned_away),
         )
 
 

@@ -12,19 +12,21 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-import aiohttp
 import structlog
 import uvloop
 from aiohttp import web
 
-from fastpath import RECORD_BYTES, Control, Ring, monotonic_ns
+from fastpath import RECORD_BYTES, BanTable, Control, Ring, monotonic_ns, notable, records
 from proxy.admin.api import build_app
 from proxy.admin.history import History
 from proxy.admin.state import NodeState
 from proxy.channel import Channel
+from proxy.http.probe import answers
 from proxy.telemetry import log
+from proxy.telemetry.captives import Captives
 from proxy.telemetry.log import AccessLog
 from proxy.telemetry.metrics import NodeMetrics
+from proxy.warden import Warden
 from proxy.worker import health_of, health_rules
 
 if TYPE_CHECKING:
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
 
 DRAIN_SECONDS = 0.1
 RECORDS_PER_TURN = 2048
-FIRST_FAILURE = 500  # status from which on an upstream counts as ill
 
 
 class Analyst:
@@ -51,7 +52,9 @@ class Analyst:
         self._rings = [Ring(region.ring(worker)) for worker in range(region.counts.workers)]
         self._health = [health_of(config, region, index) for index in range(len(config.upstream))]
         self._history = History()
-        self._state = NodeState(config, region, self._history, self._health)
+        self._warden = Warden(config, BanTable(region.bans, region.secret))
+        self._captives = Captives()
+        self._state = NodeState(config, region, self._history, self._health, self._warden)
         self._access_log = AccessLog(config.log, sys.stdout)
         self._log = structlog.get_logger().bind(process="analyst")
 
@@ -60,24 +63,25 @@ class Analyst:
         stop = asyncio.Event()
         self._loop.add_signal_handler(signal.SIGTERM, stop.set)
         self._channel = Channel(self._loop, channel, reload=self._reload, orphaned=stop.set)
-        runner = web.AppRunner(build_app(self._state, NodeMetrics(self._region)), access_log=None)
+        runner = web.AppRunner(build_app(self._state, NodeMetrics(self._region), self._config), access_log=None)
         await runner.setup()
         await web.SockSite(runner, sock).start()
-        async with aiohttp.ClientSession() as session:
-            beside = [asyncio.create_task(self._drain_rings()), asyncio.create_task(self._check_all(session))]
-            for task in beside:
-                task.add_done_callback(lambda _task: stop.set())  # without it we are no use: the supervisor replaces us
-            await stop.wait()
-            for task in beside:
-                task.cancel()
+        beside = [asyncio.create_task(self._drain_rings()), asyncio.create_task(self._check_all())]
+        for task in beside:
+            task.add_done_callback(lambda _task: stop.set())  # without it we are no use: the supervisor replaces us
+        await stop.wait()
+        for task in beside:
+            task.cancel()
         await runner.cleanup()
         while self._drain():
             pass
+        self._warden.close()
 
     async def _drain_rings(self) -> None:
         while True:
-            self._region.control[Control.ANALYST_HEARTBEAT_NS] = monotonic_ns()
+            now_ns = self._region.control[Control.ANALYST_HEARTBEAT_NS] = monotonic_ns()
             busy = self._drain()
+            self._warden.turn(now_ns)
             await asyncio.sleep(0 if busy else DRAIN_SECONDS)
 
     def _drain(self) -> bool:
@@ -85,27 +89,28 @@ class Analyst:
         blocks = [ring.take(RECORDS_PER_TURN) for ring in self._rings]
         block = b"".join(blocks)
         self._history.feed(block)
+        if unusual := notable(block):
+            self._warden.feed(unusual)
+            self._captives.feed(records(unusual))
         with contextlib.suppress(OSError):  # nobody reads the log any more: go on without
             self._access_log.write(block)
         return any(len(each) == RECORDS_PER_TURN * RECORD_BYTES for each in blocks)
 
-    async def _check_all(self, session: aiohttp.ClientSession) -> None:
+    async def _check_all(self) -> None:
         """Ask all upstreams, again and again."""
         while True:
             checks = zip(self._config.upstream, self._health, strict=True)
-            await asyncio.gather(*(self._check(session, address, health) for address, health in checks))
+            await asyncio.gather(*(self._check(address, health) for address, health in checks))
             await asyncio.sleep(self._config.health.interval_ns / 1e9)
 
-    async def _check(self, session: aiohttp.ClientSession, address: Address, health: Health) -> None:
-        """Ask one upstream; any HTTP answer below 500 shows that it lives."""
-        host = f"[{address.host}]" if ":" in address.host else address.host
-        url = f"http://{host}:{address.port}{self._config.health.path}"
-        timeout = aiohttp.ClientTimeout(total=self._config.health.timeout_ns / 1e9)
-        try:
-            async with session.get(url, timeout=timeout, allow_redirects=False) as reply:
-                ok = reply.status < FIRST_FAILURE
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            ok = False
+    async def _check(self, address: Address, health: Health) -> None:
+        """Ask one upstream."""
+        ok = await answers(
+            address,
+            self._config.health.path,
+            seconds=self._config.health.timeout_ns / 1e9,
+            introduce=self._config.upstream_proxy_protocol == "v2",
+        )
         health.checked(ok=ok, now_ns=monotonic_ns())
 
     def _reload(self, config: Config, generation: int) -> None:
@@ -113,6 +118,7 @@ class Analyst:
         log.configure(config.log)
         for health in self._health:
             health.rules = health_rules(config)
+        self._warden.reload(config)
         self._state.reload(config, generation)
         self._access_log = AccessLog(config.log, sys.stdout)
 

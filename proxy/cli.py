@@ -120,8 +120,8 @@ def ban(
 def unban(context: typer.Context, network: Network) -> None:
     """End all bans of a client or a network and of what is in it; forget its offences."""
     answer = _ask(context.obj, f"/api/v1/bans/{_quoted(network)}", "DELETE")
-    lifted = answer["lifted"]
-    typer.echo(f"Lifted: {', '.join(each['network'] for each in lifted[:MOST_NAMED])}{_more(len(lifted))}.")
+    names = ", ".join(each["network"] for each in answer["lifted"][:MOST_NAMED])
+    typer.echo(f"Lifted: {names}{_more(answer['count'])}.")
     if still := answer["still_banned_by"]:
         typer.echo(f"warning: {still['network']} is still banned, until {still['until']}", err=True)
 

@@ -12,7 +12,6 @@ from proxy.supervisor import Run, Supervisor, bind, bind_group, raise_descriptor
 
 if TYPE_CHECKING:
     import socket
-    import ssl
     from collections.abc import Mapping
 
     from proxy.config import Config
@@ -45,7 +44,7 @@ def run(config: Config, environ: Mapping[str, str], beside: Mapping[str, Run] | 
     for index in range(config.workers):
         own = [group[index] for group in groups]
         others = [sock for sock in (*everything, admin) if sock not in own]
-        run_worker = functools.partial(_worker, supervisor, region, index, own, context)
+        run_worker = functools.partial(_worker, supervisor, region, worker.Place(index, own, context))
         supervisor.add(f"worker-{index}", functools.partial(_without, others, run_worker), worker=index)
     return supervisor.serve()
 
@@ -61,12 +60,5 @@ def _analyst(supervisor: Supervisor, region: Region, admin: socket.socket, chann
     return analyst.run(supervisor.config, region, admin, channel)
 
 
-def _worker(
-    supervisor: Supervisor,
-    region: Region,
-    index: int,
-    sockets: list[socket.socket],
-    context: ssl.SSLContext | None,
-    channel: socket.socket,
-) -> int:
-    return worker.run(supervisor.config, region, index, sockets, channel, context)
+def _worker(supervisor: Supervisor, region: Region, place: worker.Place, channel: socket.socket) -> int:
+    return worker.run(supervisor.config, region, place, channel)

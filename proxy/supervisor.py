@@ -288,4 +288,13 @@ class Supervisor:
 
 
 # Settings that are fixed while the processes live.
-NEEDS_RESTART = ("listen", "proxy_protocol", "upstream", "admin", "admin_token", "workers", "table_clients", "state_dir")
+NEEDS_RESTART = (
+    "listen",
+    "proxy_protocol",
+    "upstream",
+    "admin",
+    "admin_token",
+    "workers",
+    "table_clients",
+    "state_dir",
+)

@@ -4,31 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 import uvloop
 
-from fastpath import ClientTable, Control, Counters, Leases, Ring
+from fastpath import BanTable, ClientTable, Control, Counters, Crowd, Leases, Ring, Tarpit, TarpitMode, monotonic_ns
 from proxy.channel import Channel
 from proxy.hkp.operation import STATIC_PREFIXES, Classifier, ClassifierOptions
+from proxy.hkp.traps import TRAP_PATHS
+from proxy.http.admission import Admission
+from proxy.http.entrance import Entrance
 from proxy.http.guard import SWEEP_SECONDS, Guard
 from proxy.http.health import Health, HealthRules
 from proxy.http.pool import Endpoint, Upstreams
 from proxy.http.stream import Listener
+from proxy.http.tls import Tls
 from proxy.policy.policy import Policy
 from proxy.telemetry import log
 from proxy.telemetry.recorder import Recorder
 
 if TYPE_CHECKING:
+    import ssl
+
     from fastpath import Region
     from proxy.config import Config
     from proxy.settings.kinds import Address
+    from proxy.settings.listen import Listen
 
 RESOLVE_SECONDS = 30.0
 DRAINED_SECONDS = 0.02
+TARPIT_TURNS = 5  # in the time of a sweep: each takes a millisecond at most
 # Nothing on the request path leaves cycles behind, so the collector has little to find: let it look more rarely.
 GC_THRESHOLDS = (20_000, 50, 100)
 
@@ -36,11 +45,13 @@ GC_THRESHOLDS = (20_000, 50, 100)
 def classifier(config: Config) -> Classifier:
     """Return the classifier that the configuration asks for."""
     prefixes = STATIC_PREFIXES if config.static_paths is None else config.static_paths
+    traps = TRAP_PATHS if config.traps.paths is None else config.traps.paths
     options = ClassifierOptions(
         pass_unknown=config.unknown == "pass",
         word_search=config.word_search,
         word_min_chars=config.word_min_chars,
         static_prefixes=prefixes,
+        trap_prefixes=() if config.traps.mode == "off" else traps,
     )
     return Classifier(options)
 
@@ -55,6 +66,24 @@ def health_rules(config: Config) -> HealthRules:
     return HealthRules(config.health.failures, config.health.down_ns, config.health.interval_ns)
 
 
+def tarpit_settings(config: Config) -> dict[str, int]:
+    """Return the arguments of a worker's tarpit."""
+    mode = TarpitMode.STICKY if config.tarpit.mode == "off" else TarpitMode[config.tarpit.mode.upper()]
+    return {
+        "mode": mode,
+        "most": config.tarpit.connections,
+        "most_kernel_bytes": config.tarpit.kernel_bytes,
+        "interval_ns": config.tarpit.interval_ns,
+        "hold_ns": config.tarpit.hold_ns,
+    }
+
+
+def entrance(config: Config, listen: Listen) -> Entrance:
+    """Return what is expected of the connections to one of the addresses to listen on."""
+    required = config.proxy_protocol == "require" if listen.proxy_protocol is None else listen.proxy_protocol
+    return Entrance(listen.scheme, proxy_header=required, direct=listen.direct)
+
+
 def resolve(address: Address) -> tuple[Endpoint, ...]:
     """Look up the endpoints of an upstream; none if its name is not known just now."""
     try:
@@ -67,26 +96,39 @@ def resolve(address: Address) -> tuple[Endpoint, ...]:
 class Worker:
     """One worker process: wires the request path together, and ends it in order."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, config: Config, region: Region, index: int) -> None:
-        """`index` is the worker's place in the region."""
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        config: Config,
+        region: Region,
+        index: int,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        """`index` is the worker's place in the region; `context` is for TLS, the same in all workers."""
         self._loop = loop
         self._config = config
         self._control = region.control
         self._table = ClientTable(region.table, region.secret)
+        self._bans = BanTable(region.bans, region.secret)
+        crowd = Crowd(region.crowd, region.counts.workers, index, region.secret)
+        crowd.start()
         leases = Leases(region.leases, region.generations, index, region.secret)
         counters = Counters(region.counters(index))
         counters.start()
         self.guard = Guard(
             loop,
             config,
-            policy=Policy(config, self._table),
+            policy=Policy(config, self._table, self._bans),
             classify=classifier(config),
             table=self._table,
             leases=leases,
             upstreams=self._upstreams(region),
             recorder=Recorder(Ring(region.ring(index)), counters),
+            admission=Admission(self._bans, crowd),
+            tarpit=Tarpit(**tarpit_settings(config), seed=int.from_bytes(os.urandom(7))),
+            tls=Tls(context, most_handshakes=config.handshakes) if context else None,
         )
-        self._listeners: list[Listener] = []
+        self._listeners: list[Listener[Entrance]] = []
         self._log = structlog.get_logger().bind(process=f"worker-{index}")
         loop.set_exception_handler(self._crashed)
 
@@ -101,7 +143,10 @@ class Worker:
         stop = asyncio.Event()
         self._loop.add_signal_handler(signal.SIGTERM, stop.set)
         self._channel = Channel(self._loop, channel, reload=self._reload, orphaned=stop.set)
-        self._listeners = [Listener(self._loop, sock, self.guard.admit) for sock in sockets]
+        self._listeners = [
+            Listener(self._loop, sock, self.guard.admit, entrance(self._config, listen))
+            for sock, listen in zip(sockets, self._config.listen, strict=True)
+        ]
         beside = [asyncio.create_task(self._sweep()), asyncio.create_task(self._resolve_again())]
         for task in beside:
             task.add_done_callback(lambda _task: stop.set())  # without it we are no use: the supervisor replaces us
@@ -121,10 +166,16 @@ class Worker:
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await self._until_next_sweep()
             self.guard.sweep()
             if self._control[Control.DRAINING]:  # the grace has begun
                 self.guard.say_goodbye()
+
+    async def _until_next_sweep(self) -> None:
+        """Wait; whoever is in the tarpit is looked at meanwhile, a few at a time."""
+        for _ in range(TARPIT_TURNS):
+            await asyncio.sleep(SWEEP_SECONDS / TARPIT_TURNS)
+            self.guard.tarpit.turn(monotonic_ns())
 
     async def _resolve_again(self) -> None:
         """Follow the names of upstreams to new addresses; the last known ones stay while the resolver is away."""
@@ -144,15 +195,40 @@ class Worker:
         self.guard.upstreams.reload(config)
         for upstream in self.guard.upstreams.all:
             upstream.health.rules = health_rules(config)
-        self.guard.reload(config, Policy(config, self._table, generation), classifier(config))
+        self.guard.reload(config, Policy(config, self._table, self._bans, generation), classifier(config))
+        self.guard.tarpit.configure(**tarpit_settings(config))
+        if self.guard.tls is not None and config.tls_cert and config.tls_key:
+            self._renew(self.guard.tls, config.tls_cert, config.tls_key)
+
+    def _renew(self, tls: Tls, cert: str, key: str) -> None:
+        """Use a new certificate for new connections; the supervisor has tried it, but files change."""
+        try:
+            tls.reload(cert, key)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            self._log.error("certificate refused, the old one stays", reason=str(error))
 
 
-def run(config: Config, region: Region, index: int, sockets: list[socket.socket], channel: socket.socket) -> int:
-    """Be worker number `index`; return the exit status."""
+class Place(NamedTuple):
+    """What the supervisor gives a worker.
+
+    Args:
+        number: Its index in the region.
+        sockets: Its listening sockets, in the order of `config.listen`.
+        context: For TLS, the same in all workers; None: there is no certificate.
+
+    """
+
+    number: int
+    sockets: list[socket.socket]
+    context: ssl.SSLContext | None = None
+
+
+def run(config: Config, region: Region, place: Place, channel: socket.socket) -> int:
+    """Be the worker of `place`; return the exit status."""
     gc.collect()
     gc.freeze()  # what start-up made lives on: the collector need not look at it again
     gc.set_threshold(*GC_THRESHOLDS)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    loop.run_until_complete(Worker(loop, config, region, index).run(sockets, channel))
+    loop.run_until_complete(Worker(loop, config, region, place.number, place.context).run(place.sockets, channel))
     return 0

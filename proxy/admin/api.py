@@ -1,23 +1,41 @@
-"""The admin API: health, readiness, metrics, and questions about clients. Its own listener, loopback by default."""
+"""The admin API: health, readiness, metrics, clients, bans. Its own listener, loopback by default; see access.py."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from proxy.admin.access import Access, problem
 from proxy.admin.openapi import DOCUMENT
 from proxy.telemetry.metrics import CONTENT_TYPE
+from proxy.warden import Exempt, NoRoom
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from proxy.admin.state import NodeState
+    from proxy.config import Config
     from proxy.telemetry.metrics import NodeMetrics
 
 STATE: web.AppKey[NodeState] = web.AppKey("state")
 METRICS: web.AppKey[NodeMetrics] = web.AppKey("metrics")
 DEFAULT_TOP = 20
+DEFAULT_BANS = 100
 MOST_DIGITS = 4
+MOST_FAULTS = 3  # of a body that are told
 MOST_SHOWN = 64  # characters of a bad address that are repeated
+
+
+class WantedBan(BaseModel):
+    """The body of a request for a ban."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    network: str
+    seconds: int | None = None
+    reason: str = ""
 
 
 async def healthz(_request: web.Request) -> web.Response:
@@ -42,16 +60,64 @@ async def client(request: web.Request) -> web.Response:
     try:
         return web.json_response(request.app[STATE].client(address))
     except ValueError:
-        detail = f"{address[:MOST_SHOWN]!r} is not an IP address"
-        return web.json_response({"title": "not an address", "detail": detail, "status": 400}, status=400)
+        return problem(400, "not an address", f"{address[:MOST_SHOWN]!r} is not an IP address")
 
 
 async def top(request: web.Request) -> web.Response:
     """Return the busiest clients."""
-    text = request.query.get("most", str(DEFAULT_TOP))
-    if not (text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS):
-        return web.json_response({"title": "most is not a number from 1 to 100", "status": 400}, status=400)
-    return web.json_response(request.app[STATE].top(int(text)))
+    most = _most(request, DEFAULT_TOP)
+    if most is None:
+        return problem(400, "most is not a number from 1 to 100")
+    return web.json_response(request.app[STATE].top(most))
+
+
+async def bans(request: web.Request) -> web.Response:
+    """Return the bans in force."""
+    most = _most(request, DEFAULT_BANS)
+    if most is None:
+        return problem(400, "most is not a number from 1 to 1000")
+    return web.json_response(request.app[STATE].bans(most))
+
+
+async def ban(request: web.Request) -> web.Response:
+    """Ban a client or network."""
+    try:
+        wanted = WantedBan.model_validate_json(await request.read())
+        answer = request.app[STATE].ban(wanted.network, wanted.seconds, wanted.reason)
+    except ValidationError as error:
+        return problem(400, "not a ban", "; ".join(map(_fault, error.errors()[:MOST_FAULTS])))
+    except Exempt as error:
+        return problem(409, "never banned", str(error))
+    except NoRoom as error:
+        return problem(503, "no room", str(error))
+    except ValueError as error:
+        return problem(400, "not a ban", str(error))
+    return web.json_response(answer, status=201)
+
+
+def _fault(error: ErrorDetails) -> str:
+    where = ".".join(map(str, error["loc"])) or "body"
+    return f"{where}: {error['msg']}"
+
+
+async def unban(request: web.Request) -> web.Response:
+    """End the bans of a client or network."""
+    network = request.match_info["network"]
+    try:
+        answer = request.app[STATE].lift(network)
+    except ValueError as error:
+        return problem(400, "not a network", f"{network[:MOST_SHOWN]!r}: {error}")
+    if answer["lifted"]:
+        return web.json_response(answer)
+    still = answer["still_banned_by"]
+    detail = f"; {still['network']} is, until {still['until']}" if still else ""
+    return problem(404, "not banned", f"{network[:MOST_SHOWN]} was not banned{detail}")
+
+
+def _most(request: web.Request, default: int) -> int | None:
+    """Return how many are asked for, None if that is no number."""
+    text = request.query.get("most", str(default))
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else None
 
 
 async def openapi(_request: web.Request) -> web.Response:
@@ -59,9 +125,9 @@ async def openapi(_request: web.Request) -> web.Response:
     return web.json_response(DOCUMENT)
 
 
-def build_app(state: NodeState, node_metrics: NodeMetrics) -> web.Application:
-    """Return the application of one node."""
-    app = web.Application(client_max_size=65536)
+def build_app(state: NodeState, node_metrics: NodeMetrics, config: Config) -> web.Application:
+    """Return the application of one node; who may ask is fixed with it."""
+    app = web.Application(client_max_size=65536, middlewares=[Access(config).check])
     app[STATE] = state
     app[METRICS] = node_metrics
     app.add_routes(
@@ -71,6 +137,9 @@ def build_app(state: NodeState, node_metrics: NodeMetrics) -> web.Application:
             web.get("/metrics", metrics),
             web.get("/api/v1/clients/{address}", client),
             web.get("/api/v1/top", top),
+            web.get("/api/v1/bans", bans),
+            web.post("/api/v1/bans", ban),
+            web.delete("/api/v1/bans/{network:.+}", unban),
             web.get("/api/v1/openapi.json", openapi),
         ]
     )

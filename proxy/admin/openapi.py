@@ -8,37 +8,101 @@ def _answer(text: str, kind: str = "application/json") -> dict[str, Any]:
     return {"description": text, "content": {kind: {}}}
 
 
-def _get(summary: str, answers: dict[str, Any], parameters: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    return {"get": {"summary": summary, "parameters": parameters or [], "responses": answers}}
+# What proxy/admin/access.py answers, whatever was asked.
+_REFUSALS = {
+    "401": _answer("HKPGUARD_ADMIN_TOKEN is set, and not given"),
+    "403": _answer("a web page of another host asks, or under a name that is not this host's"),
+}
 
 
-_ADDRESS = {"name": "address", "in": "path", "required": True, "schema": {"type": "string"}}
-_MOST = {
-    "name": "most",
-    "in": "query",
-    "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+def _get(
+    summary: str, answers: dict[str, Any], parameters: list[dict[str, Any]] | None = None, *, open_to_all: bool = False
+) -> dict[str, Any]:
+    refusals = {"403": _REFUSALS["403"]} if open_to_all else _REFUSALS
+    operation = {"summary": summary, "parameters": parameters or [], "responses": {**answers, **refusals}}
+    return {"get": operation | ({"security": []} if open_to_all else {})}
+
+
+def _most(highest: int, default: int) -> dict[str, Any]:
+    schema = {"type": "integer", "minimum": 1, "maximum": highest, "default": default}
+    return {"name": "most", "in": "query", "schema": schema}
+
+
+def _in_path(name: str, text: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "description": text}
+
+
+_NETWORK = "an address (of IPv6: its /64), or a network: IPv4 /24 or /32, IPv6 /64, /56 or /48"
+_BAN_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["network"],
+                "additionalProperties": False,
+                "properties": {
+                    "network": {"type": "string", "description": _NETWORK},
+                    "seconds": {"type": "integer", "minimum": 1, "maximum": 31_536_000},
+                    "reason": {"type": "string", "maxLength": 200, "default": ""},
+                },
+            }
+        }
+    },
+}
+_BAN = {
+    "summary": "Ban a client or network; without `seconds` as long as the first rung of the ladder",
+    "requestBody": _BAN_BODY,
+    "responses": {
+        "201": _answer("the ban, and warnings"),
+        "400": _answer("the body is not as it should be"),
+        "409": _answer("it is, or holds, an address that is never banned"),
+        "415": _answer("the body is not application/json"),
+        "503": _answer("there are too many bans"),
+        **_REFUSALS,
+    },
+}
+_UNBAN = {
+    "summary": "End all bans of a client or network and of what is in it; forget points and rungs",
+    "parameters": [_in_path("network", _NETWORK)],
+    "responses": {
+        "200": _answer("the bans that were lifted, and the one that still keeps it out"),
+        "400": _answer("not a network"),
+        "404": _answer("not banned"),
+        **_REFUSALS,
+    },
 }
 
 DOCUMENT: dict[str, Any] = {
     "openapi": "3.1.0",
     "info": {"title": "hkpguard admin API", "version": version("hkpguard")},
+    "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+    "security": [{"token": []}],
     "paths": {
-        "/healthz": _get("The process is alive", {"200": _answer("alive", "text/plain")}),
+        "/healthz": _get("The process is alive", {"200": _answer("alive", "text/plain")}, open_to_all=True),
         "/readyz": _get(
             "The node should get traffic",
             {"200": _answer("ready", "text/plain"), "503": _answer("not ready, and why", "text/plain")},
+            open_to_all=True,
         ),
         "/metrics": _get("Prometheus metrics", {"200": _answer("exposition", "text/plain")}),
         "/api/v1/clients/{address}": _get(
-            "State of each limit of a client, and its last verdicts",
+            "State of each limit of a client, its ban and offences, and its last verdicts",
             {"200": _answer("the client"), "400": _answer("not an address")},
-            [_ADDRESS],
+            [_in_path("address", "IPv4 or IPv6")],
         ),
         "/api/v1/top": _get(
             "Busiest clients of the last minute",
             {"200": _answer("clients and operations"), "400": _answer("most is no number")},
-            [_MOST],
+            [_most(100, 20)],
         ),
+        "/api/v1/bans": _get(
+            "Bans in force, the most recent first",
+            {"200": _answer("bans, and how many by origin"), "400": _answer("most is no number")},
+            [_most(1000, 100)],
+        )
+        | {"post": _BAN},
+        "/api/v1/bans/{network}": {"delete": _UNBAN},
         "/api/v1/openapi.json": _get("This document", {"200": _answer("OpenAPI")}),
     },
 }

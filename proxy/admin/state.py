@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from fastpath import ClientTable, Control, Limit, Mode, client_key, key_text, monotonic_ns, parse_address
+from fastpath import BanTable, ClientTable, Control, Limit, Mode, client_key, key_text, monotonic_ns, parse_address
 from fastpath._gcra_py import spend
 from proxy.hkp.operation import OperationClass
 from proxy.http.address import Source
@@ -18,26 +18,32 @@ if TYPE_CHECKING:
     from proxy.admin.history import History
     from proxy.config import Config
     from proxy.http.health import Health
+    from proxy.policy.offender import Ban
+    from proxy.warden import Warden
 
 MOST_TOP = 100
+MOST_BANS = 1000
+NANOSECONDS = 1_000_000_000
 Json = dict[str, Any]
 
 
 class NodeState:
-    """Answers questions about one node from shared memory and the recent records."""
+    """Answers questions about one node from shared memory and the recent records, and hands bans to the warden."""
 
-    def __init__(self, config: Config, region: Region, history: History, health: list[Health]) -> None:
+    def __init__(self, config: Config, region: Region, history: History, health: list[Health], warden: Warden) -> None:
         """`health`: of each upstream, in the order of the configuration."""
         self._region = region
         self._table = ClientTable(region.table, region.secret)
+        self._bans = BanTable(region.bans, region.secret)
         self._history = history
         self._health = health
+        self._warden = warden
         self.reload(config, 0)
 
     def reload(self, config: Config, generation: int) -> None:
         """Answer by a new configuration."""
         self._config = config
-        self._policy = Policy(config, self._table, generation)
+        self._policy = Policy(config, self._table, self._bans, generation)
 
     def readiness(self) -> tuple[bool, str]:
         """Return whether the node should get traffic, and why not."""
@@ -46,9 +52,9 @@ class NodeState:
         now_ns = monotonic_ns()
         if not any(health.up(now_ns) for health in self._health):
             return False, "no upstream is up"
-        if self._region.control[Control.RELOAD_FAILURES] and not self._region.control[Control.RELOAD_OK]:
-            return True, "ready; the last reload was refused, the configuration before it is in force"
-        return True, "ready"
+        refused = self._region.control[Control.RELOAD_FAILURES] and not self._region.control[Control.RELOAD_OK]
+        reload = "the last reload was refused, the configuration before it is in force" if refused else ""
+        return True, "; ".join(filter(None, ("ready", reload, self._warden.degraded)))
 
     def client(self, text: str) -> Json:
         """Explain a client: each limit's state and the last verdicts.
@@ -69,9 +75,63 @@ class NodeState:
             "known": stored is not None,
             "allowed_network": profile.exempt,
             "peer": profile.peer,
+            **self._account(key),
             "limits": limits,
             "last": [_verdict(record, now_ns) for record in self._history.verdicts(key)],
         }
+
+    def _account(self, client: int) -> Json:
+        account = self._warden.account(client)
+        return {
+            "banned": account.ban is not None,
+            "ban": None if account.ban is None else self._ban(account.ban),
+            "never_banned": account.never,
+            "shared_exit": account.shared,
+            "rung": account.rung,
+            "points": round(account.points, 1),
+            "points_for_a_ban": self._config.bans.points,
+            "offences": [
+                {"kind": kind.name.lower(), "time": self._day_time(time_ns)} for kind, time_ns in account.offences
+            ],
+        }
+
+    def bans(self, most: int) -> Json:
+        """Return the bans in force, the most recent first, `most` 1..MOST_BANS, and how many there are by origin."""
+        in_force = self._warden.in_force
+        return {
+            "mode": self._warden.mode,
+            "bans": [self._ban(ban) for ban in self._warden.latest(min(max(most, 1), MOST_BANS))],
+            "in_force": {origin.value: count for origin, count in in_force.items()},
+        }
+
+    def ban(self, network: str, seconds: int | None, reason: str) -> Json:
+        """Ban a client or network by hand; see `Warden.ban`, also for what it raises."""
+        length_ns = None if seconds is None else seconds * NANOSECONDS
+        placed = self._warden.ban(network, length_ns=length_ns, reason=reason)
+        return {**self._ban(placed.ban), "warnings": placed.warnings}
+
+    def lift(self, network: str) -> Json:
+        """End the bans of a client or network and of what is in it; see `Warden.lift`, also for what it raises."""
+        lifted, still = self._warden.lift(network)
+        return {
+            "lifted": [self._ban(ban) for ban in lifted[:MOST_BANS]],
+            "count": len(lifted),
+            "still_banned_by": None if still is None else self._ban(still),
+        }
+
+    def _ban(self, ban: Ban) -> Json:
+        return {
+            "network": key_text(ban.key),
+            "origin": ban.origin.value,
+            "since": self._day_time(ban.since_ns),
+            "until": self._day_time(ban.until_ns),
+            "seconds_left": self._warden.seconds_left(ban),
+            "rung": ban.rung,
+            "reason": ban.reason,
+        }
+
+    def _day_time(self, time_ns: int) -> str:
+        return _utc(self._warden.day_seconds(time_ns))
 
     def top(self, most: int) -> Json:
         """Return the busiest clients of the last minute and what was done, `most` 1..MOST_TOP."""
@@ -99,6 +159,10 @@ class NodeState:
         }
 
 
+def _utc(day_seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(day_seconds))
+
+
 def _limit(limit: Limit, tat_ns: int, now_ns: int) -> Json:
     decision = spend(limit, tat_ns, 0, now_ns)
     return {
@@ -115,7 +179,7 @@ def _limit(limit: Limit, tat_ns: int, now_ns: int) -> Json:
 def _verdict(record: Record, now_ns: int) -> Json:
     age_ns = now_ns - record.time_ns
     return {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - age_ns / 1e9)),
+        "time": _utc(time.time() - age_ns / 1e9),
         "request_id": f"{record.request_id:016x}",
         "operation": name_of(OperationClass, record.operation),
         "action": action_text(record.action),

@@ -1,4 +1,4 @@
-"""What `hkpguard explain` and `hkpguard top` draw on a terminal."""
+"""What `hkpguard explain`, `hkpguard top` and `hkpguard bans` draw on a terminal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -39,7 +40,19 @@ def client_view(answer: dict[str, Any]) -> RenderableType:
             f"{each['wait_ms']:.0f}",
             each["request_id"],
         )
-    return Group(limits, last) if answer["last"] else limits
+    account = _account(answer)
+    return Group(limits, account, last) if answer["last"] else Group(limits, account)
+
+
+def _account(answer: dict[str, Any]) -> str:
+    """Return what is held against a client, in lines."""
+    ban = answer["ban"]
+    lines = [f"points: {answer['points']:g} of {answer['points_for_a_ban']}; rung of the ladder: {answer['rung']}"]
+    if ban:
+        why = f" ({ban['reason']})" if ban["reason"] else ""
+        lines.insert(0, f"BANNED until {ban['until']}: {ban['network']}, {ban['origin']}{why}")
+    lines += [f"offence: {each['time']} {each['kind']}" for each in answer["offences"]]
+    return escape("\n".join(lines))
 
 
 def _headline(answer: dict[str, Any]) -> str:
@@ -49,6 +62,8 @@ def _headline(answer: dict[str, Any]) -> str:
             ("no state: never seen, or long ago", not answer["known"]),
             ("in HKPGUARD_ALLOW: no limit applies", answer["allowed_network"]),
             ("peer", answer["peer"]),
+            ("nobody may ban it", answer["never_banned"]),
+            ("shared exit: bans are short", answer["shared_exit"]),
         )
         if holds
     ]
@@ -66,6 +81,17 @@ def top_view(answer: dict[str, Any]) -> RenderableType:
     upstreams = ", ".join(f"{each['upstream']} {'up' if each['up'] else 'DOWN'}" for each in answer["upstreams"])
     used = answer["table"]
     return Group(clients, operations, f"upstreams: {upstreams}; client table: {used['used']} of {used['capacity']}")
+
+
+def bans_view(answer: dict[str, Any]) -> RenderableType:
+    """Return the table of bans."""
+    in_force = ", ".join(f"{count} {origin}" for origin, count in answer["in_force"].items())
+    mode = "" if answer["mode"] == "enforce" else f" - mode is {answer['mode']}: nobody is refused"
+    bans = _table("network", "origin", "until", "seconds left", "rung", "reason", title=f"bans: {in_force}{mode}")
+    for each in answer["bans"]:
+        numbers = (str(each["seconds_left"]), str(each["rung"] or ""))
+        bans.add_row(each["network"], each["origin"], each["until"], *numbers, escape(each["reason"]))
+    return bans
 
 
 def watch(ask: Callable[[], dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from proxy.http.exchange cimport Exchange
 from proxy.http.guard cimport Guard
@@ -9,6 +9,7 @@ from proxy.policy.judge cimport Client, Verdict
 
 # What a connection does; from LINGERING on it takes no further request.
 cdef enum State:
+    HANDSHAKING  # of TLS
     IDLE
     READING_HEAD
     BUSY
@@ -20,7 +21,10 @@ cdef enum State:
 cdef class ClientConnection:
     cdef readonly Guard guard
     cdef readonly Stream stream
-    cdef readonly bytes peer
+    cdef readonly bytes peer  # of the connection, or the client that its PROXY header names
+    cdef int source  # where that address came from
+    cdef uint64_t network  # around it, see fastpath.keys
+    cdef bint encrypted
     cdef object policy  # by which `client` and `trusted` were found
     cdef bint trusted
     cdef readonly Client client
@@ -34,6 +38,7 @@ cdef class ClientConnection:
     cdef readonly int64_t deadline_ns
 
     cdef int begin(self) except -1
+    cdef int _leave(self) except -1
     cdef int _advance(self) except -1
     cdef int _trim(self) except -1
     cdef bint _start_next(self) except -1
@@ -48,3 +53,5 @@ cdef class ClientConnection:
     cdef int _close_gently(self) except -1
     cdef int expire(self) except -1
     cdef int drain(self) except -1
+    cdef bint hold(self) except -1
+    cdef bint waits(self) noexcept

@@ -21,7 +21,7 @@ from proxy.policy.judge cimport Client, Verdict
 
 from proxy.http.address import Source, origin
 from proxy.http.head import HeadError
-from proxy.policy.actions import Action, Reason
+from proxy.policy.actions import Action, Reason, TurnedAway
 
 cdef enum:
     MOST_PIPELINED_BYTES = 65536
@@ -29,7 +29,7 @@ cdef enum:
     LINGER_BYTES = 1 << 20  # thrown away at most, of what a refused client still sends
 
 cdef int64_t LINGER_NS = 2_000_000_000
-cdef int _PEER = Source.PEER
+cdef int _HANDSHAKE = TurnedAway.HANDSHAKE
 cdef int _TRUSTED_PEER = Source.TRUSTED_PEER
 cdef int _DENY = Action.DENY
 cdef Verdict TIMEOUT = Verdict(Action.DENY, Reason.TIMEOUT, 408)
@@ -37,16 +37,19 @@ cdef Verdict TIMEOUT = Verdict(Action.DENY, Reason.TIMEOUT, 408)
 
 cdef class ClientConnection:
 
-    def __cinit__(self, Guard guard, Stream stream, bytes peer):
+    def __cinit__(self, Guard guard, Stream stream, bytes peer, int source, uint64_t network, bint encrypted):
         self.guard = guard
         self.stream = stream
         self.peer = peer
+        self.source = source
+        self.network = network
+        self.encrypted = encrypted
         self.policy = guard.policy
         self.trusted = guard.trusts(peer)
-        self.client = guard.client_of(peer, _PEER)
+        self.client = guard.client_of(peer, source)
         self.buffer = b""
-        self.state = READING_HEAD
-        self.deadline_ns = monotonic_ns() + guard.head_ns
+        self.state = HANDSHAKING if encrypted else READING_HEAD
+        self.deadline_ns = monotonic_ns() + (guard.handshake_ns if encrypted else guard.head_ns)
 
     cdef int begin(self) except -1:
         """Read the first request: it came with the connection, nearly always."""
@@ -65,6 +68,11 @@ cdef class ClientConnection:
         return 0
 
     # Stream protocol.
+
+    def handshake_done(self):
+        """The connection is encrypted: now the client has the usual time for its first head."""
+        self.state = READING_HEAD
+        self.deadline_ns = monotonic_ns() + self.guard.head_ns
 
     def data_received(self, bytes data not None):
         """Take what came: of a head, of a body, of the next request, or of what nobody wants any more."""
@@ -111,12 +119,36 @@ cdef class ClientConnection:
         """Forget the connection, and let its exchange know."""
         cdef Exchange exchange = self.exchange
         self.state = CLOSED
-        self.guard.connections.discard(self)
+        self._leave()
         self.buffer = b""
         self.start = 0
         self.exchange = None
         if exchange is not None:
             exchange.client_gone()
+
+    cdef int _leave(self) except -1:
+        """Count the connection out, once."""
+        if self in self.guard.connections:
+            self.guard.connections.discard(self)
+            self.guard.admission.leave(self.client.key, self.network)
+        return 0
+
+    cdef bint hold(self) except -1:
+        """Give the descriptor to the tarpit, and be gone; false if the tarpit has no room."""
+        cdef Guard guard = self.guard
+        if not guard.tarpit_open or self.stream.backlog_bytes:
+            return False
+        if not guard.tarpit.hold(self.stream.fd, monotonic_ns(), self.encrypted):
+            return False
+        self.stream.detach()
+        self.state = CLOSED
+        self.exchange = None
+        self._leave()
+        return True
+
+    cdef bint waits(self) noexcept:
+        """Whether it waits for its client to say something."""
+        return self.state <= READING_HEAD
 
     # Requests.
 
@@ -206,21 +238,21 @@ cdef class ClientConnection:
         if self.policy is not guard.policy:  # reloaded meanwhile
             self.policy = guard.policy
             self.trusted = guard.trusts(self.peer)
-            self.client = guard.client_of(self.peer, _PEER)
+            self.client = guard.client_of(self.peer, self.source)
         if not self.trusted:
             return self.client
-        address, source = origin(self.peer, head, guard.trusted, use_forwarded=guard.use_forwarded)
+        address, source = origin(self.peer, head, guard.trusted, header=guard.forwarded_header)
         return guard.client_of(address, source)
 
     cdef bytes forwarding(self, Client client, RequestHead head):
         """Return the X-Forwarded-For and -Proto lines; the chain of a trusted peer is carried on."""
         if not self.trusted:
             if self.fields is None:
-                self.fields = _fields(address_text(client.address), b"http")
+                self.fields = _fields(address_text(client.address), b"https" if self.encrypted else b"http")
             return self.fields
         hop = address_text(self.peer)
         chain = hop if client.source == _TRUSTED_PEER else f"{address_text(client.address)}, {hop}"
-        return _fields(chain, b"https" if head.forwarded_proto == b"https" else b"http")
+        return _fields(chain, b"https" if self.encrypted or head.forwarded_proto == b"https" else b"http")
 
     cdef int feed_body(self) except -1:
         """Pass on what there is of the request body, and ask for more."""
@@ -283,7 +315,10 @@ cdef class ClientConnection:
     cdef int expire(self) except -1:
         """The deadline passed."""
         cdef Exchange exchange = self.exchange
-        if self.state == READING_HEAD:
+        if self.state == HANDSHAKING:
+            self.guard.turned_away(_HANDSHAKE)
+            self.stream.abort()
+        elif self.state == READING_HEAD:
             self._refuse_unread(TIMEOUT)
         elif self.state == BUSY and exchange is not None and exchange.wants_body():
             self.deadline_ns = INT64_MAX

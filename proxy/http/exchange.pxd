@@ -57,6 +57,7 @@ cdef class Exchange:
     cdef Exchange begin(self, Guard guard, ClientConnection connection, RequestHead head)
     cdef int run(self) except -1
     cdef Facts _classify(self)
+    cdef int _canary(self) except -1
     cdef int _act(self) except -1
     cdef int _park(self) except -1
     cdef int _enter(self) except -1
@@ -81,5 +82,6 @@ cdef class Exchange:
     cdef int _write(self, bytes data) except -1
     cdef int _fail(self, Verdict verdict) except -1
     cdef int _refuse(self, Verdict verdict) except -1
+    cdef int _hold(self) except -1
     cdef int _refund(self) except -1
     cdef int _finish(self, bint broken=*) except -1

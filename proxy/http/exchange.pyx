@@ -27,6 +27,7 @@ from proxy.policy.judge cimport Client, Facts, Verdict, allowed, decide, exempte
 from proxy.hkp.canonical import BadTarget
 from proxy.hkp.classes import PRICES, OperationClass
 from proxy.http.body import decoder_for
+from proxy.http.captive import evidence
 from proxy.http.chunks import ChunkError
 from proxy.http.head import CHUNKED
 from proxy.policy.actions import Action, Reason
@@ -42,12 +43,16 @@ assert CHUNKED == _CHUNKED
 cdef int _ALLOW = Action.ALLOW
 cdef int _DELAY = Action.DELAY
 cdef int _LIMIT = Action.LIMIT
+cdef int _TARPIT = Action.TARPIT
 cdef int _UNKNOWN = OperationClass.UNKNOWN
 cdef int _CERT = OperationClass.CERT
 cdef int _CERT_PRICE = PRICES[OperationClass.CERT]
 cdef int _GONE = Reason.GONE
 cdef int _UPSTREAM = Reason.UPSTREAM
 cdef int _BUSY = Reason.BUSY
+cdef int _BANNED = Reason.BANNED
+cdef int _TRAP = Reason.TRAP
+cdef int _CANARY = Reason.CANARY
 cdef frozenset SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 cdef bytes CRLF = b"\r\n"
@@ -58,6 +63,7 @@ cdef bytes CHUNKED_FIELD = b"Transfer-Encoding: chunked\r\n"
 cdef Verdict MALFORMED = Verdict(Action.DENY, Reason.MALFORMED, 400)
 cdef Verdict TOO_LARGE = Verdict(Action.DENY, Reason.TOO_LARGE, 413)
 cdef Verdict TIMEOUT = Verdict(Action.DENY, Reason.TIMEOUT, 408)
+cdef Verdict TRAPPED = Verdict(Action.DENY, Reason.TRAP, 404)
 cdef Verdict BUSY = Verdict(Action.LIMIT, Reason.BUSY, 429)
 cdef Verdict CROWDED = Verdict(Action.LIMIT, Reason.CROWDED, 429)
 
@@ -109,17 +115,34 @@ cdef class Exchange:
         if digits is not None:
             self.kind, self.price, self.subject = _CERT, _CERT_PRICE, digits
             self.target = PyUnicode_AsASCIIString(head.target)
-            return facts_of(self.client, _CERT, _CERT_PRICE, 0, "")
+            return facts_of(self.client, _CERT, _CERT_PRICE, 0, "", self._canary())
         operation = self.guard.classify(head.method, head.target)
-        self.kind, self.subject, self.price, self.target, refused, allow = operation
-        return facts_of(self.client, self.kind, self.price, refused, allow)
+        self.kind, self.subject, self.price, self.target, refused, allow, trap = operation
+        return facts_of(self.client, self.kind, self.price, refused, allow, _TRAP if trap else self._canary())
+
+    cdef int _canary(self) except -1:
+        """Return Reason.CANARY if the operator has set the subject as a trap, else 0."""
+        return _CANARY if self.guard.canaries and self.subject in self.guard.canaries else 0
 
     cdef int _act(self) except -1:
         if self.verdict.action == _ALLOW:
             return self._enter()
         if self.verdict.action == _DELAY:
             return self._park()
+        if self.verdict.action == _TARPIT:
+            return self._hold()
+        if self.verdict.reason == _BANNED:
+            self.reusable = False
         return self._refuse(self.verdict)
+
+    cdef int _hold(self) except -1:
+        """Leave the client to the tarpit; if there is no room in it, answer as if there were nothing here."""
+        self.subject = evidence(self.head)
+        if self.body_unfinished() or not self.connection.hold():
+            return self._refuse(TRAPPED)
+        self.phase = FINISHED
+        self.guard.recorder.exchange(self, monotonic_ns())
+        return 0
 
     cdef int _park(self) except -1:
         """Wait for the tokens that are reserved; the connection is watched, so that a client that leaves is noticed."""

@@ -1,9 +1,13 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from fastpath.table cimport ClientTable
+from fastpath.tarpit cimport Tarpit
+from proxy.http.admission cimport Admission
 from proxy.http.client cimport ClientConnection
+from proxy.http.entrance cimport Entrance
 from proxy.http.pool cimport Upstreams
 from proxy.http.refusal cimport Refusals
+from proxy.http.tls cimport Tls
 from proxy.policy.judge cimport Client
 from proxy.telemetry.recorder cimport Recorder
 
@@ -14,7 +18,12 @@ cdef class Guard:
     cdef readonly Upstreams upstreams
     cdef readonly Recorder recorder
     cdef readonly tuple turnstiles
+    cdef readonly Admission admission
+    cdef readonly Tarpit tarpit
+    cdef readonly Tls tls  # None without a certificate
     cdef readonly set connections
+    cdef readonly set arrivals
+    cdef int64_t shed_ns
     cdef public int parked
     cdef readonly bint draining
     cdef uint64_t request_id
@@ -23,7 +32,10 @@ cdef class Guard:
     cdef readonly tuple checks
     cdef readonly object classify
     cdef readonly object trusted
-    cdef readonly bint use_forwarded
+    cdef readonly str forwarded_header
+    cdef readonly frozenset canaries
+    cdef readonly str ban_refusal
+    cdef readonly bint tarpit_open
     cdef readonly Py_ssize_t head_bytes
     cdef readonly Py_ssize_t target_bytes
     cdef readonly int64_t body_bytes
@@ -31,11 +43,18 @@ cdef class Guard:
     cdef readonly int64_t body_ns
     cdef readonly int64_t keepalive_ns
     cdef readonly int64_t write_ns
+    cdef readonly int64_t handshake_ns
+    cdef readonly int64_t proxy_header_ns
     cdef readonly int most_parked
     cdef readonly Py_ssize_t most_connections
     cdef readonly Refusals refusals
 
-    cpdef admit(self, int fd, bytes peer)
+    cpdef admit(self, int fd, bytes peer, Entrance entrance)
+    cdef int welcome(self, int fd, bytes peer, int source, bint encrypted) except -1
+    cdef int turned_away(self, int reason) except -1
+    cdef int _refuse_banned(self, int fd) except -1
+    cdef bint _has_room(self, int64_t now_ns) except -1
+    cdef int _expire(self, connections) except -1
     cdef uint64_t next_request_id(self) noexcept
     cpdef Client client_of(self, bytes address, int source)
     cdef bint trusts(self, bytes peer)

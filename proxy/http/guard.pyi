@@ -2,11 +2,14 @@
 
 from asyncio import AbstractEventLoop
 
-from fastpath import ClientTable, Leases
+from fastpath import ClientTable, Leases, Tarpit
 from proxy.config import Config
 from proxy.hkp.operation import Classifier
+from proxy.http.admission import Admission
 from proxy.http.client import ClientConnection
+from proxy.http.entrance import Arrival, Entrance
 from proxy.http.pool import Upstreams
+from proxy.http.tls import Tls
 from proxy.policy.judge import Client
 from proxy.policy.policy import Policy
 from proxy.telemetry.recorder import Recorder
@@ -18,6 +21,7 @@ class Guard:
 
     Attributes:
         connections: Open client connections.
+        arrivals: Connections whose PROXY header or first byte is still to come.
         parked: Requests that wait for their time.
         draining: No further request is taken from a connection.
 
@@ -25,10 +29,13 @@ class Guard:
 
     loop: AbstractEventLoop
     connections: set[ClientConnection]
+    arrivals: set[Arrival]
     parked: int
     draining: bool
     policy: Policy
     upstreams: Upstreams
+    tarpit: Tarpit
+    tls: Tls | None
     def __init__(
         self,
         loop: AbstractEventLoop,
@@ -40,12 +47,18 @@ class Guard:
         leases: Leases,
         upstreams: Upstreams,
         recorder: Recorder,
+        admission: Admission,
+        tarpit: Tarpit,
+        tls: Tls | None = None,
     ) -> None: ...
     def reload(self, config: Config, policy: Policy, classify: Classifier) -> None:
         """Work by a new configuration from the next request on."""
 
-    def admit(self, fd: int, peer: bytes) -> None:
-        """Take an accepted connection, or close it where there are more than the operator allows."""
+    def admit(self, fd: int, peer: bytes, entrance: Entrance) -> None:
+        """Take an accepted connection, or turn it away (see `admission.pyx`); owns the descriptor from now on.
+
+        `peer` is the address of the other side, network order.
+        """
 
     def client_of(self, address: bytes, source: int) -> Client:
         """Return the client at an address (network order)."""

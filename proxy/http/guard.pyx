@@ -5,35 +5,79 @@ from libc.stdint cimport int64_t, uint64_t
 from fastpath.clock cimport monotonic_ns
 from fastpath.keys cimport client_key
 from fastpath.table cimport ClientTable
+from fastpath.tarpit cimport Tarpit
+from proxy.http.admission cimport WELCOME, Admission
 from proxy.http.client cimport ClientConnection
+from proxy.http.entrance cimport EITHER, Arrival, Entrance
+from proxy.http.entrance cimport TLS as ALWAYS_TLS
 from proxy.http.pool cimport Upstreams
 from proxy.http.refusal cimport Refusals
 from proxy.http.stream cimport Stream
+from proxy.http.tls cimport Tls, TlsStream
 from proxy.policy.judge cimport Client
 from proxy.telemetry.recorder cimport Recorder
 
 import os
+from operator import attrgetter
 
+from fastpath.keys import network_key
+from proxy.hkp.traps import canary_subjects
+from proxy.http.address import Source
 from proxy.http.turnstile import Turnstile
+from proxy.policy.actions import TurnedAway
 from proxy.policy.networks import network_set
 from proxy.policy.policy import CLASS_NAMES
 
+cdef extern from *:
+    """
+    #include <sys/types.h>
+    #include <sys/socket.h>
+    #include <unistd.h>
+    """
+    ssize_t recv(int fd, void *buffer, size_t size, int flags) nogil
+    int setsockopt(int fd, int level, int name, const void *value, unsigned int size) nogil
+    int close_fd "close"(int fd) nogil
+    cdef struct linger:
+        int l_onoff
+        int l_linger
+    enum:
+        MSG_PEEK
+        MSG_DONTWAIT
+        SOL_SOCKET
+        SO_LINGER
+
+cdef enum:
+    SHED_PART = 16  # of the connections that wait, where there is no room: the one that is nearest to its deadline
+    LOOK_BYTES = 32
+
+cdef int64_t SHED_NS = 100_000_000  # not more often: it looks at all connections
 SWEEP_SECONDS = 0.25
 cdef bytes MAPPED = b"\0" * 10 + b"\xff\xff"  # an IPv4 address on a socket that takes both kinds
+# How requests of keyserver clients begin; who sends one is never held in the tarpit.
+cdef tuple HKP_BEGINNINGS = (b"GET /pks/", b"POST /pks/", b"GET /vks/", b"POST /vks/", b"GET /.well-known/openpgpkey/")
+cdef int _PEER = Source.PEER
+cdef int _FULL = TurnedAway.FULL
+cdef int _BANNED = TurnedAway.BANNED
+cdef int _UNTRUSTED = TurnedAway.UNTRUSTED
+_deadline = attrgetter("deadline_ns")
 
 
 cdef class Guard:
 
     def __init__(
         self, loop, config, *, policy, classify, ClientTable table not None, leases, Upstreams upstreams not None,
-        Recorder recorder not None,
+        Recorder recorder not None, Admission admission not None, Tarpit tarpit not None, Tls tls=None,
     ):
         self.loop = loop
         self.table = table
         self.upstreams = upstreams
         self.recorder = recorder
         self.turnstiles = tuple([Turnstile(loop, leases, bucket) for bucket in range(len(CLASS_NAMES))])
+        self.admission = admission
+        self.tarpit = tarpit
+        self.tls = tls
         self.connections = set()
+        self.arrivals = set()
         self.request_id = int.from_bytes(os.urandom(8), "little")
         self.reload(config, policy, classify)
 
@@ -42,7 +86,11 @@ cdef class Guard:
         self.checks = policy.checks
         self.classify = classify
         self.trusted = network_set(config.trusted_proxies)
-        self.use_forwarded = config.forwarded_header == "forwarded"
+        self.admission.reload(config, policy)
+        self.forwarded_header = config.forwarded_header
+        self.canaries = frozenset() if config.traps.mode == "off" else canary_subjects(config.traps.subjects)
+        self.ban_refusal = config.bans.refusal
+        self.tarpit_open = config.tarpit.mode != "off"
         self.head_bytes = config.http.head_bytes
         self.target_bytes = config.http.target_bytes
         self.body_bytes = config.http.body_bytes
@@ -50,18 +98,41 @@ cdef class Guard:
         self.body_ns = config.timeouts.body_ns
         self.keepalive_ns = config.timeouts.keepalive_ns
         self.write_ns = config.timeouts.write_ns
+        self.handshake_ns = config.timeouts.handshake_ns
+        self.proxy_header_ns = config.timeouts.proxy_header_ns
         self.most_parked = config.parked
         self.most_connections = config.connections
         self.refusals = Refusals(config.ratelimit_headers)
 
-    cpdef admit(self, int fd, bytes peer):
-        cdef Stream stream = Stream(self.loop, fd)
-        if len(self.connections) >= self.most_connections:
-            self.recorder.connection_refused()
-            return  # nobody holds the stream, so its descriptor is closed now
+    cpdef admit(self, int fd, bytes peer, Entrance entrance):
         if peer.startswith(MAPPED):
             peer = peer[12:]
-        cdef ClientConnection connection = ClientConnection(self, stream, peer)
+        if (entrance.proxy_header or not entrance.direct) and not self.trusts(peer):
+            close_fd(fd)
+            self.turned_away(_UNTRUSTED)
+        elif entrance.proxy_header or entrance.scheme == EITHER:
+            Arrival(self, entrance, fd, peer).begin()
+        else:
+            self.welcome(fd, peer, _PEER, entrance.scheme == ALWAYS_TLS)
+
+    cdef int welcome(self, int fd, bytes peer, int source, bint encrypted) except -1:
+        """Serve the connection of `peer`, or turn it away; owns the descriptor."""
+        cdef int64_t now_ns = monotonic_ns()
+        cdef uint64_t key = client_key(peer), network = network_key(peer)
+        cdef Stream stream
+        cdef ClientConnection connection
+        cdef int reason = self.admission.enter(peer, key, network, now_ns)
+        if reason == WELCOME and not self._has_room(now_ns):
+            self.admission.leave(key, network)
+            reason = _FULL
+        if reason != WELCOME:
+            self.turned_away(reason)
+            if reason == _BANNED:
+                return self._refuse_banned(fd)
+            close_fd(fd)
+            return 0
+        stream = TlsStream(self.loop, fd, self.tls) if encrypted else Stream(self.loop, fd)
+        connection = ClientConnection(self, stream, peer, source, network, encrypted)
         stream.protocol = connection
         self.connections.add(connection)
         try:
@@ -69,6 +140,44 @@ cdef class Guard:
         except Exception as error:  # our bug: it costs this connection, not the worker
             self.loop.call_exception_handler({"message": "a connection was given up", "exception": error})
             stream.abort()
+        return 0
+
+    cdef int turned_away(self, int reason) except -1:
+        """Count a connection that is not taken on."""
+        return self.recorder.turned_away(reason)
+
+    cdef int _refuse_banned(self, int fd) except -1:
+        """Let go of a banned client's connection in the way that the operator chose."""
+        cdef linger at_once
+        cdef char seen[LOOK_BYTES]
+        cdef ssize_t n
+        if self.ban_refusal == "tarpit" and self.tarpit_open:
+            n = recv(fd, seen, LOOK_BYTES, MSG_PEEK | MSG_DONTWAIT)
+            if n == LOOK_BYTES and 65 <= seen[0] <= 90 and not seen[:n].startswith(HKP_BEGINNINGS):
+                if self.tarpit.hold(fd, monotonic_ns(), False):
+                    return 0
+        elif self.ban_refusal == "reset":
+            at_once.l_onoff = 1
+            at_once.l_linger = 0
+            setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once))
+        close_fd(fd)
+        return 0
+
+    cdef bint _has_room(self, int64_t now_ns) except -1:
+        """Whether one more connection may be open; if not, those that wait longest for their client make room."""
+        cdef ClientConnection connection
+        cdef int most
+        if len(self.connections) < self.most_connections:
+            return True
+        if now_ns - self.shed_ns < SHED_NS:
+            return False
+        self.shed_ns = now_ns
+        waiting = [each for each in self.connections if (<ClientConnection>each).waits()]
+        waiting.sort(key=_deadline)
+        most = (len(waiting) + SHED_PART - 1) // SHED_PART
+        for connection in waiting[:most]:
+            connection.stream.abort()
+        return len(waiting) > 0
 
     cdef uint64_t next_request_id(self) noexcept:
         self.request_id += 1
@@ -83,18 +192,27 @@ cdef class Guard:
     def sweep(self):
         cdef int64_t now_ns = monotonic_ns()
         cdef ClientConnection connection
+        cdef Arrival arrival
         late = []
         for connection in self.connections:
             if connection.deadline_ns < now_ns:
                 late.append(connection)
-        for connection in late:
+        self._expire(late)
+        for arrival in list(self.arrivals):
+            if arrival.deadline_ns < now_ns:
+                arrival.drop()
+        self.upstreams.expire(now_ns)
+        self.recorder.gauges(len(self.connections), self.parked, self.tarpit.held)
+
+    cdef int _expire(self, connections) except -1:
+        cdef ClientConnection connection
+        for connection in connections:
             try:
                 connection.expire()
             except Exception as error:  # our bug: it costs this connection, not the sweep
                 self.loop.call_exception_handler({"message": "a connection was given up", "exception": error})
                 connection.stream.abort()
-        self.upstreams.expire(now_ns)
-        self.recorder.gauges(len(self.connections), self.parked)
+        return 0
 
     def say_goodbye(self):
         self.draining = True
@@ -104,4 +222,7 @@ cdef class Guard:
         self.say_goodbye()
         for connection in list(self.connections):
             connection.drain()
+        for arrival in list(self.arrivals):
+            (<Arrival>arrival).drop()
+        self.tarpit.close()
         self.upstreams.close()

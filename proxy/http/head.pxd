@@ -11,6 +11,9 @@ cdef class RequestHead:
     cdef readonly bytes forwarded_for
     cdef readonly bytes forwarded
     cdef readonly bytes forwarded_proto
+    cdef readonly bytes cf_connecting_ip
+    cdef readonly bytes true_client_ip
+    cdef readonly bytes x_real_ip
     cdef readonly bytes accept
     cdef readonly Py_ssize_t size
 

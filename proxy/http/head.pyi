@@ -19,6 +19,9 @@ class RequestHead:
         forwarded_for: X-Forwarded-For, all its lines joined by ", ", or None.
         forwarded: Forwarded (RFC 7239), likewise.
         forwarded_proto: X-Forwarded-Proto, or None.
+        cf_connecting_ip: CF-Connecting-IP, or None; more than one are joined by ", ", which is no address.
+        true_client_ip: True-Client-IP, likewise.
+        x_real_ip: X-Real-IP, likewise.
         accept: Value of the first Accept, or None.
         size: Bytes of the head in the buffer it was read from.
 
@@ -35,6 +38,9 @@ class RequestHead:
     forwarded_for: bytes | None
     forwarded: bytes | None
     forwarded_proto: bytes | None
+    cf_connecting_ip: bytes | None
+    true_client_ip: bytes | None
+    x_real_ip: bytes | None
     accept: bytes | None
     size: int
 

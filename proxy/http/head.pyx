@@ -42,6 +42,7 @@ cdef class RequestHead:
         host: Value of Host, or None.
         block: Lines that may be forwarded (Host among them), each with its CRLF.
         forwarded_for, forwarded, forwarded_proto: Values joined by ", ", or None.
+        cf_connecting_ip, true_client_ip, x_real_ip: Likewise; more than one are no address then.
         accept: Value of the first Accept, or None.
         size: Bytes of the head in the buffer it was read from.
     """
@@ -94,9 +95,24 @@ cdef int _take_request_field(RequestHead head, Fields fields, Field *field) exce
     elif n == 17 and same_word(name, n, b"x-forwarded-proto", 17):
         field.kept = False
         head.forwarded_proto = field.value[:field.value_len]
-    elif _never_forwarded(name, n):
+    elif _take_client_address(head, field) or _never_forwarded(name, n):
         field.kept = False
     return 0
+
+
+cdef bint _take_client_address(RequestHead head, Field *field) except -1:
+    """Read a field in which some proxies name the client and nothing else; false for any other field."""
+    cdef const char *name = field.name
+    cdef Py_ssize_t n = field.name_len
+    if n == 9 and same_word(name, n, b"x-real-ip", 9):
+        head.x_real_ip = _joined(head.x_real_ip, field)
+    elif n == 14 and same_word(name, n, b"true-client-ip", 14):
+        head.true_client_ip = _joined(head.true_client_ip, field)
+    elif n == 16 and same_word(name, n, b"cf-connecting-ip", 16):
+        head.cf_connecting_ip = _joined(head.cf_connecting_ip, field)
+    else:
+        return False
+    return True
 
 
 cdef bint _never_forwarded(const char *name, Py_ssize_t n) noexcept nogil:
@@ -107,17 +123,13 @@ cdef bint _never_forwarded(const char *name, Py_ssize_t n) noexcept nogil:
         return same_word(name, n, b"proxy", 5)
     if n == 7:
         return same_word(name, n, b"trailer", 7) or same_word(name, n, b"upgrade", 7)
-    if n == 9:
-        return same_word(name, n, b"x-real-ip", 9)
     if n == 10:
         return same_word(name, n, b"keep-alive", 10)
     if n == 11:
         return same_word(name, n, b"x-client-ip", 11)
-    if n == 14 and same_word(name, n, b"true-client-ip", 14):
-        return True
     if n == 14 and same_word(name, n, b"http2-settings", 14):
         return True
-    if n == 16 and (same_word(name, n, b"cf-connecting-ip", 16) or same_word(name, n, b"proxy-connection", 16)):
+    if n == 16 and same_word(name, n, b"proxy-connection", 16):
         return True
     if n == 19 and (same_word(name, n, b"proxy-authorization", 19) or same_word(name, n, b"x-cluster-client-ip", 19)):
         return True

@@ -46,6 +46,7 @@ cdef class Upstreams:
     # Bounds for each upstream; times in ns.
     cdef readonly int most_connections
     cdef readonly int most_idle
+    cdef readonly bint introduces  # each connection begins with a PROXY header
     cdef readonly int64_t connect_ns
     cdef readonly int64_t first_byte_ns
     cdef readonly int64_t idle_ns

@@ -17,6 +17,9 @@ import socket
 from collections import deque
 from errno import EINPROGRESS
 
+from fastpath import parse_address
+from proxy.http.proxy_header import proxy_v2_header
+
 Endpoint = tuple[int, tuple[str, int]]
 
 cdef enum:
@@ -56,9 +59,18 @@ cdef class Connecting:
         return self.upstream.connect_failed(self, self.exchange)
 
     def _writable(self):
+        cdef bytes introduction = b""
         self.upstream.pool.loop.remove_writer(self.sock.fileno())
+        try:
+            if self.upstream.pool.introduces:
+                introduction = _introduction(self.exchange, self.sock.getpeername())
+        except OSError:  # it was not connected
+            pass
         if self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
-            self.upstream.connected(self, Stream(self.upstream.pool.loop, self.sock.detach()), self.exchange)
+            stream = Stream(self.upstream.pool.loop, self.sock.detach())
+            if introduction:
+                stream.write(introduction)
+            self.upstream.connected(self, stream, self.exchange)
             return
         self.sock.close()
         self._try_next()
@@ -68,6 +80,11 @@ cdef class Connecting:
         self.upstream.pool.loop.remove_writer(self.sock.fileno())
         self.sock.close()
         return self._try_next()
+
+
+cdef bytes _introduction(Exchange exchange, tuple endpoint):
+    """Return the PROXY header (v2) that tells the upstream whose request follows; the client's port is not told."""
+    return proxy_v2_header(exchange.client.address, 0, parse_address(endpoint[0]), endpoint[1])
 
 
 cdef class Upstream:
@@ -118,6 +135,9 @@ cdef class Upstream:
         """Take back a connection that may serve again; give it to who waits, or keep it."""
         self.outstanding -= 1
         connection.rest(monotonic_ns() + self.pool.keep_ns)
+        if self.pool.introduces:  # the connection speaks for one client
+            connection.stream.close()
+            return 0
         if self.pool.waiting and self.pool._serve_waiting(connection):
             return 0
         if len(self.idle) < self.pool.most_idle:
@@ -166,6 +186,7 @@ cdef class Upstreams:
         """Work by the bounds of a new configuration; the keyservers stay."""
         self.most_connections = config.pool.connections
         self.most_idle = config.pool.idle
+        self.introduces = config.upstream_proxy_protocol == "v2"
         self.connect_ns = config.timeouts.connect_ns
         self.first_byte_ns = config.timeouts.first_byte_ns
         self.idle_ns = self.keep_ns = config.timeouts.upstream_idle_ns

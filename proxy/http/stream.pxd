@@ -25,3 +25,5 @@ cdef class Stream:
     cdef int _release(self) except -1
     cdef int _drop(self) except -1
     cdef int _drop_soon(self) except -1
+    cpdef int detach(self) except? -1
+    cdef int _let_go(self) except? -1

@@ -3,8 +3,9 @@
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from socket import socket
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
+_Entrance = TypeVar("_Entrance")
 HIGH_WATER_BYTES: int
 
 class StreamProtocol(Protocol):
@@ -31,6 +32,7 @@ class Stream:
     fd: int
     protocol: StreamProtocol | None
     closed: bool
+    paused: bool
     backlog_bytes: int
     def __init__(self, loop: AbstractEventLoop, fd: int) -> None: ...
     def read_now(self) -> bytes | None:
@@ -65,13 +67,27 @@ class Stream:
     def shutdown_write(self) -> None:
         """Tell the peer that no more will come (FIN); what it sends is still read."""
 
-class Listener:
-    """Accepts connections of one listening socket and hands each to `admit(fd, packed_address)`.
+    def detach(self) -> int:
+        """Give the descriptor to the caller and throw away what is pending; connection_lost does not follow.
 
-    `admit` owns the descriptor. When descriptors run out, accepting pauses for `RETRY_SECONDS`.
+        Returns:
+            The descriptor, which the caller owns; -1 if it is closed already.
+
+        """
+
+class Listener(Generic[_Entrance]):
+    """Accepts connections of one listening socket and hands each to `admit(fd, packed_address, entrance)`.
+
+    `admit` owns the descriptor; `entrance` is what it is to know of this socket. When descriptors run out, accepting pauses for `RETRY_SECONDS`.
     """
 
     RETRY_SECONDS: float
-    def __init__(self, loop: AbstractEventLoop, sock: socket, admit: Callable[[int, bytes], None]) -> None: ...
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        sock: socket,
+        admit: Callable[[int, bytes, _Entrance], None],
+        entrance: _Entrance,
+    ) -> None: ...
     def close(self) -> None:
         """Take what waits in the queue of the kernel, then stop accepting; the socket is closed."""

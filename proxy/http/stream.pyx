@@ -8,9 +8,10 @@ reads at once (the request is nearly always there already), writes at once (the 
 empty), and registers with the loop only when it must wait. It offers the part of asyncio's transport interface that
 we use, so that a protocol can sit on either.
 
-Ownership. A Stream owns its descriptor from construction until it is closed. It tells its protocol `connection_lost`
-exactly once: before `close`, `abort` or `reset` returns where nothing is left to send, in a fresh turn of the loop
-where a write found the connection broken. Then it forgets the protocol, so that no cycle waits for the collector.
+Ownership. A Stream owns its descriptor from construction until it is closed, or detached by its protocol, which is
+told nothing then. Else it tells its protocol `connection_lost` exactly once: before `close`, `abort` or `reset` returns
+where nothing is left to send, in a fresh turn of the loop where a write found the connection broken. Then it forgets
+the protocol, so that no cycle waits for the collector.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -75,7 +76,7 @@ cdef class Stream:
     """A non-blocking TCP connection; `protocol` gets data_received, eof_received, pause_writing, resume_writing and
     connection_lost."""
 
-    def __cinit__(self, loop, int fd):
+    def __cinit__(self, loop, int fd, *_):  # a TlsStream takes more
         self.loop = loop
         self.fd = fd
         self.backlog = b""
@@ -244,16 +245,26 @@ cdef class Stream:
         elif self.fd >= 0:
             shutdown(self.fd, SHUT_WR)
 
-    cdef int _release(self) except -1:
-        """Give the descriptor back to the kernel."""
+    cpdef int detach(self) except? -1:
+        """Give the descriptor to the caller and throw away what is pending; connection_lost does not follow."""
+        self.protocol = None
+        return self._let_go()
+
+    cdef int _let_go(self) except? -1:
+        """Forget the descriptor, and let the loop forget it; return it."""
+        cdef int fd = self.fd
         self.pause_reading()
         if self.writing:
             self.writing = False
-            self.loop.remove_writer(self.fd)
-        close_fd(self.fd)
+            self.loop.remove_writer(fd)
         self.fd = -1
         self.backlog = b""
         self.sent = 0
+        return fd
+
+    cdef int _release(self) except -1:
+        """Give the descriptor back to the kernel."""
+        close_fd(self._let_go())
         return 0
 
     cdef int _drop(self) except -1:
@@ -275,7 +286,7 @@ cdef class Stream:
 
 cdef class Listener:
     """
-    Accepts connections of one listening socket and hands each to `admit(fd, packed_address)`.
+    Accepts connections of one listening socket and hands each to `admit(fd, packed_address, entrance)`.
 
     `admit` owns the descriptor. When descriptors run out, accepting pauses for `RETRY_SECONDS`.
     """
@@ -283,15 +294,17 @@ cdef class Listener:
     cdef object loop
     cdef object sock
     cdef object admit
+    cdef object entrance
     cdef int fd
     cdef bint listening
 
     RETRY_SECONDS = 0.1
 
-    def __init__(self, loop, sock, admit):
+    def __init__(self, loop, sock, admit, entrance):
         self.loop = loop
         self.sock = sock
         self.admit = admit
+        self.entrance = entrance
         self.fd = sock.fileno()
         self._listen()
 
@@ -313,7 +326,7 @@ cdef class Listener:
             size = sizeof(address)
             fd = accept4(self.fd, <sockaddr *>&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
             if fd >= 0:
-                self.admit(fd, _packed(&address))
+                self.admit(fd, _packed(&address), self.entrance)
             elif errno in (EMFILE, ENFILE, ENOBUFS, ENOMEM):
                 return self._pause()
             elif errno not in (ECONNABORTED, EINTR, EPROTO, EPERM):

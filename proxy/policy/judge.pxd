@@ -33,13 +33,14 @@ cdef class Facts:
     cdef readonly int price
     cdef readonly int refusal
     cdef readonly str allow
+    cdef readonly int trap
 
 
 cdef class Check:
     cpdef Verdict judge(self, Facts facts, int64_t now_ns)
 
 
-cdef Facts facts_of(Client client, int kind, int price, int refusal, str allow)
+cdef Facts facts_of(Client client, int kind, int price, int refusal, str allow, int trap)
 cpdef Verdict decide(Facts facts, tuple checks, int64_t now_ns)
 
 # Shared verdicts: nobody objects; no limit applies.

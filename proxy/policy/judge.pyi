@@ -1,6 +1,6 @@
 """The step `judge`: facts in, verdict out; the theory is in `judge.pyx`."""
 
-from fastpath import ClientTable, Limit, LimitSet, Spending
+from fastpath import BanTable, ClientTable, Limit, LimitSet, Spending
 from proxy.policy.policy import Cap, Profile
 
 class Verdict:
@@ -81,14 +81,29 @@ class Client:
 class Facts:
     """All that a check may look at: who asks, the class and price of what is asked, and whether it is offered."""
 
-    def __init__(self, client: Client, kind: int, price: int, refusal: int = 0, allow: str = "") -> None:
-        """`refusal`: status with which the operation is refused whoever asks, or 0; `allow`: see Verdict."""
+    def __init__(
+        self, client: Client, kind: int, price: int, refusal: int = 0, allow: str = "", trap: int = 0
+    ) -> None:
+        """`refusal`: status with which the operation is refused whoever asks, or 0; `allow`: see Verdict.
+
+        `trap`: Reason.TRAP or Reason.CANARY if that is what was asked for, else 0.
+        """
 
 class Check:
     """One reason to object; the base class has none."""
 
     def judge(self, facts: Facts, now_ns: int) -> Verdict | None:
         """Return the verdict, or None for no objection; `now_ns` is CLOCK_MONOTONIC."""
+
+class NotBanned(Check):
+    """Refuses who is banned, or whose network is; see `fastpath.bans`. Allowed networks and peers never are."""
+
+    def __init__(self, bans: BanTable, enforced: bool = True) -> None: ...
+
+class NotTrapped(Check):
+    """Sends who asks for a trap to the tarpit. A canary is answered like anything else, and noted."""
+
+    def __init__(self, enforced: bool = True) -> None: ...
 
 class OperationOffered(Check):
     """Refuses what no keyserver offers, or what this one does not."""
@@ -105,4 +120,7 @@ class WithinLimits(Check):
     def __init__(self, table: ClientTable) -> None: ...
 
 def decide(facts: Facts, checks: tuple[Check, ...], now_ns: int) -> Verdict:
-    """Return the first objection, ALLOW if there is none. A refused request has paid nothing."""
+    """Return the first objection, ALLOW if there is none. A refused request has paid nothing.
+
+    A check in shadow mode never has the last word: the others are asked, and if none objects its verdict is returned.
+    """

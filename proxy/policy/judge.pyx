@@ -6,11 +6,14 @@ first objection wins. A refused request has paid nothing: the only check that ta
 all or nothing.
 """
 
+from fastpath.bans cimport BanTable
+
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action, Reason
 
 cdef enum:
     STATUS_FORBIDDEN = 403
+    STATUS_NOT_FOUND = 404
     STATUS_LIMITED = 429
 
 # Plain integers: a look-up in an enumeration would be most of the work here.
@@ -18,7 +21,10 @@ cdef int _ALLOW = Action.ALLOW
 cdef int _DELAY = Action.DELAY
 cdef int _LIMIT = Action.LIMIT
 cdef int _DENY = Action.DENY
+cdef int _TARPIT = Action.TARPIT
 cdef int _BY_LIMIT = Reason.LIMIT
+cdef int _TRAP = Reason.TRAP
+cdef int _CANARY = Reason.CANARY
 cdef int _SYNC = OperationClass.SYNC
 cdef dict _REASONS = {400: Reason.MALFORMED, 404: Reason.UNKNOWN, 405: Reason.METHOD, 501: Reason.NOT_OFFERED}
 
@@ -46,6 +52,10 @@ cdef class Verdict:
 allowed = ALLOW = Verdict(_ALLOW)
 exempted = EXEMPT = Verdict(_ALLOW, Reason.ALLOWED_NETWORK)
 cdef Verdict _PEERS_ONLY = Verdict(_DENY, Reason.PEERS_ONLY, STATUS_FORBIDDEN)
+cdef Verdict _BANNED = Verdict(_DENY, Reason.BANNED, STATUS_FORBIDDEN)
+cdef Verdict _BANNED_SHADOW = Verdict(_ALLOW, Reason.BANNED, 0, 0, None, _DENY)
+cdef Verdict _TRAPPED = Verdict(_TARPIT, _TRAP, STATUS_NOT_FOUND)
+cdef Verdict _TRAPPED_SHADOW = Verdict(_ALLOW, _TRAP, 0, 0, None, _TARPIT)
 
 
 cdef class Client:
@@ -64,15 +74,16 @@ cdef class Client:
 
 cdef class Facts:
 
-    def __init__(self, Client client not None, int kind, int price, int refusal=0, str allow=""):
+    def __init__(self, Client client not None, int kind, int price, int refusal=0, str allow="", int trap=0):
         self.client = client
         self.kind = kind
         self.price = price
         self.refusal = refusal
         self.allow = allow
+        self.trap = trap
 
 
-cdef Facts facts_of(Client client, int kind, int price, int refusal, str allow):
+cdef Facts facts_of(Client client, int kind, int price, int refusal, str allow, int trap):
     """Make Facts without the detour over Python's arguments."""
     cdef Facts facts = Facts.__new__(Facts)
     facts.client = client
@@ -80,6 +91,7 @@ cdef Facts facts_of(Client client, int kind, int price, int refusal, str allow):
     facts.price = price
     facts.refusal = refusal
     facts.allow = allow
+    facts.trap = trap
     return facts
 
 
@@ -87,6 +99,33 @@ cdef class Check:
 
     cpdef Verdict judge(self, Facts facts, int64_t now_ns):
         return None
+
+
+cdef class NotBanned(Check):
+    cdef BanTable bans
+    cdef Verdict verdict
+
+    def __init__(self, BanTable bans not None, bint enforced=True):
+        self.bans = bans
+        self.verdict = _BANNED if enforced else _BANNED_SHADOW
+
+    cpdef Verdict judge(self, Facts facts, int64_t now_ns):
+        cdef Client client = facts.client
+        if not self.bans.look_up(client.address, now_ns) or client.exempt or client.peer:
+            return None
+        return self.verdict
+
+
+cdef class NotTrapped(Check):
+    cdef bint enforced
+
+    def __init__(self, bint enforced=True):
+        self.enforced = enforced
+
+    cpdef Verdict judge(self, Facts facts, int64_t now_ns):
+        if facts.trap != _TRAP or facts.client.exempt or facts.client.peer:
+            return None
+        return _TRAPPED if self.enforced else _TRAPPED_SHADOW
 
 
 cdef class OperationOffered(Check):
@@ -140,11 +179,21 @@ cdef Verdict _verdict(Spending spending):
     return verdict
 
 
-cpdef Verdict decide(Facts facts, tuple checks, int64_t now_ns):
-    cdef Verdict verdict
+cdef Verdict _first_objection(Facts facts, tuple checks, int64_t now_ns):
+    """Return it, ALLOW if there is none. Who would be refused but for shadow mode is noted, and the others asked."""
+    cdef Verdict verdict, noted = allowed
     cdef Check check
     for check in checks:
         verdict = check.judge(facts, now_ns)
         if verdict is not None:
-            return verdict
-    return allowed
+            if not verdict.shadow:
+                return verdict
+            noted = verdict
+    return noted
+
+
+cpdef Verdict decide(Facts facts, tuple checks, int64_t now_ns):
+    cdef Verdict verdict = _first_objection(facts, checks, now_ns)
+    if facts.trap == _CANARY and verdict.action <= _DELAY and verdict is not exempted:
+        return verdict.because(_CANARY)  # it is answered like any other: nobody learns which ones are canaries
+    return verdict

@@ -4,15 +4,17 @@ A policy is immutable. A reload builds a new one and puts it in the place of the
 it was judged by.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple, get_args
+from __future__ import annotations
 
-from fastpath import BUCKETS, ClientTable, Limit, LimitSet, Mode
-from proxy.config import Config
+from typing import TYPE_CHECKING, NamedTuple, get_args
+
+from fastpath import BUCKETS, BanTable, ClientTable, Limit, LimitSet, Mode
 from proxy.policy.judge import (
     AllowedNetwork,
     Check,
     Facts,
+    NotBanned,
+    NotTrapped,
     OperationOffered,
     PeersOnly,
     Verdict,
@@ -20,7 +22,13 @@ from proxy.policy.judge import (
     decide,
 )
 from proxy.policy.networks import NetworkMap, network_set
-from proxy.settings.limits import ClassName, LimitConfig
+from proxy.settings.limits import ClassName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from proxy.config import Config, ModeWord
+    from proxy.settings.limits import LimitConfig
 
 MODES = {"off": Mode.OFF, "shadow": Mode.SHADOW, "enforce": Mode.ENFORCE}
 CLASS_NAMES: tuple[ClassName, ...] = get_args(ClassName)  # in the order of OperationClass; a test compares them
@@ -46,12 +54,15 @@ class Profile(NamedTuple):
 
 
 class Policy:
-    """One generation of the policy, over the shared client table."""
+    """One generation of the policy, over the shared tables of clients and bans."""
 
-    def __init__(self, config: Config, table: ClientTable, generation: int = 0) -> None:
+    def __init__(self, config: Config, table: ClientTable, bans: BanTable, generation: int = 0) -> None:
         """Compile `config`; it is valid, so nothing fails here."""
         self.generation = generation
+        self.bans_mode = _mode(config, config.bans.mode)
         self.checks: tuple[Check, ...] = (
+            *([NotBanned(bans, self.bans_mode is Mode.ENFORCE)] if self.bans_mode is not Mode.OFF else []),
+            NotTrapped(_mode(config, config.traps.mode) is Mode.ENFORCE),
             OperationOffered(),
             AllowedNetwork(),
             PeersOnly(),
@@ -77,6 +88,11 @@ class Policy:
         exempt = self._allow.get(address) is not None
         peer = self._peers.get(address) is not None
         return profile._replace(exempt=exempt, peer=peer) if exempt or peer else profile
+
+
+def _mode(config: Config, word: ModeWord) -> Mode:
+    """Return the mode of a part of the policy, which is never stricter than that of the whole."""
+    return min(MODES[word], MODES[config.mode])
 
 
 def _profile(config: Config, limits: Mapping[ClassName, LimitConfig]) -> Profile:

@@ -96,9 +96,7 @@ class TrapsConfig(Section):
 class TarpitConfig(Section):
     """Connections that are held instead of answered. The bounds are those of one worker."""
 
-    mode: Annotated[
-        Literal["off", "slow", "sticky", "random"], Choice(("off", "slow", "sticky", "random"))
-    ] = "slow"
+    mode: Annotated[Literal["off", "slow", "sticky", "random"], Choice(("off", "slow", "sticky", "random"))] = "slow"
     connections: Annotated[int, Whole(0, 1_048_576)] = 4096
     kernel_bytes: Annotated[int, Size(0, 65_536 * MIB)] = 128 * MIB
     interval_ns: Annotated[int, Duration(100 * MILLISECOND, MINUTE)] = Field(default=5 * SECOND, alias="interval")

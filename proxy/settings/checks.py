@@ -87,7 +87,9 @@ def _tls(config: "Config") -> Iterator[Conflict]:
         return
     if not missing:
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(str(config.tls_cert), str(config.tls_key), password="")
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                str(config.tls_cert), str(config.tls_key), password=""
+            )
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             yield Conflict((("tls_cert",), ("tls_key",)), f"cannot be used with HKPGUARD_TLS_KEY: {error}")
 

@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from fastpath import BOUNDS_SECONDS, ClientTable, Control, Counters, Ring, monotonic_ns, total
 from proxy.hkp.operation import OperationClass
+from proxy.policy.actions import TurnedAway
 from proxy.telemetry.log import action_text
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class NodeMetrics:
         yield _gauge("connections", "Open client connections", snapshot.connections)
         yield _gauge("parked", "Requests that wait for their time", snapshot.parked)
         yield _gauge("tarpit_held", "Connections held in the tarpit", snapshot.tarpit_held)
+        yield _turned_away(snapshot)
         yield _gauge("table_used", "Clients in the client table", self._table.used(monotonic_ns()))
         yield _gauge("table_capacity", "Clients that the client table has room for", self._table.capacity)
         yield _counter("table_evictions", "Clients that lost their state for want of room", self._table.evictions)
@@ -77,6 +79,15 @@ def _responses(snapshot: Snapshot) -> Metric:
     for code, count in enumerate(snapshot.responses):
         if count:
             family.add_metric((str(code),), count)
+    return family
+
+
+def _turned_away(snapshot: Snapshot) -> Metric:
+    family = CounterMetricFamily(
+        "hkpguard_connections_refused", "Connections that were not taken on", labels=("reason",)
+    )
+    for reason in TurnedAway:
+        family.add_metric((reason.name.lower(),), snapshot.turned_away[reason])
     return family
 
 

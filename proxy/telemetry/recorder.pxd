@@ -11,4 +11,5 @@ cdef class Recorder:
     cdef Counters counters
 
     cdef int exchange(self, Exchange exchange, int64_t now_ns) except -1
+    cdef int turned_away(self, int reason) except -1
     cdef int unread(self, Client client, Verdict verdict, uint64_t request_id, int64_t sent, int64_t now_ns) except -1

@@ -8,8 +8,5 @@ class Recorder:
     def __init__(self, ring: Ring, counters: Counters) -> None:
         """Both are this worker's own: it is their only writer."""
 
-    def connection_refused(self) -> None:
-        """Count a connection that found no room."""
-
-    def gauges(self, connections: int, parked: int) -> None:
-        """Publish how many connections are open and how many requests wait."""
+    def gauges(self, connections: int, parked: int, held: int) -> None:
+        """Publish how many connections are open, how many requests wait, how many connections the tarpit holds."""

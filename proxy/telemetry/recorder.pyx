@@ -9,14 +9,12 @@ from proxy.http.exchange cimport Exchange
 from proxy.policy.judge cimport Client, Verdict
 
 from proxy.hkp.classes import OperationClass
-from proxy.policy.actions import Action
 from proxy.telemetry.numbers import FLAG_HTTP_1_0, METHODS, NO_UPSTREAM, SHADOW
 
 cdef int _FLAG_HTTP_1_0 = FLAG_HTTP_1_0
 cdef int _NO_UPSTREAM = NO_UPSTREAM
 cdef int _SHADOW = SHADOW
 cdef int _UNKNOWN = OperationClass.UNKNOWN
-cdef int _DROP = Action.DROP
 cdef dict _METHOD_NUMBERS = {name: number for number, name in enumerate(METHODS)}
 cdef enum:
     NOT_OBSERVED = -1
@@ -71,9 +69,11 @@ cdef class Recorder:
         )
         return 0
 
-    def connection_refused(self):
-        self.counters.record(_UNKNOWN, _DROP, 0, NOT_OBSERVED, NOT_OBSERVED, NOT_OBSERVED, NOT_OBSERVED)
+    cdef int turned_away(self, int reason) except -1:
+        self.counters.turned_away(reason)
+        return 0
 
-    def gauges(self, connections, parked):
+    def gauges(self, connections, parked, held):
         self.counters.set_connections(connections)
         self.counters.set_parked(parked)
+        self.counters.set_tarpit_held(held)

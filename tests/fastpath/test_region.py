@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from fastpath.bans import BAN_TABLE_BYTES, BanTable
 from fastpath.counters import Counters
+from fastpath.crowd import Crowd, crowd_bytes
 from fastpath.leases import Leases
 from fastpath.region import Control, Counts, Region
 from fastpath.ring import Ring
@@ -26,7 +28,8 @@ def region() -> Iterator[Region]:
 
 def sections(region: Region) -> dict[str, memoryview]:
     """Return all sections by name."""
-    named = {name: getattr(region, name) for name in ("control", "generations", "upstreams", "leases", "table")}
+    names = ("control", "generations", "upstreams", "leases", "bans", "crowd", "table")
+    named = {name: getattr(region, name) for name in names}
     for worker in range(region.counts.workers):
         named |= {f"ring {worker}": region.ring(worker), f"counters {worker}": region.counters(worker)}
     return named
@@ -38,8 +41,12 @@ def test_everything_fits_its_section(region: Region) -> None:
     for worker in range(3):
         assert Ring(region.ring(worker)).lost == 0
         assert sum(Counters(region.counters(worker)).snapshot().responses) == 0
+        assert Crowd(region.crowd, 3, worker, region.secret).count(7) == 0
         assert Leases(region.leases, region.generations, worker, region.secret).acquire(1, 7, 1, 1) == -1 or not worker
+    assert BanTable(region.bans, region.secret).used(0) == 0
     assert (len(region.generations), len(region.upstreams), len(region.control)) == (3, 8, 8)
+    assert len(region.bans) - BAN_TABLE_BYTES in range(64)
+    assert len(region.crowd) - crowd_bytes(3) in range(64)
 
 
 def test_sections_are_apart_and_all_shared(region: Region) -> None:
@@ -76,6 +83,8 @@ def test_at_rest_nothing_is_resident() -> None:
     """A region for a million clients takes one page until it is used."""
     region = Region.create(clients=1_048_576, workers=2, upstreams=2)
     ClientTable(region.table, region.secret)
+    BanTable(region.bans, region.secret)
+    Crowd(region.crowd, 2, 0, region.secret)
     assert os.fstat(region.fd).st_size > 140_000_000
     assert os.fstat(region.fd).st_blocks * 512 <= 8_192
     region.close()
@@ -141,7 +150,7 @@ def test_an_empty_file_is_no_region() -> None:
     ("offset", "form", "value", "text"),
     [
         (0, "8s", b"otherone", "not a memory region of hkpguard"),
-        (8, "I", 2, "layout version 2, not 1"),
+        (8, "I", 1, "layout version 1, not 2"),
         (16, "Q", 4096, "bytes, not"),
         (24, "Q", 108, "bytes, not"),
         (24, "Q", 2**60, "clients 1152921504606846976 not in"),

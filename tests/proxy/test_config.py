@@ -251,7 +251,10 @@ def test_bad_value_is_one_fault_in_plain_words(name: str, value: str, words: str
     ("environ", "words"),
     [
         ({"ADMIN": "0.0.0.0:11380"}, "HKPGUARD_ADMIN_TOKEN: must be set: 0.0.0.0:11380 is not a loopback address"),
-        ({"LISTEN": "https://127.0.0.1:443", "TLS_CERT": "/cert"}, "HKPGUARD_TLS_KEY: must be set: HKPGUARD_LISTEN has"),
+        (
+            {"LISTEN": "https://127.0.0.1:443", "TLS_CERT": "/cert"},
+            "HKPGUARD_TLS_KEY: must be set: HKPGUARD_LISTEN has",
+        ),
         ({"TLS_CERT": "/none", "TLS_KEY": "/none"}, "HKPGUARD_TLS_CERT=/none: cannot be used with HKPGUARD_TLS_KEY"),
         ({"PROXY_PROTOCOL": "require"}, "HKPGUARD_TRUSTED_PROXIES: must name who may connect: 127.0.0.1:11371 expects"),
         ({"LISTEN": "127.0.0.1:5?direct=deny"}, "must name who may connect: 127.0.0.1:5?direct=deny denies direct"),
@@ -383,7 +386,12 @@ def test_bad_file(tmp_path: Path, content: bytes | None, words: str) -> None:
 
 def test_secrets_are_masked() -> None:
     """The admin token appears in no fault and in no description."""
-    for bad in ("short", "with spaces in the middle", "x" * 257, "not-ascii-\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9"):
+    for bad in (
+        "short",
+        "with spaces in the middle",
+        "x" * 257,
+        "not-ascii-\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9",
+    ):
         faults = faults_of({"HKPGUARD_ADMIN_TOKEN": bad})
         assert faults == ["HKPGUARD_ADMIN_TOKEN=***: must be 16 to 256 visible ASCII characters"]
     lines = Config.from_env({"HKPGUARD_ADMIN_TOKEN": TOKEN}).describe()

@@ -9,7 +9,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
-from fastpath import ClientTable, Control, Region, client_key, monotonic_ns
+from fastpath import BanTable, ClientTable, Control, Region, client_key, monotonic_ns
 from proxy.admin.api import build_app
 from proxy.admin.history import History
 from proxy.admin.openapi import DOCUMENT
@@ -72,7 +72,7 @@ async def node() -> AsyncIterator[Node]:
 def spend(region: Region, times: int, address: bytes = bytes([192, 0, 2, 1])) -> None:
     """Let a client ask so often."""
     table = ClientTable(region.table, region.secret)
-    profile = Policy(Config.from_env(SETTINGS), table).profile(address)
+    profile = Policy(Config.from_env(SETTINGS), table, BanTable(region.bans, region.secret)).profile(address)
     for _ in range(times):
         table.spend(profile.compiled, client_key(address), OperationClass.CERT, 1, monotonic_ns())
 

@@ -49,7 +49,8 @@ def test_without_traps_nothing_is_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [*STATIC_PREFIXES, *SEARCH_PARAMETERS, "/pks/add", "/pks/hashquery", "/vks/v1/upload", "/manage", "/verify/x"]
+    "path",
+    [*STATIC_PREFIXES, *SEARCH_PARAMETERS, "/pks/add", "/pks/hashquery", "/vks/v1/upload", "/manage", "/verify/x"],
 )
 def test_no_path_of_a_keyserver_is_a_trap(path: str) -> None:
     """The built-in traps leave every page and endpoint alone."""

@@ -22,6 +22,7 @@ import uvloop
 
 from fastpath import Counters, Region, Ring
 from proxy.config import Config
+from proxy.http.entrance import Entrance
 from proxy.worker import Worker
 
 if TYPE_CHECKING:
@@ -396,7 +397,13 @@ class Node:
         return Ring(self.region.ring(0)).drain(1000)
 
     async def connect(
-        self, *first: bytes, peer: str = CLIENT, tcp: bool = False, small: bool = False, run: bool = True
+        self,
+        *first: bytes,
+        peer: str = CLIENT,
+        tcp: bool = False,
+        small: bool = False,
+        run: bool = True,
+        entrance: Entrance | None = None,
     ) -> Wire:
         """Return the client's end of a new connection.
 
@@ -405,6 +412,7 @@ class Node:
             peer: Its address, as the kernel would tell it; the pair itself has none.
             tcp: A TCP pair: the only one on which a reset shows.
             small: As little buffer as the kernel gives.
+            entrance: What is expected of the connection; None: plain HTTP from whoever wants.
             run: Let the loop run before the return; without, only what `admit` itself does has been done.
 
         """
@@ -417,7 +425,7 @@ class Node:
         self.clients.append(wire)
         for piece in first:
             assert mine.send(piece) == len(piece)
-        self.guard.admit(theirs.detach(), ipaddress.ip_address(peer).packed)
+        self.guard.admit(theirs.detach(), ipaddress.ip_address(peer).packed, entrance or Entrance())
         if run:
             await turns(3)
         return wire

@@ -9,9 +9,9 @@ import pytest
 from fastpath.record import NO_UPSTREAM
 from proxy.hkp.classes import OperationClass
 from proxy.http.guard import SWEEP_SECONDS
-from proxy.policy.actions import Action, Reason
+from proxy.policy.actions import Action, Reason, TurnedAway
 from proxy.telemetry.numbers import FLAG_HTTP_1_0, METHODS
-from tests.proxy.http.harness import CLIENT, FPR, get, ok, turns, until
+from tests.proxy.http.harness import CLIENT, FPR, KEY_TARGET, get, ok, turns, until
 
 if TYPE_CHECKING:
     from tests.proxy.http.conftest import Start
@@ -20,15 +20,27 @@ if TYPE_CHECKING:
 async def test_more_connections_than_allowed(start: Start) -> None:
     """One too many is closed at once, counted, and does not disturb the others; a free place is given again."""
     node = await start({"CONNECTIONS": "16"})
-    clients = [await node.connect() for _ in range(16)]
+    for _ in range(16):
+        await node.connect(get(KEY_TARGET, "Connection: close"))
     refused = await node.connect(get("/nowhere"), tcp=True)
     assert await refused.end() in {"closed", "reset"}
     assert node.open == 16
-    assert node.snapshot().requests[OperationClass.UNKNOWN][Action.DROP] == 1
-    clients[0].close()
+    assert node.snapshot().turned_away[TurnedAway.FULL] == 1
+    link = await node.keyserver.accept()
+    await link.send(ok())
     await until(lambda: node.open == 15)
     client = await node.connect(get("/nowhere"))
     assert (await client.reply()).status == 404
+
+
+async def test_who_waits_longest_makes_room(start: Start) -> None:
+    """Where there is no room, the silent connection that is nearest to its deadline is closed for a new one."""
+    node = await start({"CONNECTIONS": "16"})
+    silent = [await node.connect() for _ in range(16)]
+    client = await node.connect(get("/nowhere"))
+    assert (await client.reply()).status == 404
+    assert await silent[0].to_end() == b""
+    assert node.open == 16
 
 
 async def test_drain_closes_idle_connections(start: Start) -> None:

@@ -333,6 +333,35 @@ def test_values_that_are_read() -> None:
     assert head.host == b"a"
 
 
+CLIENT_ADDRESSES = {
+    "CF-Connecting-IP": "cf_connecting_ip",
+    "True-Client-IP": "true_client_ip",
+    "X-Real-IP": "x_real_ip",
+}
+
+
+@pytest.mark.parametrize(("name", "attribute"), CLIENT_ADDRESSES.items())
+def test_client_addresses_are_read(name: str, attribute: str) -> None:
+    """What a proxy says of the client is kept apart for each header; said twice, it is no single address any more."""
+    assert getattr(accepted(with_fields("Accept: a")), attribute) is None
+    for spelling in (name, name.upper(), name.lower()):
+        head = accepted(with_fields(f"{spelling}: 192.0.2.1 "))
+        assert [getattr(head, each) for each in CLIENT_ADDRESSES.values() if each != attribute] == [None, None]
+        assert getattr(head, attribute) == b"192.0.2.1"
+    twice = accepted(with_fields(f"{name}: 192.0.2.1", f"{name.lower()}: 192.0.2.1"))
+    assert getattr(twice, attribute) == b"192.0.2.1, 192.0.2.1"
+    assert twice.block == b"Host: a\r\n"
+
+
+@pytest.mark.parametrize("name", CLIENT_ADDRESSES)
+def test_near_misses_of_client_addresses(name: str) -> None:
+    """Other names of the same length go on, and are not read."""
+    other = name[:-1] + "Q"
+    head = accepted(with_fields(f"{other}: 192.0.2.1", f"{name.replace('-', '_')}: 192.0.2.2"))
+    assert [getattr(head, each) for each in CLIENT_ADDRESSES.values()] == [None] * 3
+    assert head.block == f"Host: a\r\n{other}: 192.0.2.1\r\n".encode()
+
+
 def test_http_1_0_needs_no_host() -> None:
     """Without Host there is none; nothing stands in for it here."""
     head = accepted("GET / HTTP/1.0\r\n\r\n")
@@ -367,11 +396,12 @@ def test_hundred_fields_are_read() -> None:
 
 EVERYTHING = (
     b"POST http://a/pks/add?b HTTP/1.1\r\nHost: a\r\nAccept: b\r\nX-Gone: c\r\nConnection: x-gone\r\n"
-    b"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\nX-Forwarded-For: d\r\n\r\n"
+    b"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\nX-Forwarded-For: d\r\nX-Real-IP: e\r\n\r\n"
 )
 ATTRIBUTES = (
     "method", "target", "minor", "length", "keep_alive", "expects_continue", "host", "block",
-    "forwarded_for", "forwarded", "forwarded_proto", "accept", "size",
+    "forwarded_for", "forwarded", "forwarded_proto", "cf_connecting_ip", "true_client_ip", "x_real_ip",
+    "accept", "size",
 )  # fmt: skip
 
 

@@ -272,16 +272,16 @@ async def test_dropped_stream_closes_its_descriptor() -> None:
 
 async def test_listener() -> None:
     """Connections are handed over with the peer's address, without blocking, IPv4 and IPv6 alike."""
-    admitted: list[tuple[int, bytes]] = []
+    admitted: list[tuple[int, bytes, str]] = []
     addresses = [(socket.AF_INET, "127.0.0.1", bytes([127, 0, 0, 1])), (socket.AF_INET6, "::1", bytes(15) + b"\1")]
     for family, host, packed in addresses:
         listening = socket.create_server((host, 0), family=family)
         listening.setblocking(False)
-        listener = Listener(asyncio.get_running_loop(), listening, lambda fd, peer: admitted.append((fd, peer)))
+        listener = Listener(asyncio.get_running_loop(), listening, lambda *what: admitted.append(what), "door")
         with socket.create_connection(listening.getsockname()[:2]):
             await until(lambda: bool(admitted))
-            fd, peer = admitted.pop()
-            assert peer == packed
+            fd, peer, entrance = admitted.pop()
+            assert (peer, entrance) == (packed, "door")
             assert not os.get_blocking(fd)
             assert not os.get_inheritable(fd)
             os.close(fd)
@@ -295,7 +295,7 @@ async def test_listener_that_runs_out_of_descriptors_waits() -> None:
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setblocking(False)
     with socket.create_connection(listening.getsockname()), no_more_descriptors():
-        listener = Listener(loop, listening, lambda fd, _: admitted.append(fd))
+        listener = Listener(loop, listening, lambda fd, *_: admitted.append(fd), None)
         await until(lambda: bool(loop.timers))
         assert not admitted
     (timer,) = loop.timers
@@ -312,7 +312,7 @@ async def test_listener_takes_the_queue_of_the_kernel_before_it_closes() -> None
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setblocking(False)
     address = listening.getsockname()
-    listener = Listener(asyncio.get_running_loop(), listening, lambda fd, _: admitted.append(fd))
+    listener = Listener(asyncio.get_running_loop(), listening, lambda fd, *_: admitted.append(fd), None)
     clients = [socket.create_connection(address) for _ in range(3)]
     listener.close()
     listener.close()

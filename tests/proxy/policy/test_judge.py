@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fastpath import ClientTable, client_key
+from fastpath import BAN_TABLE_BYTES, BanTable, ClientTable, client_key, network_key
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action, Reason
@@ -24,10 +24,15 @@ BOB = ip_address("198.51.100.1").packed
 CERT, SYNC = OperationClass.CERT, OperationClass.SYNC
 
 
-def policy(table: ClientTable, settings: Mapping[str, str] | None = None) -> Policy:
+def ban_table() -> BanTable:
+    """Return an empty table of bans."""
+    return BanTable(memoryview(bytearray(BAN_TABLE_BYTES)), bytes(16))
+
+
+def policy(table: ClientTable, settings: Mapping[str, str] | None = None, bans: BanTable | None = None) -> Policy:
     """Return the policy of a configuration."""
     environ = {f"HKPGUARD_{name}": value for name, value in (settings or {}).items()}
-    return Policy(Config.from_env(environ), table)
+    return Policy(Config.from_env(environ), table, bans or ban_table())
 
 
 def facts(
@@ -37,10 +42,11 @@ def facts(
     price: int = 1,
     refusal: int = 0,
     allow: str = "",
+    trap: int = 0,
 ) -> Facts:
     """Return the facts of a request."""
     client = Client(address, client_key(address), 0, subject.profile(address))
-    return Facts(client, kind, price, refusal, allow)
+    return Facts(client, kind, price, refusal, allow, trap)
 
 
 class Says(Check):
@@ -77,7 +83,14 @@ def test_no_objection_allows(table: ClientTable, checks: tuple[Check, ...]) -> N
 def test_checks_are_cheap_to_costly(table: ClientTable) -> None:
     """What needs no memory is asked before what does; what takes tokens comes last."""
     names = [type(check).__name__ for check in policy(table).checks]
-    assert names == ["OperationOffered", "AllowedNetwork", "PeersOnly", "WithinLimits"]
+    assert names == [
+        "NotBanned",
+        "NotTrapped",
+        "OperationOffered",
+        "AllowedNetwork",
+        "PeersOnly",
+        "WithinLimits",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -216,3 +229,98 @@ def test_two_generations_share_what_was_spent(table: ClientTable) -> None:
     old, new = policy(table, {**SLOW, "LIMITS__CERT__MAX_DELAY": "0"}), policy(table, SLOW)
     assert old.judge(facts(old), NOW) is ALLOW
     assert new.judge(facts(new), NOW).wait_ns == 10 * SECOND
+
+
+BANNED = (Action.DENY, Reason.BANNED, 403)
+TRAPPED = (Action.TARPIT, Reason.TRAP, 404)
+PASSED = (Action.ALLOW, Reason.NONE, 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected", "shadow"),
+    [
+        ({}, BANNED, 0),
+        ({"ALLOW": "192.0.2.0/24"}, (Action.ALLOW, Reason.ALLOWED_NETWORK, 0), 0),
+        ({"PEERS": "192.0.2.1"}, PASSED, 0),
+        ({"BANS__MODE": "shadow"}, (Action.ALLOW, Reason.BANNED, 0), Action.DENY),
+        ({"MODE": "shadow"}, (Action.ALLOW, Reason.BANNED, 0), Action.DENY),
+        ({"BANS__MODE": "off"}, PASSED, 0),
+    ],
+)
+@pytest.mark.parametrize("banned", [client_key(ALICE), network_key(ALICE)])
+def test_banned_clients_are_refused(
+    table: ClientTable, banned: int, settings: Mapping[str, str], expected: tuple[int, int, int], shadow: int
+) -> None:
+    """A ban of a client or of its network binds, but for allowed networks and peers, and as the mode says."""
+    bans = ban_table()
+    bans.put(banned, NOW + SECOND)
+    subject = policy(table, settings, bans)
+    verdict = subject.judge(facts(subject), NOW)
+    assert (verdict.action, verdict.reason, verdict.status) == expected
+    assert verdict.shadow == shadow
+    assert subject.judge(facts(subject, BOB), NOW).reason == Reason.NONE
+    assert subject.judge(facts(subject), NOW + SECOND).reason != Reason.BANNED  # it is over
+
+
+def test_banned_clients_pay_nothing(table: ClientTable) -> None:
+    """Who is refused because of a ban spends no token."""
+    bans = ban_table()
+    bans.put(client_key(ALICE), NOW + SECOND)
+    subject = policy(table, {}, bans)
+    subject.judge(facts(subject), NOW)
+    assert table.peek(client_key(ALICE)) is None
+
+
+def test_limits_hold_for_whom_a_shadow_ban_lets_pass(table: ClientTable) -> None:
+    """A ban that is only in shadow mode does not take the place of the limits."""
+    bans = ban_table()
+    bans.put(client_key(ALICE), NOW + SECOND)
+    subject = policy(table, {"BANS__MODE": "shadow", "LIMITS__IDENTITY__BURST": "1"}, bans)
+    asked = facts(subject, kind=OperationClass.IDENTITY)
+    assert subject.judge(asked, NOW).reason == Reason.BANNED
+    assert subject.judge(asked, NOW).reason == Reason.LIMIT
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected", "shadow"),
+    [
+        ({}, TRAPPED, 0),
+        ({"ALLOW": "192.0.2.0/24"}, (Action.DENY, Reason.UNKNOWN, 404), 0),
+        ({"PEERS": "192.0.2.1"}, (Action.DENY, Reason.UNKNOWN, 404), 0),
+        ({"TRAPS__MODE": "shadow"}, (Action.DENY, Reason.UNKNOWN, 404), 0),
+        ({"MODE": "shadow"}, (Action.DENY, Reason.UNKNOWN, 404), 0),
+    ],
+)
+def test_traps_lead_to_the_tarpit(
+    table: ClientTable, settings: Mapping[str, str], expected: tuple[int, int, int], shadow: int
+) -> None:
+    """Who asks for a trap goes to the tarpit; allowed networks, peers, and all in shadow mode, get the usual 404."""
+    subject = policy(table, settings)
+    asked = facts(subject, kind=OperationClass.UNKNOWN, refusal=404, trap=Reason.TRAP)
+    verdict = subject.judge(asked, NOW)
+    assert (verdict.action, verdict.reason, verdict.status) == expected
+    assert verdict.shadow == shadow
+
+
+def test_trap_in_shadow_mode_is_noted_where_it_would_be_answered(table: ClientTable) -> None:
+    """With unknown paths passed on, a trap in shadow mode goes on as well, and its record says what it is."""
+    subject = policy(table, {"TRAPS__MODE": "shadow"})
+    verdict = subject.judge(facts(subject, kind=OperationClass.UNKNOWN, trap=Reason.TRAP), NOW)
+    assert (verdict.action, verdict.reason, verdict.shadow) == (Action.ALLOW, Reason.TRAP, Action.TARPIT)
+
+
+def test_canaries_are_answered_and_noted(table: ClientTable) -> None:
+    """A search for a canary is treated like any other, delayed and refused by the same limits; only its reason differs."""
+    subject = policy(table, {"LIMITS__CERT__BURST": "1", "LIMITS__CERT__COUNT": "1", "LIMITS__CERT__MAX_DELAY": "1s"})
+    baited, plain = facts(subject, trap=Reason.CANARY), facts(subject, BOB)
+    verdicts = [(subject.judge(baited, NOW), subject.judge(plain, NOW)) for _ in range(3)]
+    assert [(canary.action, canary.wait_ns) for canary, _ in verdicts] == [
+        (other.action, other.wait_ns) for _, other in verdicts
+    ]
+    assert [canary.reason for canary, _ in verdicts] == [Reason.CANARY, Reason.CANARY, Reason.LIMIT]
+
+
+def test_canaries_say_nothing_of_allowed_networks(table: ClientTable) -> None:
+    """The operator's own machines may look at the canaries."""
+    subject = policy(table, {"ALLOW": "192.0.2.0/24"})
+    assert subject.judge(facts(subject, trap=Reason.CANARY), NOW) is EXEMPT

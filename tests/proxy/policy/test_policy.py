@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fastpath import BUCKETS, ClientTable
+from fastpath import BAN_TABLE_BYTES, BUCKETS, BanTable, ClientTable
 from fastpath._gcra_py import Mode
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
@@ -29,10 +29,15 @@ NETWORKS = json.dumps(
 )
 
 
+def no_bans() -> BanTable:
+    """Return an empty table of bans."""
+    return BanTable(memoryview(bytearray(BAN_TABLE_BYTES)), bytes(16))
+
+
 def policy(table: ClientTable, settings: Mapping[str, str] | None = None) -> Policy:
     """Return the policy of a configuration."""
     environ = {f"HKPGUARD_{name}": value for name, value in (settings or {}).items()}
-    return Policy(Config.from_env(environ), table)
+    return Policy(Config.from_env(environ), table, no_bans())
 
 
 def granted(judged: Policy, address: str) -> Profile:
@@ -130,7 +135,7 @@ def test_caps(table: ClientTable) -> None:
 
 def test_generation_is_kept(table: ClientTable) -> None:
     """A policy knows which reload made it."""
-    assert Policy(Config.from_env({}), table, 7).generation == 7
+    assert Policy(Config.from_env({}), table, no_bans(), 7).generation == 7
 
 
 def test_class_without_a_bucket_is_found_at_the_start(table: ClientTable, monkeypatch: pytest.MonkeyPatch) -> None:

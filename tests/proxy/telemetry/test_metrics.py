@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fastpath import ClientTable, Control, Counters, Region, client_key, monotonic_ns
+from fastpath import BanTable, ClientTable, Control, Counters, Region, client_key, monotonic_ns
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action
@@ -74,7 +74,7 @@ def busy(region: Region) -> None:
         counters.set_connections(10)
         counters.set_parked(2)
     table = ClientTable(region.table, region.secret)
-    profile = Policy(Config.from_env({}), table).profile(bytes(4))
+    profile = Policy(Config.from_env({}), table, BanTable(region.bans, region.secret)).profile(bytes(4))
     for number in range(5):
         table.spend(profile.compiled, client_key(bytes([192, 0, 2, number])), OperationClass.CERT, 1, monotonic_ns())
 

@@ -1,0 +1,28 @@
+from libc.stdint cimport int64_t, uint64_t
+
+
+cdef enum:  # the numbers of `Standing`
+    WELCOME = 0
+    BANNED = 1
+    TARPIT = 2
+
+
+cdef struct Entry:
+    uint64_t version  # one more with each key that the slot gets
+    uint64_t term  # until_ns << 1 | whether it is TARPIT
+
+
+cdef struct Slots:
+    uint64_t k0
+    uint64_t k1
+    uint64_t *header
+    uint64_t *keys
+    Entry *entries
+
+
+cdef class BanTable:
+    cdef Slots slots
+    cdef bint recovered
+    cdef Py_buffer memory
+
+    cdef int look_up(self, bytes address, int64_t now_ns) noexcept

@@ -1,0 +1,88 @@
+"""Who may ask the admin API: whoever knows the token, if one is set, and never a web page.
+
+A page that an operator looks at can make the browser send requests to loopback addresses. It cannot keep the browser
+from saying which page it was (Origin), nor from naming the host that it believes to talk to (Host), also if that name
+was made to point here (DNS rebinding). And it cannot send application/json elsewhere without asking first, which is
+refused.
+"""
+
+from __future__ import annotations
+
+import hmac
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from proxy.config import Config
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})  # without the token: they tell nothing of anybody
+SCHEME: Final = "Bearer "
+
+
+def problem(status: int, title: str, detail: str = "") -> web.Response:
+    """Return an error as all of them look."""
+    body = {"title": title, "status": status} | ({"detail": detail} if detail else {})
+    headers = {"WWW-Authenticate": SCHEME.strip()} if status == web.HTTPUnauthorized.status_code else None
+    return web.json_response(body, status=status, headers=headers)
+
+
+class Access:
+    """The rules of one configuration."""
+
+    def __init__(self, config: Config) -> None:
+        """Take the token and the host name of the admin address."""
+        self._token = config.admin_token
+        self._host = config.admin.host.lower()
+
+    @web.middleware
+    async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let a request pass to its handler, or refuse it."""
+        hosts = request.headers.getall("Host", [])
+        if len(hosts) > 1 or not all(self._knows(host) for host in hosts):
+            return problem(403, "not a name of this host")
+        if any(_host_of(origin) != "".join(hosts).lower() for origin in request.headers.getall("Origin", [])):
+            return problem(403, "not for web pages of others")
+        if self._token is not None and not self._authorized(request, self._token):
+            return problem(401, "the token of HKPGUARD_ADMIN_TOKEN is wanted")
+        if request.can_read_body and request.content_type != "application/json":
+            return problem(415, "a body must be application/json")
+        return await handler(request)
+
+    def _knows(self, host: str) -> bool:
+        """Tell whether a Host is one that cannot be a foreign name for this machine."""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        return name in {"localhost", self._host} or _is_address(name)
+
+    @staticmethod
+    def _authorized(request: web.Request, token: str) -> bool:
+        resource = request.match_info.route.resource
+        if resource is not None and resource.canonical in OPEN_PATHS:
+            return True
+        given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+        return hmac.compare_digest(given, f"{SCHEME}{token}".encode())
+
+
+def _host_of(origin: str) -> str:
+    """Return host and port of an Origin; empty for `null`."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,75 @@
+"""TLS on raw descriptors; the theory is in `tls.pyx`."""
+
+from asyncio import AbstractEventLoop
+from os import PathLike
+from ssl import SSLContext
+from typing import Protocol
+
+from proxy.http.stream import Stream, StreamProtocol
+
+CIPHERS: str
+
+def make_context(cert_path: str | PathLike[str], key_path: str | PathLike[str]) -> SSLContext:
+    """Return what the workers of a node serve TLS with: 1.2 and 1.3, HTTP/1.1. Make it before they are forked.
+
+    Args:
+        cert_path: PEM file: the certificate, then those between it and the root.
+        key_path: PEM file: its private key, not encrypted.
+
+    Raises:
+        OSError: A file cannot be read; or (ssl.SSLError) is not what it should be, or they do not belong together.
+
+    """
+
+def first_byte(fd: int) -> int:
+    """Return the first byte that waits in a socket, 0 to 255, and leave it there; 0x16 begins TLS, and no HTTP.
+
+    Returns:
+        -1: there is none yet; -2: none will come.
+
+    """
+
+class Tls:
+    """What the TLS connections of one worker share."""
+
+    context: SSLContext
+    most_handshakes: int
+    handshakes: int
+    completed: int
+    failed: int
+    refused: int
+
+    def __init__(self, context: SSLContext, *, most_handshakes: int) -> None:
+        """Count handshakes from zero.
+
+        Args:
+            context: The same in all workers.
+            most_handshakes: Those that may run at a time; who comes then is dropped. May be changed.
+
+        `handshakes` are running: from the whole first record on. Of those that ended, `completed` did well, `failed`
+        did not, wherever they broke off; `refused` are those of `failed` that were too many.
+        """
+
+    def reload(self, cert_path: str | PathLike[str], key_path: str | PathLike[str]) -> None:
+        """Use another certificate from the next handshake on; connections and tickets of clients stay valid.
+
+        Raises:
+            OSError: As `make_context`; the present certificate stays.
+
+        """
+
+class TlsProtocol(StreamProtocol, Protocol):
+    """What a TlsStream tells."""
+
+    def handshake_done(self) -> None:
+        """Take note that plaintext may come and go; comes before all but connection_lost."""
+
+class TlsStream(Stream):
+    """The server's side of a TLS connection; Stream's interface, in plaintext.
+
+    `read_now` has to be called, or reading resumed, for the handshake to go on. The protocol's deadline ends one that
+    takes too long. `backlog_bytes` are of ciphertext. Who detaches the descriptor can say nothing more to the client.
+    """
+
+    handshaking: bool
+    def __init__(self, loop: AbstractEventLoop, fd: int, tls: Tls) -> None: ...

@@ -1,0 +1,347 @@
+# cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""
+TLS on raw descriptors: a Stream whose bytes pass through OpenSSL, by way of Python's ssl module.
+
+    kernel -> recv -> `incoming` -> SSLObject.read  -> protocol
+    kernel <- send <- `outgoing` <- SSLObject.write <- protocol
+
+Cost. A record in and a record out are four calls of Python's: BIO.write, read, write, BIO.read. `read` raises when
+there is nothing to read, which costs as much as decrypting a request: so it is called only while `incoming` holds
+something. What OpenSSL wants to say by itself (tickets, alerts, key updates) leaves with the next write, or at the end
+of the turn.
+
+Half-open handshakes. A client that connects and says little is cheap to be, so it is cheap to have: nothing of OpenSSL
+exists before the first record is complete. Until then its bytes stay with the kernel, where we look at them (MSG_PEEK),
+and the kernel is told how much to wait for (SO_RCVLOWAT), as bytes that are left there would wake the loop again and
+again. If it wakes us all the same without more bytes, it is short of memory, or they were the last: then we take them.
+
+Bounds. One turn receives at most RECORD_BYTES, and decrypts all of that, so that nothing waits inside but a part of
+one record; replies are encrypted record by record, as the buffers of OpenSSL never shrink. Records without content are
+legal and free of charge for the sender: `chatter` counts bytes that brought no plaintext, and who sends nothing else is
+dropped. It covers the handshake too.
+
+Ends. A close_notify is an end, and so is a FIN without one: requests tell their own length. Ours is sent by `close` and
+`shutdown_write`, not by `abort` and `reset`; the peer's is not waited for.
+
+Certificates. `Tls.context` is made before the workers are forked: tickets are encrypted with keys that live in it, and
+only so can a client come back to another worker with its ticket. Hence it is never replaced. A new certificate lives
+in a context of its own, which each handshake switches to while it asks for the server's name (RFC 6066, asked for by
+OpenSSL whether the client named one or not); the ticket keys remain those of the first. To load it into the first would
+leave the old one beside it wherever their kinds differ (RSA, ECDSA).
+"""
+
+from cpython.bytearray cimport PyByteArray_AS_STRING
+from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.errno cimport EAGAIN, EINTR, errno
+
+from proxy.http.stream cimport Stream
+
+import ssl
+from ssl import MemoryBIO, SSLWantReadError, SSLZeroReturnError
+
+cdef extern from *:
+    """
+    #include <sys/types.h>
+    #include <sys/socket.h>
+    """
+    ssize_t recv(int fd, void *buffer, size_t size, int flags) nogil
+    int setsockopt(int fd, int level, int name, const void *value, unsigned int size) nogil
+    enum:
+        MSG_DONTWAIT
+        MSG_PEEK
+        SOL_SOCKET
+        SO_RCVLOWAT
+
+cdef enum:
+    HEADER_BYTES = 5
+    PLAIN_BYTES = 16384  # of a record, at most (RFC 8446 section 5.1)
+    RECORD_BYTES = HEADER_BYTES + PLAIN_BYTES + 256
+    OPENED_BYTES = 2 * RECORD_BYTES  # a part of a record from before, and what one turn receives
+    HANDSHAKE = 0x16  # a kind of record
+    CLIENT_HELLO = 1  # a kind of message
+    MESSAGE_HEADER_BYTES = 4
+    MOST_CHATTER_BYTES = 32768  # more than a record of which the end has not come yet
+    WORTH_BYTES = 64  # of chatter for each byte of plaintext: more than the frame around it
+
+# Forward secrecy and authenticated encryption only. GnuPG for Windows (NTBTLS) has no TLS 1.3, and of these AES-GCM.
+CIPHERS = "@SECLEVEL=2:ECDHE+AESGCM:ECDHE+CHACHA20"
+
+cdef char _sealed[RECORD_BYTES]
+cdef bytearray _opened = bytearray(OPENED_BYTES)
+cdef object _window = memoryview(_opened)
+
+
+def make_context(cert_path, key_path):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_ciphers(CIPHERS)
+    context.set_alpn_protocols(["http/1.1"])
+    context.num_tickets = 1
+    context.load_cert_chain(cert_path, key_path, password="")  # else OpenSSL would ask the terminal for one
+    return context
+
+
+cpdef int first_byte(int fd) noexcept:
+    """Return the first byte that waits in a socket, and leave it there; -1: none yet, -2: none will come."""
+    cdef unsigned char byte
+    cdef ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT)
+    if n == 1:
+        return byte
+    return -1 if n < 0 and (errno == EAGAIN or errno == EINTR) else -2
+
+
+cdef int _size_of_hello(ssize_t n) noexcept:
+    """Return the size of the first record, of which `n` bytes are in `_sealed`; -1 if it is no ClientHello."""
+    cdef unsigned char *head = <unsigned char *>_sealed
+    cdef int length
+    if head[0] != HANDSHAKE or (n > 1 and head[1] != 3) or (n > 2 and head[2] > 4):
+        return -1
+    if n < HEADER_BYTES:
+        return HEADER_BYTES  # and more, which is not known yet
+    length = head[3] << 8 | head[4]
+    if length < MESSAGE_HEADER_BYTES or length > PLAIN_BYTES or (n > HEADER_BYTES and head[HEADER_BYTES] != CLIENT_HELLO):
+        return -1
+    return HEADER_BYTES + length
+
+
+cdef class Tls:
+
+    def __init__(self, context, *, int most_handshakes):
+        self.context = context
+        self.most_handshakes = most_handshakes
+
+    def reload(self, cert_path, key_path):
+        self.renewed = make_context(cert_path, key_path)
+        self.context.sni_callback = self._switch
+
+    def _switch(self, ssl_object, _name, _context):
+        ssl_object.context = self.renewed
+
+    cdef object begin(self, incoming, outgoing):
+        """Return the SSLObject of a new handshake; raises ConnectionAbortedError if there are too many."""
+        if self.handshakes >= self.most_handshakes:
+            self.refused += 1
+            raise ConnectionAbortedError("too many handshakes at a time")
+        begun = self.context.wrap_bio(incoming, outgoing, True)
+        self.handshakes += 1
+        return begun
+
+
+cdef class TlsStream(Stream):
+
+    def __cinit__(self, loop, int fd, Tls tls not None):
+        self.tls = tls
+        self.handshaking = True
+
+    def __dealloc__(self):
+        if self.fd >= 0 and self.tls is not None:  # the collector may have taken it
+            self._count(False)
+
+    # Reading.
+
+    cpdef bytes read_now(self):
+        """As Stream's; None too while the handshake goes on."""
+        cdef bytes data
+        try:
+            data = self._pull()
+        finally:
+            self._flush()
+        if data is not None and PyBytes_GET_SIZE(data) == 0:
+            self.at_eof = True
+        return data
+
+    cpdef resume_reading(self):
+        """As Stream's."""
+        if self.reading:
+            return
+        Stream.resume_reading(self)
+        if self.reading and self.ended:
+            self.loop.call_soon(self._readable)  # the end has been read: the kernel will not tell of it
+
+    cdef int _read(self) except -1:
+        cdef bytes data
+        protocol = self.protocol  # held while it runs: it may close, and so be forgotten
+        if self.fd < 0 or not self.reading:
+            return 0
+        try:
+            data = self._pull()
+        except OSError:
+            self._flush()  # an alert says why
+            self.abort()
+            return 0
+        if data:
+            protocol.data_received(data)
+        if self.ended and self.reading:
+            self.at_eof = True
+            self.pause_reading()
+            protocol.eof_received()
+        return self._flush()
+
+    cdef bytes _pull(self):
+        """
+        Receive once, and decrypt what came.
+
+        Returns:
+            Plaintext; b"" at its end; None if there is none yet.
+
+        Raises:
+            OSError: The connection is broken, or the peer breaks the rules.
+        """
+        cdef ssize_t n
+        cdef bytes data = None
+        if self.ended:
+            return b""
+        if self.ssl is None and not self._begin():
+            return None
+        n = recv(self.fd, _sealed, RECORD_BYTES, 0)
+        if n < 0:
+            if errno == EAGAIN or errno == EINTR:
+                return None
+            raise OSError(errno, "recv failed")
+        if n == 0:
+            return self._end()
+        self.chatter += n
+        self.incoming.write(PyBytes_FromStringAndSize(_sealed, n))
+        if not self.handshaking or self._shake():
+            data = self._open()
+        if self.chatter > MOST_CHATTER_BYTES:
+            raise ConnectionAbortedError("too much that says nothing")
+        return data
+
+    cdef bytes _end(self):
+        """The peer sends no more."""
+        if self.handshaking:
+            raise ConnectionResetError("ended during the handshake")
+        self.ended = True
+        return b""
+
+    cdef bytes _open(self):
+        """Decrypt `incoming`: what comes out; b"" at the end; None if no record is complete, or none has content."""
+        cdef Py_ssize_t filled = 0, n
+        try:
+            while not self.ended and self.incoming.pending:
+                n = self.ssl.read(OPENED_BYTES, _window[filled:] if filled else _window)
+                self.ended = n == 0
+                filled += n
+        except SSLWantReadError:
+            pass
+        except SSLZeroReturnError:  # the end, after ours
+            self.ended = True
+        self.chatter = max(0, self.chatter - WORTH_BYTES * filled)
+        if filled:
+            return PyBytes_FromStringAndSize(PyByteArray_AS_STRING(_opened), filled)
+        return b"" if self.ended else None
+
+    # The handshake.
+
+    cdef bint _begin(self) except -1:
+        """Begin the handshake, if the first record is there."""
+        cdef int size
+        cdef ssize_t n = recv(self.fd, _sealed, RECORD_BYTES, MSG_PEEK)
+        if n < 0:
+            if errno == EAGAIN or errno == EINTR:
+                return False
+            raise OSError(errno, "recv failed")
+        if n == 0:
+            raise ConnectionResetError("ended during the handshake")
+        size = _size_of_hello(n)
+        if size < 0:
+            raise ConnectionAbortedError("no TLS")
+        if n < size and n > self.peeked:
+            self.peeked = n
+            self._wait_for(size)
+            return False
+        if self.peeked:
+            self._wait_for(1)
+        self.incoming = MemoryBIO()
+        self.outgoing = MemoryBIO()
+        self.ssl = self.tls.begin(self.incoming, self.outgoing)
+        return True
+
+    cdef int _wait_for(self, int octets) noexcept:
+        """Let the kernel call us only when so many bytes are there."""
+        return setsockopt(self.fd, SOL_SOCKET, SO_RCVLOWAT, &octets, sizeof(octets))
+
+    cdef bint _shake(self) except -1:
+        """Go on with the handshake; true when it is done, and the protocol wants more."""
+        protocol = self.protocol
+        try:
+            self.ssl.do_handshake()
+        except SSLWantReadError:
+            return False
+        self.chatter = 0
+        self._count(True)
+        protocol.handshake_done()
+        return self.fd >= 0 and not self.closing
+
+    cdef int _count(self, bint done) noexcept:
+        """Count the end of the handshake, whichever it was."""
+        if not self.handshaking:
+            return 0
+        self.handshaking = False
+        if self.ssl is not None:
+            self.tls.handshakes -= 1
+        if done:
+            self.tls.completed += 1
+        else:
+            self.tls.failed += 1
+        return 0
+
+    # Writing.
+
+    cpdef write(self, bytes data):
+        """As Stream's. Ignored while the handshake goes on."""
+        cdef bytes sealed
+        if self.fd < 0 or self.closing or self.handshaking or not data:
+            return
+        try:
+            sealed = self._seal(data)
+        except OSError:  # also where OpenSSL wants to read the rest of a key update first: no client splits those
+            self._drop_soon()
+            return
+        Stream.write(self, sealed)
+
+    cdef bytes _seal(self, bytes data):
+        """Encrypt `data`; what OpenSSL had to say before comes first."""
+        cdef Py_ssize_t start
+        if PyBytes_GET_SIZE(data) <= PLAIN_BYTES:
+            self.ssl.write(data)
+            return self.outgoing.read()
+        records = []
+        for start in range(0, PyBytes_GET_SIZE(data), PLAIN_BYTES):
+            self.ssl.write(data[start:start + PLAIN_BYTES])
+            records.append(self.outgoing.read())
+        return b"".join(records)
+
+    cdef int _flush(self) except -1:
+        """Send what OpenSSL has to say by itself."""
+        if self.outgoing is not None and self.outgoing.pending:
+            Stream.write(self, self.outgoing.read())
+        return 0
+
+    # Ends.
+
+    cpdef close(self):
+        """As Stream's, with a close_notify."""
+        self._say_goodbye()
+        Stream.close(self)
+
+    cpdef shutdown_write(self):
+        """As Stream's, with a close_notify."""
+        self._say_goodbye()
+        Stream.shutdown_write(self)
+
+    cdef int _say_goodbye(self) except -1:
+        if self.fd < 0 or self.closing or self.handshaking:
+            return 0
+        try:
+            self.ssl.unwrap()
+        except OSError:  # it waits for the peer's; we do not
+            pass
+        return self._flush()
+
+    cdef int _let_go(self) except? -1:
+        self._count(False)
+        self.ssl = self.incoming = self.outgoing = None
+        return Stream._let_go(self)

@@ -1,0 +1,308 @@
+"""The warden: makes bans of what the records show, and keeps them in shared memory and on disk. Part of the analyst.
+
+    records -> offences (new ones only) -> Ladder -> BanTable (workers obey it at once) and, each second, BanStore
+
+Time. Everything in here goes by CLOCK_MONOTONIC, so that a clock of the day that is set forward or back neither
+lifts nor lengthens a ban. Only what is written down or shown is converted; when the clock of the day was set, all is
+written down anew. After a restart a ban lasts as long as the clock of the day says, and never longer than it was long.
+
+An analyst that dies leaves the bans in shared memory, where they stay in force. The next one reads what was written
+down, and takes over from there what had not been written down yet, and when each ban really ends.
+
+Modes. What is in the table binds nobody by itself: in shadow mode workers record that they would have refused, and
+with bans off they do not look. Offences are counted in shadow mode, and not at all when bans are off.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from random import SystemRandom
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import structlog
+
+from fastpath import Standing, key_text, monotonic_ns, parse_network, records
+from proxy.ban_store import BanStore, Row
+from proxy.policy.exemptions import LOOPBACK, Exemptions
+from proxy.policy.ladder import Ladder, is_client
+from proxy.policy.offences import Episodes, OffenceKind, offence_of
+from proxy.policy.offender import Ban, Origin
+from proxy.settings.kinds import DAY, SECOND
+from proxy.shared_exits import SharedExits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastpath import BanTable
+    from proxy.config import Config, ModeWord
+    from proxy.policy.ladder import Account
+
+SAVE_NS: Final = SECOND  # how often changes are written down
+RETRY_NS: Final = 60 * SECOND  # how often that is tried again after a failure
+EXPIRE_NS: Final = SECOND
+CLOCK_STEP_NS: Final = SECOND  # the clock of the day was set if it moved so far against the other one
+LONGEST_NS: Final = 365 * DAY  # of a ban by hand
+LONGEST_REASON: Final = 200  # characters
+
+
+class NoRoom(Exception):
+    """The table of bans is full."""
+
+
+class Exempt(ValueError):
+    """Who is never banned would be."""
+
+
+class Placed(NamedTuple):
+    """A ban by hand, and what its operator should know about it."""
+
+    ban: Ban
+    warnings: list[str]
+
+
+class Lifted(NamedTuple):
+    """The bans that were lifted, and the one that still keeps the client or network out, if there is one."""
+
+    bans: list[Ban]
+    still: Ban | None
+
+
+class Warden:
+    """The only writer of the bans of a node.
+
+    Attributes:
+        offences: How many were seen since the start, by kind.
+
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        table: BanTable,
+        *,
+        clock: Callable[[], int] = monotonic_ns,
+        wall: Callable[[], int] = time.time_ns,
+        random: Callable[[], float] | None = None,
+    ) -> None:
+        """Take up the bans that are written down in HKPGUARD_STATE_DIR, and those in the table.
+
+        Args:
+            config: The configuration.
+            table: Of the node; this process is its only writer.
+            clock: CLOCK_MONOTONIC, ns.
+            wall: The clock of the day, ns since 1970.
+            random: Returns numbers from 0.0 to 1.0, without 1.0.
+
+        """
+        self._log = structlog.get_logger().bind(process="analyst")
+        self._table = table
+        self._clock = clock
+        self._wall = wall
+        self._exits = SharedExits()
+        self._episodes = Episodes()
+        self.offences: Counter[OffenceKind] = Counter()
+        self._begun = 0
+        self._outside: set[int] = set()  # bans for which the table had no room
+        self._unsaved: set[int] | None = None  # keys; None: everything
+        self._use(config)
+        self._ladder = Ladder(config.bans, self._exemptions, random or SystemRandom().random)
+        self._store = BanStore(config.state_dir)
+        now_ns = clock()
+        self._next_save_ns = self._next_expiry_ns = now_ns
+        self._offset_ns = wall() - now_ns
+        self._take_up(now_ns)
+
+    def _use(self, config: Config) -> None:
+        modes = (config.mode, config.bans.mode)
+        self.mode: ModeWord = "off" if "off" in modes else "shadow" if "shadow" in modes else "enforce"
+        self._first_rung_ns = config.bans.ladder_ns[0]
+        self._standing = Standing.TARPIT if config.bans.refusal == "tarpit" else Standing.BANNED
+        never = config.allow + config.peers + config.trusted_proxies
+        self._exemptions = Exemptions(never, self._exits.read(config))
+
+    def _take_up(self, now_ns: int) -> None:
+        for row in self._store.load():
+            self._ladder.restore(self._ban(row, now_ns), now_ns)
+        entries = self._table.entries(now_ns)
+        for entry in sorted(entries, key=lambda entry: is_client(entry.key), reverse=True):
+            self._ladder.adopt(entry.key, entry.until_ns, now_ns)
+        self._place_changes(now_ns)
+
+    # What the analyst calls.
+
+    def feed(self, block: bytes) -> None:
+        """Look at records, as `Ring.take` gives them; bans that they earn are in force when this returns."""
+        if self.mode == "off":
+            return
+        shadow = self.mode == "shadow"
+        for record in records(block):
+            kind = offence_of(record, shadow=shadow)
+            if kind is not None and self._episodes.counts(kind, record.client, record.operation, record.time_ns):
+                self.offences[kind] += 1
+                self._begun += self._ladder.offend(record.client, kind, record.time_ns) is not None
+        self._place_changes(self._clock())
+
+    def turn(self, now_ns: int) -> None:
+        """Do what is due: end bans, write changes down. As often as one likes; each second is enough."""
+        self._ladder.expire(now_ns)
+        self._place_changes(now_ns)
+        if now_ns >= self._next_expiry_ns:
+            self._next_expiry_ns = now_ns + EXPIRE_NS
+            self._table.expire(now_ns)
+        self._notice_clock_step(now_ns)
+        if self._unsaved != set() and now_ns >= self._next_save_ns:
+            self._save(now_ns)
+        if self._begun:
+            self._log.info("banned", clients=self._begun, mode=self.mode)  # without addresses: they are personal data
+            self._begun = 0
+
+    def reload(self, config: Config) -> None:
+        """Go on by another configuration; who must not be banned by it is not banned any more."""
+        now_ns = self._clock()
+        self._use(config)
+        lifted = self._ladder.reload(config.bans, self._exemptions, now_ns)
+        for key in {ban.key for ban in self._ladder.bans(now_ns)}:
+            self._place(key, now_ns)  # the standing may be another
+        self._place_changes(now_ns)
+        if lifted:
+            self._log.info("bans lifted: nobody may ban these clients and networks any more", count=len(lifted))
+
+    def close(self) -> None:
+        """Write down what is not yet, and let go of the file. Bans stay in force."""
+        if self._unsaved != set():
+            self._save(self._clock())
+        self._store.close()
+
+    @property
+    def degraded(self) -> str:
+        """What does not work as it should; empty if all is well."""
+        full = f"the table of bans is full, {len(self._outside)} are not in force" if self._outside else ""
+        return "; ".join(filter(None, (self._store.problem, self._exits.problem, full)))
+
+    # What operators ask.
+
+    def ban(self, network: str, *, length_ns: int | None = None, reason: str = "") -> Placed:
+        """Ban a client or network by hand.
+
+        Args:
+            network: As `parse_network` reads it.
+            length_ns: 1 s to LONGEST_NS; None: as long as the first rung.
+            reason: Printable, up to LONGEST_REASON characters.
+
+        Raises:
+            ValueError: An argument is not as above.
+            Exempt: It is, or holds, what is never banned.
+            NoRoom: There are too many bans.
+
+        """
+        key = parse_network(network)
+        length_ns = self._first_rung_ns if length_ns is None else length_ns
+        if not SECOND <= length_ns <= LONGEST_NS:
+            raise ValueError(f"a ban lasts 1 second to {LONGEST_NS // DAY} days")
+        if len(reason) > LONGEST_REASON or not reason.isprintable():
+            raise ValueError(f"a reason is one line of at most {LONGEST_REASON} characters")
+        if self._exemptions.never(key):
+            lists = "HKPGUARD_ALLOW, HKPGUARD_PEERS or HKPGUARD_TRUSTED_PROXIES"
+            raise Exempt(f"{key_text(key)} is, or holds, an address of {lists}: nobody may ban it")
+        now_ns = self._clock()
+        if not self._table.put(key, now_ns + length_ns, self._standing):
+            raise NoRoom(f"there is no room for more than {self._table.capacity} bans")
+        ban = self._ladder.ban(key, now_ns, length_ns=length_ns, reason=reason)
+        self._place_changes(now_ns)
+        self._save(now_ns)
+        self._log.info("banned by hand", seconds=length_ns // SECOND, mode=self.mode)
+        return Placed(ban, self._warnings(key))
+
+    def _warnings(self, key: int) -> list[str]:
+        """Return what may not be meant."""
+        warnings = {
+            "nobody is refused: bans are off": self.mode == "off",
+            "nobody is refused: bans are in shadow mode": self.mode == "shadow",
+            "it holds loopback addresses: of this machine's own programs, and of a proxy on it": key in LOOPBACK,
+            "it is, or holds, a shared exit, behind which many people are": self._exemptions.shared(key),
+            "it will not survive a restart, because it could not be written down": bool(self._store.problem),
+        }
+        return [warning for warning, holds in warnings.items() if holds]
+
+    def lift(self, network: str) -> Lifted:
+        """End all bans of a client or network and of what is in it; forget their points and rungs.
+
+        Raises:
+            ValueError: `network` is not as `parse_network` reads it.
+
+        """
+        key = parse_network(network)
+        now_ns = self._clock()
+        lifted = self._ladder.lift(key, now_ns)
+        self._place_changes(now_ns)
+        self._save(now_ns)
+        if lifted:
+            self._log.info("bans lifted by hand", count=len(lifted))
+        return Lifted(lifted, self._ladder.ban_of(key, now_ns))
+
+    def latest(self, most: int) -> list[Ban]:
+        """Return up to `most` bans that are in force, the most recent first."""
+        return self._ladder.latest(most, self._clock())
+
+    def account(self, client: int) -> Account:
+        """Return what is known of a client."""
+        return self._ladder.account(client, self._clock())
+
+    @property
+    def in_force(self) -> Counter[Origin]:
+        """How many bans there are by their origin; with a network, its clients count as well."""
+        counts = Counter(ban.origin for ban in self._ladder.bans(self._clock()))
+        return Counter({origin: counts[origin] for origin in Origin})
+
+    def day_seconds(self, time_ns: int) -> float:
+        """Return the time of day, seconds since 1970, of a time on the monotonic clock."""
+        return (time_ns + self._wall() - self._clock()) / SECOND
+
+    def seconds_left(self, ban: Ban) -> int:
+        """Return how long a ban still lasts, rounded up; 0 if it is over."""
+        return max(0, -((self._clock() - ban.until_ns) // SECOND))
+
+    # Shared memory.
+
+    def _place_changes(self, now_ns: int) -> None:
+        changed = self._ladder.take_changes()
+        if self._unsaved is not None:
+            self._unsaved |= changed
+        self._outside = {key for key in changed | self._outside if not self._place(key, now_ns)}
+
+    def _place(self, key: int, now_ns: int) -> bool:
+        """Bring the table in line with the ladder; false if it is full."""
+        until_ns = self._ladder.until(key, now_ns)
+        if until_ns:
+            return self._table.put(key, until_ns, self._standing)
+        self._table.remove(key)
+        return True
+
+    # Disk.
+
+    def _notice_clock_step(self, now_ns: int) -> None:
+        offset_ns = self._wall() - now_ns
+        if abs(offset_ns - self._offset_ns) > CLOCK_STEP_NS:
+            self._offset_ns = offset_ns
+            self._unsaved = None
+
+    def _save(self, now_ns: int) -> None:
+        keys = self._ladder.recorded() if self._unsaved is None else self._unsaved
+        kept = {key: [self._row(ban) for ban in self._ladder.record(key, now_ns)] for key in keys}
+        if self._store.save(kept, replace_all=self._unsaved is None):
+            self._unsaved = set()
+            self._next_save_ns = now_ns + SAVE_NS
+        else:
+            self._unsaved = None  # the next file may be a new one
+            self._next_save_ns = now_ns + RETRY_NS
+
+    def _row(self, ban: Ban) -> Row:
+        since, until = ((time_ns + self._offset_ns) / SECOND for time_ns in (ban.since_ns, ban.until_ns))
+        return Row(ban.key, ban.origin, since, until, ban.rung, ban.reason)
+
+    def _ban(self, row: Row, now_ns: int) -> Ban:
+        """Return a ban that was written down; what is left of it is at most what it was."""
+        length_ns = int((row.until - row.since) * SECOND)
+        left_ns = min(int(row.until * SECOND) - self._offset_ns - now_ns, length_ns)
+        return Ban(row.key, row.origin, now_ns + left_ns - length_ns, now_ns + left_ns, row.rung, row.reason)

@@ -1,0 +1,143 @@
+"""The client's side of TLS for tests, and certificates that the openssl command makes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+import pytest
+
+from tests.proxy.http.harness import SAFETY_SECONDS, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+T = TypeVar("T")
+
+HOST: Final = "keys.example"
+KEYS: Final = {"ec": ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"), "rsa": ("-newkey", "rsa:2048")}
+
+
+class Pair(NamedTuple):
+    """A certificate for HOST and localhost that vouches for itself, and its key."""
+
+    cert: Path
+    key: Path
+
+
+def program(name: str) -> str:
+    """Return where a program is; the test is skipped without it, and fails under CI=true."""
+    found = shutil.which(name)
+    if found is None and os.environ.get("CI") == "true":
+        pytest.fail(f"CI=true, but {name} cannot be found on this machine.")
+    if found is None:
+        pytest.skip(f"This test needs {name}, which this machine does not have.")
+    return found
+
+
+def make_pair(folder: Path, kind: str, name: str) -> Pair:
+    """Make files in `folder`; `kind` is a key of KEYS."""
+    pair = Pair(folder / f"{name}.cert.pem", folder / f"{name}.key.pem")
+    subject = ("-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{HOST},DNS:localhost")
+    files = ("-out", str(pair.cert), "-keyout", str(pair.key))
+    command = (program("openssl"), "req", "-x509", "-noenc", "-days", "2", *KEYS[kind], *subject, *files)
+    subprocess.run(command, check=True, capture_output=True)
+    return pair
+
+
+def trusting(*pairs: Pair, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
+    """Return a client's context that believes these certificates and speaks one version."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = context.maximum_version = version
+    for pair in pairs:
+        context.load_verify_locations(pair.cert)
+    return context
+
+
+class TlsWire(Wire):
+    """A Wire whose bytes are encrypted; `send`, `more` and what is made of them are in plaintext."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        context: ssl.SSLContext,
+        *,
+        name: str | None = HOST,
+        session: ssl.SSLSession | None = None,
+    ) -> None:
+        """Own `sock`; `name` is sent and compared with the certificate, `session` is one to resume."""
+        super().__init__(sock)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name, session=session)
+
+    def hello(self) -> bytes:
+        """Begin the handshake; return what is to be sent."""
+        return self._first(self.tls.do_handshake)
+
+    def sealed(self, data: bytes) -> bytes:
+        """Return `data` as records, to be sent by hand."""
+        self.tls.write(data)
+        return self._outgoing.read()
+
+    def goodbye(self) -> bytes:
+        """Return a close_notify, to be sent by hand."""
+        return self._first(self.tls.unwrap)
+
+    async def shake(self) -> None:
+        """Go through with the handshake."""
+        await self._do(self.tls.do_handshake)
+
+    async def raw(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        await super().send(data)
+
+    async def send(self, *pieces: bytes) -> None:
+        """Send the pieces, each in records of its own."""
+        for piece in pieces:
+            await super().send(self.sealed(piece))
+
+    async def more(self) -> bool:
+        """Read what comes next into `buffer`; False at a proper end."""
+        data = await self._do(lambda: self.tls.read(65536))
+        self.buffer += data
+        return bool(data)
+
+    async def rest(self) -> bytes:
+        """Return the bytes that come until the end, as they are."""
+        data = b""
+        async with asyncio.timeout(SAFETY_SECONDS):
+            while piece := await self._loop.sock_recv(self.sock, 65536):
+                data += piece
+        return data
+
+    def _first(self, step: Callable[[], object]) -> bytes:
+        with pytest.raises(ssl.SSLWantReadError):
+            step()
+        return self._outgoing.read()
+
+    async def _do(self, step: Callable[[], T]) -> T:
+        """Take `step` as often as it wants, and send and receive what it wants."""
+        while True:
+            try:
+                done = step()
+            except ssl.SSLWantReadError:
+                await super().send(self._outgoing.read())
+                await self._receive()
+                continue
+            if self._outgoing.pending:
+                await super().send(self._outgoing.read())
+            return done
+
+    async def _receive(self) -> None:
+        async with asyncio.timeout(SAFETY_SECONDS):
+            data = await self._loop.sock_recv(self.sock, 65536)
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
