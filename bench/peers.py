@@ -77,7 +77,7 @@ _UPSTREAM = Template(
             add_header Access-Control-Allow-Origin *;
             add_header Cache-Control no-cache;
             return 200 "$body";
-        }
+        }$more
         location / { return 200 "OK"; }  # for health checks
     }
 }
@@ -137,8 +137,13 @@ _UNREACHED = {"BURST": "1000000", "COUNT": "1000000", "PERIOD": "1s", "MAX_DELAY
 _EXHAUSTED = {"BURST": "1", "COUNT": "1", "PERIOD": "1h", "MAX_DELAY": "0s", "CONCURRENT": "0"}
 
 
+def keyserver(folder: Path, port: int, more: str = "") -> Launch:
+    """Return the upstream; `more` is added to its configuration."""
+    return _nginx_launch(folder, port, _UPSTREAM.substitute(port=port, body=armored_body(), more=more))
+
+
 def _upstream(folder: Path, port: int, _upstream_port: int, _setup: Setup) -> Launch:
-    return _nginx_launch(folder, port, _UPSTREAM.substitute(port=port, body=armored_body()))
+    return keyserver(folder, port)
 
 
 def _nginx(folder: Path, port: int, upstream: int, setup: Setup) -> Launch:

@@ -1,4 +1,5 @@
 from libc.stdint cimport int64_t, uint64_t
+from posix.types cimport pid_t
 
 
 cdef enum:  # the numbers of `Standing`
@@ -22,7 +23,7 @@ cdef struct Slots:
 
 cdef class BanTable:
     cdef Slots slots
-    cdef bint recovered
+    cdef pid_t recovered_by
     cdef Py_buffer memory
 
     cdef int look_up(self, bytes address, int64_t now_ns) noexcept

@@ -29,7 +29,7 @@ class BanTable:
     """A table of fixed size over shared memory; all zero is an empty table.
 
     One process at a time may change it, and none while another one that changes it lives; any may read it at
-    any time. The first change that an object makes calls `recover`.
+    any time. The first change that an object makes in a process calls `recover`.
     """
 
     def __init__(self, memory: memoryview, secret: bytes) -> None:

@@ -18,7 +18,8 @@ version again. If the versions differ, the slot has been given away meanwhile, s
 moment: that moment's answer is right, and nobody has to try again. If they are equal the term is the key's.
 
 Killed writer. Between two stores the slot is free, or its ban is in force; only the counts and PRESENT may say
-one too many. The next writer counts anew before its first change (`recover`).
+one too many. The next writer counts anew before its first change (`recover`), also if it has inherited the
+object of another through a fork.
 
 Content that no writer wrote leads to a wrong answer at worst: every index comes from a hash, every loop is
 over a fixed number of slots.
@@ -28,6 +29,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from libc.stdint cimport int64_t, uint64_t
+from posix.unistd cimport getpid
 
 from fastpath._atomic cimport keyed_hash, load, map_words, peek_word, read_secret, scale, store, unmap
 from fastpath.keys cimport MOST_PARENTS, client_key, is_key, kind_of, parents_of
@@ -105,6 +107,10 @@ cdef inline int64_t until_of(uint64_t term) noexcept nogil:
 
 cdef inline int standing_of(uint64_t term) noexcept nogil:
     return TARPIT if term & 1 else BANNED
+
+
+cdef inline bint holds(uint64_t term, int64_t now_ns) noexcept nogil:
+    return term != 0 and until_of(term) > now_ns
 
 
 cdef inline bint listed(const Slots *slots, uint64_t key) noexcept nogil:
@@ -210,11 +216,11 @@ cdef class BanTable:
     def recover(self):
         with nogil:
             count_anew(&self.slots)
-        self.recovered = True
+        self.recovered_by = getpid()
 
     def put(self, uint64_t key, int64_t until_ns, int standing=BANNED):
         check_ban(key, until_ns, standing)
-        if not self.recovered:
+        if self.recovered_by != getpid():
             self.recover()
         cdef uint64_t term = <uint64_t>until_ns << 1 | (standing == TARPIT)
         cdef int64_t at = find(&self.slots, key)
@@ -224,7 +230,7 @@ cdef class BanTable:
         return total(&self.slots) < CAPACITY and occupy(&self.slots, key, term)
 
     def remove(self, uint64_t key):
-        if not self.recovered:
+        if self.recovered_by != getpid():
             self.recover()
         cdef int64_t at = find(&self.slots, key) if listed(&self.slots, key) else -1
         if at < 0:
@@ -234,7 +240,7 @@ cdef class BanTable:
 
     def expire(self, int64_t now_ns):
         cdef uint64_t at, key
-        if not self.recovered:
+        if self.recovered_by != getpid():
             self.recover()
         with nogil:
             for at in range(extent(&self.slots)):
@@ -248,7 +254,7 @@ cdef class BanTable:
         for at in range(extent(&self.slots)):
             key = load(self.slots.keys + at)
             term = term_at(&self.slots, at, key) if is_key(key) else 0
-            if until_of(term) > now_ns:
+            if holds(term, now_ns):
                 found.append(BanEntry(key, until_of(term), standing_of(term)))
         return found
 
@@ -257,16 +263,12 @@ cdef class BanTable:
         with nogil:
             for at in range(extent(&self.slots)):
                 key = load(self.slots.keys + at)
-                if is_key(key):
-                    count += until_of(term_at(&self.slots, at, key)) > now_ns
+                count += is_key(key) and holds(term_at(&self.slots, at, key), now_ns)
         return count
 
     def until(self, uint64_t key, int64_t now_ns):
-        cdef int64_t until_ns
-        if not listed(&self.slots, key):
-            return 0
-        until_ns = until_of(term_of(&self.slots, key))
-        return until_ns if until_ns > now_ns else 0
+        cdef uint64_t term = term_of(&self.slots, key) if listed(&self.slots, key) else 0
+        return until_of(term) if holds(term, now_ns) else 0
 
     def standing(self, bytes address not None, int64_t now_ns):
         if len(address) not in (4, 16):
@@ -283,9 +285,9 @@ cdef class BanTable:
         for i in range(1 + parents_of(keys[0], keys + 1)):
             if present >> kind_of(keys[i]) & 1:
                 term = term_of(&self.slots, keys[i])
-                if until_of(term) > now_ns and standing_of(term) == BANNED:
-                    return BANNED
-                if until_of(term) > now_ns:
+                if holds(term, now_ns):
+                    if standing_of(term) == BANNED:
+                        return BANNED
                     hardest = TARPIT
         return hardest
 

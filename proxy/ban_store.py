@@ -178,19 +178,19 @@ def _damaged(error: Exception) -> bool:
 
 def _prepare(database: sqlite3.Connection) -> None:
     """Check a file, or fill an empty one; sqlite3.Error if that cannot be done, or it is of another version."""
-    database.execute("PRAGMA secure_delete = ON")
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = NORMAL")
     (version,) = database.execute("PRAGMA user_version").fetchone()
-    if version == 0:
-        database.execute("DROP TABLE IF EXISTS bans")
-        database.execute(_SCHEMA)
-        database.execute(f"PRAGMA user_version = {VERSION}")
-    elif version != VERSION:
+    if version not in {0, VERSION}:
         raise _UnusableFile(f"version {version}, not {VERSION}")
     (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise _UnusableFile(str(verdict))
+    database.execute("PRAGMA secure_delete = ON")
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = NORMAL")
+    if version == 0:
+        database.execute("DROP TABLE IF EXISTS bans")
+        database.execute(_SCHEMA)
+        database.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _row(fields: tuple[object, ...]) -> Row | None:

@@ -30,6 +30,8 @@ OpenSSL whether the client named one or not); the ticket keys remain those of th
 leave the old one beside it wherever their kinds differ (RSA, ECDSA).
 """
 
+from cython cimport no_gc_clear
+
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
@@ -128,6 +130,7 @@ cdef class Tls:
         return begun
 
 
+@no_gc_clear  # so that one that was lost is counted out
 cdef class TlsStream(Stream):
 
     def __cinit__(self, loop, int fd, Tls tls not None):
@@ -135,8 +138,7 @@ cdef class TlsStream(Stream):
         self.handshaking = True
 
     def __dealloc__(self):
-        if self.fd >= 0 and self.tls is not None:  # the collector may have taken it
-            self._count(False)
+        self._count(False)
 
     # Reading.
 

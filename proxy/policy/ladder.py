@@ -7,8 +7,8 @@ Every length varies by up to 10 %, so that those who were banned together do not
 a shared exit is banned for bans.shared at most, each time; it never climbs, and its network is not banned because of
 it. What networks are banned: `widening.py`. A ban by hand stands beside all this and changes none of it.
 
-Plain synchronous code without a clock: `now_ns` is the time of the caller, of any origin as long as it is always the
-same, and may be negative. Randomness comes in as a function. How many clients are remembered: `offender.py`.
+Plain synchronous code without a clock: `now_ns` is the time of the caller on any clock that is never below 0 (what is
+restored may have been before that). Randomness comes in as a function. How many clients are remembered: `offender.py`.
 """
 
 from collections.abc import Callable, Iterator

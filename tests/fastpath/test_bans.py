@@ -153,6 +153,15 @@ def test_a_ban_is_hard_unless_said(opened: Opened) -> None:
     assert opened.standing("192.0.2.1") == BANNED
 
 
+def test_before_the_clock_began(opened: Opened) -> None:
+    """At a time below 0, which no clock says, bans hold and nobody else is turned away."""
+    key = parse_network("192.0.2.1")
+    opened.table.put(key, LATER)
+    assert [opened.standing(text, -5) for text in ("192.0.2.1", "192.0.2.2")] == [BANNED, WELCOME]
+    assert (opened.table.used(-5), opened.table.until(key, -5)) == (1, LATER)
+    assert opened.table.entries(-5) == [(key, LATER, BANNED)]
+
+
 def test_only_the_key_itself_is_asked_for_its_end(opened: Opened) -> None:
     """`until` does not look at the networks around, and nobody has the key 0 or another that is none."""
     opened.table.put(parse_network("192.0.2.0/24"), LATER)
@@ -432,6 +441,14 @@ def test_whatever_a_successor_does_first_it_counts_anew(opened: Opened, change: 
     opened.words[2] += 1
     opened.words[4] += 1
     change(BanTable(opened.memory, SECRET))
+    assert opened.header == header_of([client(1)])
+
+
+def test_a_forked_successor_counts_anew(opened: Opened, together: Together) -> None:
+    """So does a successor that has inherited the table of a process that has made changes."""
+    opened.table.put(client(1), LATER)
+    opened.words[2] += 1
+    together(lambda _: opened.table.expire(NOW), 1)
     assert opened.header == header_of([client(1)])
 
 

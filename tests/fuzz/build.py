@@ -31,7 +31,7 @@ CHECKS = {
     "initializedcheck": True,
 }
 # Python's own flags make signed overflow defined; here it is an error.
-COMMON = ["-g", "-fno-strict-aliasing", "-fno-wrapv", "-fno-omit-frame-pointer", "-Wno-unused-function"]
+COMMON = ["-g", "-fno-strict-aliasing", "-fno-wrapv", "-fno-omit-frame-pointer", "-Wno-unused-function", "-Wno-maybe-uninitialized"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 KINDS = {
     "sanitized": (["-O1", *COMMON, *SANITIZERS], SANITIZERS),

@@ -79,4 +79,4 @@ WORDS = (
     b"openpgpkey", b"%09", b"%0A", b"%0D", b"%7F", b"%1C", b"OP=", b"Search=", b"%6F%70=", b"q=", b"mr,nm", b"%2C", b",",
     b"\x04/", b"\x80/", b"%ED%A0%80", b"%F0%9F%94%91", b"hget", b"stats", b"/search", b"/vks/v1/", b"/manage/",
 )  # fmt: skip
-TARGET = Target(check, seeds, WORDS, LONGEST, share=7)
+TARGET = Target(check, seeds, WORDS, LONGEST, share=6)

@@ -95,4 +95,4 @@ WORDS = (
     b"_a", b" ", b"\t", b"\xff", b"\0", b"0", b"00", b"256", b"fe80::1%eth0", b"for=192.0.2.66, ", b"\r\nForwarded: ",
     b"\r\nX-Forwarded-For: ", b"for=\"[::1]\"", b"127.1", b"?", b"\x00\x01", b"\x01for=", b"\x00192.0.2.1",
 )  # fmt: skip
-TARGET = Target(check, seeds, WORDS, LONGEST, share=8)
+TARGET = Target(check, seeds, WORDS, LONGEST, share=5)

@@ -122,4 +122,4 @@ WORDS = (
     b"\x00\xd8", b"\x08\x00", b"\x08\x01", b"\xff\xff", FOUR, SIX, b"\x03\x00\x04", b"\x05\x00\x80", b"\x05\x00\x81",
     b"\x20\x00\x05", b"\x04\x00\x00", b"\0\0\0\0", b"\x01\x00\x02h2", b"\xff", b"%eth0", b"\t", b"-1", b"+1", b"\xc2\xb2",
 )  # fmt: skip
-TARGET = Target(check, seeds, WORDS, LONGEST, share=8)
+TARGET = Target(check, seeds, WORDS, LONGEST, share=9)

@@ -187,4 +187,4 @@ WORDS = (
     _words(8192), _words(8191), _words(8193), _words(NOW_NS), _words(NOW_NS + 1), _words(2 * NOW_NS + 1), b"\xff\xff",
     b"\0" * 64, b"\xff" * 64, b"\x7f", b"\x80", _words(0x3FFFFF), _words(0b111110),
 )  # fmt: skip
-TARGET = Target(check, seeds, WORDS, LONGEST, share=7)
+TARGET = Target(check, seeds, WORDS, LONGEST, share=4)

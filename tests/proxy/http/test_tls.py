@@ -5,30 +5,35 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import random
 import socket
 import ssl
 import struct
-from typing import TYPE_CHECKING, Protocol, cast
+import subprocess
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from proxy.http.stream import HIGH_WATER_BYTES
 from proxy.http.tls import Tls, TlsStream, first_byte, make_context
-from tests.proxy.http.harness import SMALL_BUFFER, ManualLoop, exhaust, turns, until
+from tests.proxy.http.harness import SAFETY_SECONDS, SMALL_BUFFER, ManualLoop, exhaust, turns, until
 from tests.proxy.http.tls_harness import HOST, Pair, TlsWire, make_pair, program, trusting
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 V2, V3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
-VERSIONS = [pytest.param(V2, id="1.2"), pytest.param(V3, id="1.3")]
 RECORD = 16384
-SO_RCVLOWAT = socket.SO_RCVLOWAT
+HEADER = 5
+HANDSHAKE = 0x16
+
+both_versions = pytest.mark.parametrize("version", [pytest.param(V2, id="1.2"), pytest.param(V3, id="1.3")])
 
 
 class Notes:
-    """A protocol that notes what it is told, in order."""
+    """A protocol that notes what it is told."""
 
     def __init__(self, stream: TlsStream) -> None:
         """Nothing yet."""
@@ -80,36 +85,90 @@ class Echo(Notes):
         self.stream.close()
 
 
+class Closing(Notes):
+    """Wants nothing."""
+
+    def handshake_done(self) -> None:
+        """Close."""
+        super().handshake_done()
+        self.stream.close()
+
+
+class OneByOne(Notes):
+    """Wants one piece at a time."""
+
+    def data_received(self, data: bytes) -> None:
+        """Pause."""
+        super().data_received(data)
+        self.stream.pause_reading()
+
+
+class Web(Notes):
+    """Answers requests without bodies."""
+
+    def data_received(self, data: bytes) -> None:
+        """Answer a whole head."""
+        super().data_received(data)
+        if self.data.endswith(b"\r\n\r\n"):
+            self.stream.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nkey")
+
+
 class Line:
     """A connection: the stream and its protocol on our side, a wire on the client's."""
 
-    def __init__(self, tls: Tls, context: ssl.SSLContext, protocol: type[Notes], how: How) -> None:
-        """Connect; nothing is read yet."""
-        near, far = socket.socketpair() if how.get("unix") else _tcp_pair()
-        for sock in (near, far) if how.get("small") else ():
+    def __init__(
+        self,
+        tls: Tls,
+        context: ssl.SSLContext,
+        *,
+        protocol: type[Notes] = Notes,
+        unix: bool = False,
+        small: bool = False,
+        name: str | None = HOST,
+        session: ssl.SSLSession | None = None,
+    ) -> None:
+        """Connect; nothing is read yet.
+
+        Args:
+            tls: Ours.
+            context: The client's.
+            protocol: Its class.
+            unix: Over Unix sockets, whose kernel side cannot be told how much to wait for.
+            small: As little buffer as the kernel gives.
+            name: The server that the client asks for.
+            session: What the client resumes.
+
+        """
+        near, far = socket.socketpair() if unix else _tcp_pair()
+        for sock in (near, far) if small else ():
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
         near.setblocking(False)
-        self.ours = near.dup()  # to look at its options
-        self.wire = TlsWire(far, context, name=how.get("name", HOST), session=how.get("session"))
+        self.near = near.dup()  # to look at its options
+        self.wire = TlsWire(far, context, name=name, session=session)
         self.stream = TlsStream(asyncio.get_running_loop(), near.detach(), tls)
-        self.stream.protocol = self.notes = protocol(self.stream)
+        self.notes = protocol(self.stream)
+        self.stream.protocol = self.notes
 
     @property
-    def lost(self) -> bool:
-        """Whether our side has ended."""
-        return self.notes.calls[-1:] == ["lost"]
+    def calls(self) -> list[str]:
+        """What the protocol was told, but for data."""
+        return self.notes.calls
 
     def begin(self) -> None:
         """Do what a connection of a client does first."""
         assert self.stream.read_now() is None
         self.stream.resume_reading()
 
-    async def shake(self) -> None:
+    async def shake(self, first: bytes = b"") -> None:
         """Go through with the handshake."""
         self.begin()
-        await self.wire.shake()
+        await self.wire.shake(first)
         await until(lambda: not self.stream.handshaking)
+
+    async def lost(self) -> None:
+        """Wait for the end on our side."""
+        await until(lambda: "lost" in self.calls)
 
     async def got(self, data: bytes) -> None:
         """Wait until exactly this has been received."""
@@ -118,31 +177,16 @@ class Line:
 
     def low_water(self) -> int:
         """Return how many bytes the kernel waits for before it wakes us."""
-        return self.ours.getsockopt(socket.SOL_SOCKET, SO_RCVLOWAT)
+        return self.near.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
 
     def close(self) -> None:
         """End both sides."""
-        self.ours.close()
+        self.near.close()
         self.wire.close()
         self.stream.abort()
 
 
-class How(TypedDict, total=False):
-    """How a Line differs from the usual."""
-
-    unix: bool  # a pair of Unix sockets: the kernel cannot be told how much to wait for
-    small: bool  # as little buffer as the kernel gives
-    name: str | None  # the server that the client asks for
-    session: ssl.SSLSession | None  # what it resumes
-
-
-class Connect(Protocol):
-    """Makes connections; all are closed at the end of the test, at which nothing may have raised."""
-
-    def __call__(
-        self, context: ssl.SSLContext | None = None, *, protocol: type[Notes] = Notes, tls: Tls | None = None, **how: Unpack[How]
-    ) -> Line:
-        """Connect a client with `context` (None: 1.3) to a stream of `tls` (None: that of the fixture)."""
+Connect = Callable[..., Line]
 
 
 def _tcp_pair() -> tuple[socket.socket, socket.socket]:
@@ -152,3 +196,719 @@ def _tcp_pair() -> tuple[socket.socket, socket.socket]:
     for sock in (near, far):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return near, far
+
+
+def der(pair: Pair) -> bytes:
+    """Return a certificate as a client sees it."""
+    return ssl.PEM_cert_to_DER_cert(pair.cert.read_text())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where the files are."""
+    return tmp_path_factory.mktemp("tls")
+
+
+@pytest.fixture(scope="module")
+def ec(folder: Path) -> Pair:
+    """Return an elliptic-curve certificate."""
+    return make_pair(folder, "ec", "first")
+
+
+@pytest.fixture(scope="module")
+def other(folder: Path) -> Pair:
+    """Return another one."""
+    return make_pair(folder, "ec", "other")
+
+
+@pytest.fixture(scope="module")
+def rsa(folder: Path) -> Pair:
+    """Return an RSA certificate."""
+    return make_pair(folder, "rsa", "rsa")
+
+
+@pytest.fixture
+def tls(ec: Pair) -> Tls:
+    """Return what the connections of one worker share."""
+    return Tls(make_context(*ec), most_handshakes=8)
+
+
+@pytest.fixture
+async def connect(tls: Tls, ec: Pair) -> AsyncIterator[Connect]:
+    """Return a maker of connections; what raises in a callback fails the test."""
+    lines: list[Line] = []
+
+    def connect(context: ssl.SSLContext | None = None, tls: Tls = tls, **how: Any) -> Line:
+        lines.append(Line(tls, context or trusting(ec), **how))
+        return lines[-1]
+
+    yield connect
+    for line in lines:
+        line.close()
+    await turns()
+    assert not cast("ManualLoop", asyncio.get_running_loop()).faults
+    assert tls.handshakes == 0
+
+
+# Handshakes that succeed.
+
+
+@both_versions
+@pytest.mark.parametrize("alpn", [[], ["http/1.1"], ["h2", "http/1.1"], ["h2"]])
+@pytest.mark.parametrize("kind", ["ec", "rsa"])
+async def test_handshake(
+    connect: Connect, request: pytest.FixtureRequest, version: ssl.TLSVersion, alpn: list[str], kind: str
+) -> None:
+    """Both versions, both kinds of keys, with and without a wish for a protocol; only HTTP/1.1 is granted."""
+    pair: Pair = request.getfixturevalue(kind)
+    context = trusting(pair, version=version)
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    line = connect(context, Tls(make_context(*pair), most_handshakes=1))
+    await line.shake()
+    assert line.wire.tls.selected_alpn_protocol() == ("http/1.1" if "http/1.1" in alpn else None)
+    assert line.wire.tls.compression() is None
+    await line.wire.send(b"request")
+    await line.got(b"request")
+    line.stream.write(b"reply")
+    assert await line.wire.exactly(5) == b"reply"
+    assert line.calls == ["done"]
+
+
+async def test_client_that_names_no_server(connect: Connect, ec: Pair) -> None:
+    """Clients without SNI are served."""
+    context = trusting(ec)
+    context.check_hostname = False
+    line = connect(context, name=None)
+    await line.shake()
+    assert line.calls == ["done"]
+
+
+async def test_client_like_gnupg_on_windows(connect: Connect, rsa: Pair) -> None:
+    """NTBTLS: 1.2, P-256 only, AES-GCM with RSA, no tickets."""
+    context = trusting(rsa, version=V2)
+    context.set_ciphers("ECDHE-RSA-AES256-GCM-SHA384")
+    context.set_ecdh_curve("prime256v1")
+    context.options |= ssl.OP_NO_TICKET
+    line = connect(context, Tls(make_context(*rsa), most_handshakes=1))
+    await line.shake(b"request")
+    await line.got(b"request")
+
+
+@both_versions
+async def test_request_that_comes_with_the_end_of_the_handshake(connect: Connect, ec: Pair, version: Any) -> None:
+    """It is delivered after `handshake_done`."""
+    line = connect(trusting(ec, version=version))
+    await line.shake(b"request")
+    await line.got(b"request")
+    assert line.calls == ["done"]
+
+
+async def test_hello_that_came_with_the_connection(connect: Connect) -> None:
+    """The first read answers it, without a turn of the loop."""
+    line = connect()
+    await line.wire.raw(line.wire.hello())
+    assert line.stream.read_now() is None
+    assert await line.wire.quiet() is False
+
+
+async def test_hello_byte_by_byte(connect: Connect, tls: Tls) -> None:
+    """Until the record is complete there is nothing of OpenSSL, and the kernel is told how much to wait for."""
+    line = connect()
+    hello = line.wire.hello()
+    line.begin()
+    for count, octet in enumerate(hello[:-1], 1):
+        await line.wire.raw(bytes([octet]))
+        assert tls.handshakes == 0
+        assert line.low_water() == (HEADER if count < HEADER else len(hello))
+    await line.wire.raw(hello[-1:])
+    await until(lambda: tls.handshakes == 1)
+    assert line.low_water() == 1
+    await line.wire.shake()
+    await until(lambda: line.calls == ["done"])
+
+
+async def test_hello_in_two_parts_where_the_kernel_does_not_wait(connect: Connect) -> None:
+    """A wake-up without more bytes makes us take what there is, instead of being woken for ever."""
+    line = connect(unix=True)
+    hello = line.wire.hello()
+    line.begin()
+    await line.wire.raw(hello[:100])
+    await turns()
+    assert first_byte(line.near.fileno()) == -1
+    await line.wire.raw(hello[100:])
+    await line.wire.shake(b"request")
+    await line.got(b"request")
+
+
+async def test_hello_in_two_records(connect: Connect) -> None:
+    """Some clients split it against censors."""
+    line = connect()
+    hello = line.wire.hello()
+    head, body = hello[:3], hello[HEADER:]
+    line.begin()
+    for part in (body[:40], body[40:]):
+        await line.wire.raw(head + struct.pack(">H", len(part)) + part)
+    await line.wire.shake()
+    await until(lambda: line.calls == ["done"])
+
+
+@both_versions
+async def test_session_is_resumed_by_another_worker(connect: Connect, tls: Tls, ec: Pair, version: Any) -> None:
+    """Tickets are good wherever the context is the same."""
+    context = trusting(ec, version=version)
+    first = connect(context)
+    await first.shake()
+    first.stream.write(b"x")
+    assert await first.wire.exactly(1) == b"x"
+    second = connect(context, Tls(tls.context, most_handshakes=1), session=first.wire.tls.session)
+    await second.shake()
+    assert second.wire.tls.session_reused
+
+
+# Handshakes that fail.
+
+
+@pytest.mark.parametrize(
+    ("version", "ciphers", "alert"),
+    [
+        (ssl.TLSVersion.TLSv1_1, "ALL:@SECLEVEL=0", "protocol version"),
+        (V2, "ECDHE-ECDSA-AES128-SHA256", "handshake failure"),
+        (V2, "AES128-GCM-SHA256", "handshake failure"),
+    ],
+    ids=["TLS 1.1", "CBC", "static RSA"],
+)
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
+async def test_client_of_yesterday(connect: Connect, tls: Tls, ec: Pair, version: Any, ciphers: str, alert: str) -> None:
+    """It is told why, and dropped."""
+    context = trusting(ec, version=version)
+    context.set_ciphers(ciphers)
+    line = connect(context)
+    line.begin()
+    with pytest.raises(ssl.SSLError, match=alert):
+        await line.wire.shake()
+    await line.lost()
+    assert line.calls == ["lost"]
+    assert (tls.handshakes, tls.completed, tls.failed, tls.refused) == (0, 0, 1, 0)
+
+
+GARBAGE = [
+    pytest.param(b"GET / HTTP/1.1\r\n", id="plain HTTP"),
+    pytest.param(b"\x80\x2e\x01\x00\x02", id="SSL 2"),
+    pytest.param(b"\x17\x03\x03\x00\x20", id="another kind of record"),
+    pytest.param(b"\x16\x02", id="version too old"),
+    pytest.param(b"\x16\x03\x05", id="no such version"),
+    pytest.param(b"\x16\x03\x01\x00\x00", id="empty record"),
+    pytest.param(b"\x16\x03\x01\x40\x01", id="record too long"),
+    pytest.param(b"\x16\x03\x01\x00\x30\x02", id="another kind of message"),
+]
+
+
+@pytest.mark.parametrize("data", GARBAGE)
+async def test_garbage_that_came_with_the_connection(connect: Connect, tls: Tls, data: bytes) -> None:
+    """The first read raises, and has allocated nothing."""
+    line = connect()
+    await line.wire.raw(data)
+    with pytest.raises(OSError, match="no TLS"):
+        line.stream.read_now()
+    line.stream.abort()
+    assert line.calls == ["lost"]
+    assert (tls.handshakes, tls.failed) == (0, 1)
+
+
+@pytest.mark.parametrize("data", GARBAGE)
+async def test_garbage_byte_by_byte(connect: Connect, data: bytes) -> None:
+    """A bad first byte ends the connection, else a bad header does, without an answer."""
+    line = connect()
+    line.begin()
+    count = 0
+    while not line.calls:
+        await line.wire.raw(data[count : count + 1] or b"\0")
+        count += 1
+    assert line.calls == ["lost"]
+    assert count == (1 if data[0] != HANDSHAKE else max(HEADER, len(data)))
+    line.near.close()
+    with pytest.raises(ConnectionResetError):  # nothing was read
+        await line.wire.rest()
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, 100, -1, 10_000])
+@pytest.mark.parametrize("end", ["finish", "break_off"])
+async def test_handshake_that_breaks_off(connect: Connect, tls: Tls, size: int, end: str) -> None:
+    """Wherever a client leaves, its connection ends, and nothing remains."""
+    line = connect()
+    line.begin()
+    hello = line.wire.hello()[:size]
+    if hello:
+        await line.wire.raw(hello)
+    getattr(line.wire, end)()
+    await line.lost()
+    assert line.calls == ["lost"]
+    assert (tls.handshakes, tls.completed, tls.failed) == (0, 0, 1)
+
+
+async def test_damaged_hellos(connect: Connect, tls: Tls) -> None:
+    """Whatever is wrong with it: an end or an answer, and nothing raises."""
+    dice = random.Random(0)
+    for _ in range(200):
+        line = connect()
+        hello = bytearray(line.wire.hello())
+        for _ in range(dice.randint(1, 4)):
+            hello[dice.randrange(len(hello))] = dice.randrange(256)
+        line.wire.push(bytes(hello))
+        line.wire.finish()
+        try:
+            assert line.stream.read_now() is None
+        except OSError:
+            line.stream.abort()
+        line.stream.resume_reading()
+        await line.lost()
+        line.close()
+    assert (tls.handshakes, tls.failed) == (0, 200)
+
+
+async def test_hello_without_end(connect: Connect) -> None:
+    """Who sends a message that never becomes complete is dropped after two records."""
+    line = connect()
+    line.begin()
+    announced = b"\x01\x02\x00\x00"  # a ClientHello of 128 KiB
+    await line.wire.raw(b"\x16\x03\x01\x40\x00" + announced + bytes(RECORD - len(announced)))
+    await turns()
+    assert not line.calls
+    await line.wire.raw(b"\x16\x03\x03\x40\x00" + bytes(RECORD))
+    await line.lost()
+
+
+async def test_records_that_say_nothing(connect: Connect) -> None:
+    """A flood of them within the handshake ends it."""
+    line = connect()
+    line.begin()
+    await line.wire.raw(line.wire.hello())
+    line.wire.push(b"\x14\x03\x03\x00\x01\x01" * 1000)
+    await line.lost()
+    assert line.calls == ["lost"]
+
+
+async def test_too_many_handshakes(connect: Connect, ec: Pair) -> None:
+    """Who comes beyond the bound is dropped; a handshake that ends makes room, whichever way."""
+    tls = Tls(make_context(*ec), most_handshakes=1)
+    first, second, third, fourth = (connect(tls=tls) for _ in range(4))
+    for line in (first, second):
+        line.begin()
+        await line.wire.raw(line.wire.hello())
+    assert (first.calls, second.calls) == ([], ["lost"])
+    assert (tls.handshakes, tls.refused) == (1, 1)
+    first.stream.abort()
+    assert tls.handshakes == 0
+    for line in (third, fourth):
+        await line.shake()
+    assert (tls.handshakes, tls.completed, tls.failed, tls.refused) == (0, 2, 2, 1)
+
+
+async def test_half_a_hello_takes_no_place(connect: Connect, ec: Pair) -> None:
+    """Who has said too little does not keep others out."""
+    tls = Tls(make_context(*ec), most_handshakes=1)
+    slow, other = connect(tls=tls), connect(tls=tls)
+    slow.begin()
+    await slow.wire.raw(slow.wire.hello()[:-1])
+    await other.shake()
+    assert other.calls == ["done"]
+
+
+async def test_stream_that_is_lost_within_the_handshake(connect: Connect, tls: Tls) -> None:
+    """Nobody holds it: its place is free again."""
+    line = connect()
+    await line.wire.raw(line.wire.hello())
+    assert line.stream.read_now() is None
+    assert tls.handshakes == 1
+    del line.stream, line.notes
+    gc.collect()
+    assert (tls.handshakes, tls.failed) == (0, 1)
+    line.stream = connect().stream  # for the end of the test
+
+
+async def test_nothing_is_said_before_the_handshake(connect: Connect) -> None:
+    """What is written before is ignored, and a close says nothing."""
+    line = connect()
+    line.begin()
+    line.stream.write(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+    line.stream.close()
+    assert line.calls == ["lost"]
+    assert await line.wire.rest() == b""
+
+
+async def test_protocol_that_closes_at_once(connect: Connect) -> None:
+    """Who closes when the handshake is done gets no data."""
+    line = connect(protocol=Closing)
+    await line.shake(b"request")
+    assert line.calls == ["done", "lost"]
+    assert line.notes.data == b""
+
+
+# What passes through.
+
+
+@both_versions
+async def test_big_upload(connect: Connect, ec: Pair, version: Any) -> None:
+    """A megabyte arrives in order, in bounded pieces."""
+    line = connect(trusting(ec, version=version))
+    await line.shake()
+    data = random.Random(1).randbytes(1 << 20)
+    await line.wire.raw(line.wire.sealed(data))
+    await line.got(data)
+    assert line.notes.longest <= 2 * RECORD
+    assert line.calls == ["done"]
+
+
+@both_versions
+@pytest.mark.parametrize("step", [1, 7, 1000])
+async def test_upload_in_odd_pieces(connect: Connect, ec: Pair, version: Any, step: int) -> None:
+    """Records may be cut anywhere."""
+    line = connect(trusting(ec, version=version))
+    await line.shake()
+    pieces = [bytes([number]) * size for number, size in enumerate((1, 200, 0, 3, 900, 1))]
+    sealed = b"".join(line.wire.sealed(piece) for piece in pieces)
+    for start in range(0, len(sealed), step):
+        await line.wire.raw(sealed[start : start + step])
+    await line.got(b"".join(pieces))
+
+
+async def test_many_records_at_once(connect: Connect) -> None:
+    """All that came in one turn is told in one call."""
+    line = connect()
+    await line.shake()
+    line.wire.push(b"".join(line.wire.sealed(b"%d," % number) for number in range(300)))
+    await line.got(b"".join(b"%d," % number for number in range(300)))
+    assert line.notes.longest == len(line.notes.data)
+
+
+async def test_pause_leaves_bytes_with_the_kernel(connect: Connect) -> None:
+    """Nothing is told until reading is resumed, and nothing is lost."""
+    line = connect(protocol=OneByOne, small=True)
+    await line.shake()
+    data = random.Random(2).randbytes(300_000)
+    taken = await line.wire.push_all(sealed := line.wire.sealed(data))
+    assert taken < len(sealed)
+    assert line.notes.longest <= 2 * RECORD
+
+    def step() -> bool:
+        nonlocal taken
+        taken += line.wire.push(sealed[taken:])
+        before = len(line.notes.data)
+        line.stream.resume_reading()
+        return len(line.notes.data) > before or taken < len(sealed)
+
+    await exhaust(step)
+    assert line.notes.data == data
+
+
+@both_versions
+async def test_big_reply_to_a_slow_reader(connect: Connect, ec: Pair, version: Any) -> None:
+    """A megabyte arrives in order; the protocol is told to pause while the reader is slow."""
+    line = connect(trusting(ec, version=version), small=True)
+    await line.shake()
+    data = random.Random(3).randbytes(1 << 20)
+    for start in range(0, len(data), 50_000):
+        line.stream.write(data[start : start + 50_000])
+    assert line.calls == ["done", "pause"]
+    assert line.stream.backlog_bytes > HIGH_WATER_BYTES
+    assert await line.wire.exactly(len(data)) == data
+    await until(lambda: line.calls == ["done", "pause", "resume"])
+    assert line.stream.backlog_bytes == 0
+
+
+@pytest.mark.parametrize("size", [1, RECORD - 1, RECORD, RECORD + 1, 3 * RECORD])
+async def test_sizes_of_writes(connect: Connect, size: int) -> None:
+    """Whatever is written is read; nothing is sent for nothing."""
+    line = connect()
+    await line.shake()
+    line.stream.write(b"x" * size)
+    line.stream.write(b"")
+    assert await line.wire.exactly(size) == b"x" * size
+    assert await line.wire.quiet()
+
+
+async def test_echo(connect: Connect) -> None:
+    """Requests and replies by turns, on one connection."""
+    line = connect(protocol=Echo)
+    await line.shake(b"0")
+    assert await line.wire.exactly(1) == b"0"
+    for number in range(50):
+        await line.wire.send(request := b"%d" % number * 200)
+        assert await line.wire.exactly(len(request)) == request
+
+
+@both_versions
+async def test_damaged_record(connect: Connect, ec: Pair, version: Any) -> None:
+    """The client is told, and dropped; nothing of it is delivered."""
+    line = connect(trusting(ec, version=version))
+    await line.shake()
+    sealed = bytearray(line.wire.sealed(b"request"))
+    sealed[-1] ^= 1
+    await line.wire.raw(bytes(sealed))
+    await line.lost()
+    with pytest.raises(ssl.SSLError, match="alert bad record mac"):
+        await line.wire.more()
+    assert line.calls == ["done", "lost"]
+    assert line.notes.data == b""
+
+
+async def test_write_to_a_peer_that_left_is_told_in_the_next_turn(connect: Connect) -> None:
+    """A protocol in the middle of a write is not called back from within; then it is, once."""
+    line = connect(unix=True)
+    await line.shake()
+    line.stream.pause_reading()
+    line.wire.close()
+    line.stream.write(b"x")
+    assert line.calls == ["done"]
+    line.stream.write(b"y")
+    await turns()
+    assert line.calls == ["done", "lost"]
+
+
+async def test_protocol_that_raises(connect: Connect) -> None:
+    """That is our bug, and costs this connection."""
+    loop = cast("ManualLoop", asyncio.get_running_loop())
+    line = connect()
+    await line.shake()
+    line.notes.data = cast("bytes", None)
+    await line.wire.send(b"request")
+    await line.lost()
+    assert len(loop.faults) == 1
+    loop.faults.clear()
+
+
+# Ends.
+
+
+@both_versions
+async def test_close(connect: Connect, ec: Pair, version: Any) -> None:
+    """A close is a proper end for the client, at once for us."""
+    line = connect(trusting(ec, version=version))
+    await line.shake()
+    line.stream.write(b"reply")
+    line.stream.close()
+    assert line.calls == ["done", "lost"]
+    assert await line.wire.to_end() == b"reply"
+
+
+async def test_close_sends_what_is_pending(connect: Connect) -> None:
+    """The proper end comes after all that was written before."""
+    line = connect(small=True)
+    await line.shake()
+    line.stream.write(b"x" * 200_000)
+    line.stream.close()
+    line.stream.write(b"late")
+    assert line.calls == ["done", "pause"]
+    assert await line.wire.to_end() == b"x" * 200_000
+    await line.lost()
+    assert line.calls.count("lost") == 1
+
+
+async def test_abort(connect: Connect) -> None:
+    """An abort is no proper end."""
+    line = connect()
+    await line.shake()
+    line.stream.abort()
+    assert line.calls == ["done", "lost"]
+    with pytest.raises(ssl.SSLEOFError):
+        await line.wire.to_end()
+
+
+async def test_reset(connect: Connect) -> None:
+    """A reset is an error."""
+    line = connect()
+    await line.shake()
+    line.stream.reset()
+    assert line.calls == ["done", "lost"]
+    with pytest.raises(ConnectionResetError):
+        await line.wire.to_end()
+
+
+@both_versions
+async def test_shutdown_write(connect: Connect, ec: Pair, version: Any) -> None:
+    """The client reads a proper end and may still send, and so end in its turn."""
+    line = connect(trusting(ec, version=version))
+    await line.shake()
+    line.stream.write(b"bye")
+    line.stream.shutdown_write()
+    assert await line.wire.to_end() == b"bye"
+    assert await line.wire.rest() == b""
+    await line.wire.raw(line.wire.sealed(b"late"))
+    await line.got(b"late")
+    line.wire.finish()
+    await until(lambda: line.calls == ["done", "eof"])
+    line.stream.close()
+    assert line.calls == ["done", "eof", "lost"]
+
+
+@both_versions
+async def test_client_that_ends_after_we_did(connect: Connect, ec: Pair, version: Any) -> None:
+    """Its close_notify after ours is an end like any other."""
+    line = connect(trusting(ec, version=version))
+    await line.shake()
+    line.stream.shutdown_write()
+    assert await line.wire.to_end() == b""
+    line.wire.tls.unwrap()
+    await line.wire.raw(line.wire.pending())
+    await until(lambda: line.calls == ["done", "eof"])
+
+
+@both_versions
+async def test_client_that_ends_with_its_request(connect: Connect, ec: Pair, version: Any) -> None:
+    """A request and a close_notify in one: both are told, and the reply is still read."""
+    line = connect(trusting(ec, version=version))
+    await line.shake()
+    await line.wire.raw(line.wire.sealed(b"request") + line.wire.goodbye())
+    await until(lambda: line.calls == ["done", "eof"])
+    assert line.notes.data == b"request"
+    line.stream.resume_reading()
+    line.stream.write(b"reply")
+    line.stream.close()
+    assert await line.wire.to_end() == b"reply"
+    assert line.calls == ["done", "eof", "lost"]
+
+
+async def test_end_without_close_notify(connect: Connect) -> None:
+    """It is told like any other: requests know their length."""
+    line = connect()
+    await line.shake()
+    await line.wire.send(b"request")
+    line.wire.finish()
+    await until(lambda: line.calls == ["done", "eof"])
+    assert line.notes.data == b"request"
+
+
+async def test_end_within_a_record(connect: Connect) -> None:
+    """What is not complete is not told; the end is."""
+    line = connect()
+    await line.shake()
+    await line.wire.raw(line.wire.sealed(b"request")[:-1])
+    line.wire.finish()
+    await until(lambda: line.calls == ["done", "eof"])
+    assert line.notes.data == b""
+
+
+async def test_end_that_was_read_while_paused(connect: Connect) -> None:
+    """It is told when reading is resumed, although the kernel has nothing more to say."""
+    line = connect(protocol=OneByOne)
+    await line.shake()
+    await line.wire.raw(line.wire.sealed(b"request") + line.wire.goodbye())
+    await line.got(b"request")
+    await turns()
+    assert line.calls == ["done"]
+    line.stream.resume_reading()
+    await until(lambda: line.calls == ["done", "eof"])
+    line.stream.resume_reading()
+    await turns()
+    assert line.calls == ["done", "eof"]
+
+
+async def test_read_now_after_the_handshake(connect: Connect) -> None:
+    """None while nothing is there, plaintext, then b"" for good."""
+    line = connect()
+    await line.shake()
+    line.stream.pause_reading()
+    assert line.stream.read_now() is None
+    await line.wire.raw(line.wire.sealed(b"request") + line.wire.goodbye())
+    assert [line.stream.read_now() for _ in range(3)] == [b"request", b"", b""]
+    assert line.calls == ["done"]
+
+
+async def test_detach(connect: Connect, tls: Tls) -> None:
+    """Who detaches the descriptor has it, open, and is told nothing; handshakes are counted out."""
+    running, done = connect(), connect()
+    await done.shake()
+    await running.wire.raw(running.wire.hello())
+    assert running.stream.read_now() is None
+    for line in (running, done):
+        fd = line.stream.detach()
+        assert os.fstat(fd)
+        os.close(fd)
+        assert (line.stream.fd, line.stream.protocol) == (-1, None)
+    assert (running.calls, done.calls) == ([], ["done"])
+    assert (tls.handshakes, tls.completed, tls.failed) == (0, 1, 1)
+
+
+# Certificates.
+
+
+@both_versions
+async def test_reload(connect: Connect, tls: Tls, ec: Pair, other: Pair, version: Any) -> None:
+    """New handshakes see the new certificate; open connections and sessions do not notice."""
+    context = trusting(ec, other, version=version)
+    before = connect(context, protocol=Echo)
+    await before.shake()
+    await before.wire.send(b"one")
+    assert await before.wire.exactly(3) == b"one"
+    tls.reload(*other)
+    await before.wire.send(b"two")
+    assert await before.wire.exactly(3) == b"two"
+    after = connect(context)
+    await after.shake()
+    assert before.wire.tls.getpeercert(binary_form=True) == der(ec)
+    assert after.wire.tls.getpeercert(binary_form=True) == der(other)
+    resumed = connect(context, session=before.wire.tls.session)
+    await resumed.shake(b"request")
+    await resumed.got(b"request")
+    assert resumed.wire.tls.session_reused
+
+
+async def test_reload_to_another_kind_of_key(connect: Connect, ec: Pair, rsa: Pair) -> None:
+    """The old certificate is gone, also for clients that would prefer it."""
+    tls = Tls(make_context(*rsa), most_handshakes=8)
+    context = trusting(rsa, ec, version=V2)
+    context.set_ciphers("ECDHE-RSA-AES256-GCM-SHA384")
+    line = connect(context, tls)
+    await line.shake()
+    tls.reload(*ec)
+    line = connect(context, tls)
+    line.begin()
+    with pytest.raises(ssl.SSLError, match="handshake failure"):
+        await line.wire.shake()
+
+
+@pytest.mark.parametrize("case", ["foreign key", "swapped", "no such file", "rubbish", "encrypted"])
+async def test_bad_pair(connect: Connect, tls: Tls, ec: Pair, other: Pair, folder: Path, case: str) -> None:
+    """A reload that cannot be done raises, asks nobody for a password, and leaves what was."""
+    rubbish, encrypted = folder / "rubbish.pem", folder / "encrypted.pem"
+    rubbish.write_text("-----BEGIN CERTIFICATE-----\nrubbish\n")
+    command = (program("openssl"), "pkey", "-in", str(other.key), "-aes256", "-passout", "pass:x", "-out", str(encrypted))
+    subprocess.run(command, check=True)
+    pairs = {
+        "foreign key": (other.cert, ec.key),
+        "swapped": (other.key, other.cert),
+        "no such file": (folder / "nowhere.pem", other.key),
+        "rubbish": (rubbish, other.key),
+        "encrypted": (other.cert, encrypted),
+    }
+    with pytest.raises(OSError, match=r"."):
+        tls.reload(*pairs[case])
+    line = connect()
+    await line.shake()
+    assert line.wire.tls.getpeercert(binary_form=True) == der(ec)
+
+
+def test_context(ec: Pair) -> None:
+    """Only 1.2 and 1.3, with forward secrecy and authenticated encryption, without renegotiation."""
+    context = make_context(*ec)
+    assert context.minimum_version == V2
+    assert context.options & ssl.OP_NO_RENEGOTIATION
+    assert context.options & ssl.OP_NO_COMPRESSION
+    assert context.num_tickets == 1
+    for cipher in context.get_ciphers():
+        assert cipher["aead"]
+        assert cipher["name"].startswith(("TLS_", "ECDHE-"))
+
+
+def test_first_byte() -> None:
+    """What a connection begins with is seen without being taken, and without waiting."""
+    near, far = socket.socketpair()
+    with near:
+        assert first_byte(near.fileno()) == -1
+        far.send(b"\x16\x03")
+        assert [first_byte(near.fileno()) for _ in range(2)] == [0x16, 0x16]
+        assert near.recv(10) == b"\x16\x03"
+        far.close()
+        assert first_byte(near.fileno()) == -2
+    assert first_byte(-1) == -2

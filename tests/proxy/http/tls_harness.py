@@ -85,13 +85,23 @@ class TlsWire(Wire):
         self.tls.write(data)
         return self._outgoing.read()
 
+    def pending(self) -> bytes:
+        """Return what is to be sent by now, to be sent by hand."""
+        return self._outgoing.read()
+
     def goodbye(self) -> bytes:
         """Return a close_notify, to be sent by hand."""
         return self._first(self.tls.unwrap)
 
-    async def shake(self) -> None:
-        """Go through with the handshake."""
-        await self._do(self.tls.do_handshake)
+    async def shake(self, first: bytes = b"") -> None:
+        """Go through with the handshake; `first` leaves together with the end of it."""
+
+        def step() -> None:
+            self.tls.do_handshake()
+            if first:
+                self.tls.write(first)
+
+        await self._do(step)
 
     async def raw(self, data: bytes) -> None:
         """Send bytes as they are."""
@@ -104,7 +114,10 @@ class TlsWire(Wire):
 
     async def more(self) -> bool:
         """Read what comes next into `buffer`; False at a proper end."""
-        data = await self._do(lambda: self.tls.read(65536))
+        try:
+            data = await self._do(lambda: self.tls.read(65536))
+        except ssl.SSLZeroReturnError:  # after our own
+            return False
         self.buffer += data
         return bool(data)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 
 from fastpath import client_key, key_text, parents, parse_network
 from proxy.policy.exemptions import LOOPBACK, Exemptions, Overlaps
-from proxy.policy.networks import Network
+
+if TYPE_CHECKING:
+    from proxy.policy.networks import Network
 
 
 def networks(*texts: str) -> list[Network]:

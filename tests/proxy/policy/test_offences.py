@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from fastpath import Record
 from proxy.hkp.classes import OperationClass
 from proxy.policy import offences
 from proxy.policy.actions import Action, Reason
 from proxy.policy.offences import EPISODE_NS, SHADOWS, WORTH, Episodes, OffenceKind, offence_of
 from proxy.telemetry.numbers import SHADOW
 from tests.proxy.admin.records_for_tests import SECOND, record
+
+if TYPE_CHECKING:
+    from fastpath import Record
 
 CERT, IDENTITY, WORDS, UPLOAD, ADMIN, UNKNOWN = (
     OperationClass.CERT,

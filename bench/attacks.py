@@ -1,0 +1,204 @@
+"""What honest clients notice of an attack, and what it costs the guard.
+
+For each scenario a fresh guard (so that no ban or memory of one attack is in the next) is loaded by honest clients at
+a moderate, fixed rate, first quiet, then with the attack at its full strength: rounds of a few seconds each, of which
+the medians count. Ratios are taken within one guard. Its memory is read between the rounds, at rest and at the end of
+the attack.
+
+With one address the caps and bans of the guard do their work, and few connections stay open; with many addresses all
+should be. A measurement is not valid if the attack was not at its strength, if honest requests failed before it, or
+if the honest generator itself was late by more than half of what it measured.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from statistics import median
+
+from rich.table import Table
+
+from bench import attackers, visitors
+from bench.attackers import PACE, Attack, AttackError, Force
+from bench.cpu import Meter, ProcessGoneError
+from bench.defenders import DEFENDERS, KEYSERVER
+from bench.load import Client
+from bench.memory import pss_bytes
+from bench.peers import ROOT, Running, Setup, serving
+from bench.processes import Cores, free_port, scratch
+from bench.report import OURS
+from bench.scenarios import MIB, SCENARIOS, Origin, Scenario
+from bench.verify import verify
+from bench.visitors import Crowd, Experience, VisitorsError
+
+RATES = {Client.KEEPALIVE: 2000.0, Client.DIRMNGR: 200.0}
+TLS_RATES = {Client.KEEPALIVE: 1000.0, Client.DIRMNGR: 50.0}  # a handshake costs the generator half a ms
+MOST_RATIO = 2.0
+ATTACK_SPARE_S = 60.0
+STRONG = 0.8  # of the connections held, or of the pace kept where the guard lets none stay
+LATE = 0.5
+BAN_TIMEOUT_S = 20.0
+FAULTS = (AttackError, VisitorsError, ProcessGoneError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Siege:
+    """What to run: scenarios, defenders and origins by name, how strong, rounds of how many seconds, cores."""
+
+    scenarios: Sequence[str]
+    defenders: Sequence[str]
+    origins: Sequence[Origin]
+    connections: int
+    rounds: int
+    seconds: float
+    cores: Cores
+
+    def cases(self) -> Iterator[tuple[Scenario, Origin, str]]:
+        """Yield what is measured, in this order."""
+        for key in self.scenarios:
+            for origin in SCENARIOS[key].origins:
+                if origin in self.origins:
+                    yield from ((SCENARIOS[key], origin, name) for name in self.defenders)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """What the honest clients met for a few seconds, and the guard's share of its core (0..1)."""
+
+    met: dict[Client, Experience]
+    core_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One defender in one scenario.
+
+    Attributes:
+        scenario: Its key.
+        origin: Where the attack came from.
+        defender: Who was attacked.
+        quiet: The rounds before.
+        attacked: The rounds meanwhile.
+        held: Connections of the attackers before and after the latter.
+        opened: Connections that our own attackers opened, a second; 0: not known.
+        rest_bytes: Pss of the whole tree before.
+        attacked_bytes: The same at the end of the attack.
+        bound_bytes: What that may be.
+        invalid: Why this means nothing; empty: it does.
+
+    """
+
+    scenario: str
+    origin: str
+    defender: str
+    quiet: Sequence[Round] = ()
+    attacked: Sequence[Round] = ()
+    held: tuple[int, int] = (0, 0)
+    opened: float = 0.0
+    rest_bytes: int = 0
+    attacked_bytes: int = 0
+    bound_bytes: int = 0
+    invalid: str = ""
+
+    def p99_us(self, kind: Client) -> tuple[float, float]:
+        """Return the medians of the rounds' 99th percentiles, before and meanwhile."""
+        quiet, attacked = ([each.met[kind].p99_us for each in rounds] for rounds in (self.quiet, self.attacked))
+        return median(quiet), median(attacked)
+
+    def ratio(self, kind: Client) -> float:
+        """Return how many times the p99 before the p99 meanwhile is."""
+        quiet_us, attacked_us = self.p99_us(kind)
+        return attacked_us / quiet_us if quiet_us else float("inf")
+
+    @property
+    def errors(self) -> int:
+        """Honest requests that failed meanwhile."""
+        return sum(met.failed for each in self.attacked for met in each.met.values())
+
+    @property
+    def requests(self) -> int:
+        """Honest requests meanwhile."""
+        return sum(met.counted for each in self.attacked for met in each.met.values())
+
+    def missed(self) -> list[str]:
+        """Return which goals were missed."""
+        goals = {
+            "p99": all(self.ratio(kind) < MOST_RATIO for kind in Client if kind in self.quiet[0].met),
+            "errors": self.errors == 0,
+            "memory": self.attacked_bytes <= self.bound_bytes,
+        }
+        return [name for name, met in goals.items() if not met]
+
+
+def measure(siege: Siege) -> Iterator[Outcome]:
+    """Yield outcomes as they are found; one that is not valid says so.
+
+    Raises:
+        StartError: a program does not run.
+        AnswerError: it does not do what it is for, even before it is attacked.
+
+    """
+    for scenario, origin, name in siege.cases():
+        try:
+            yield _case(scenario, origin, name, siege)
+        except FAULTS as fault:
+            yield Outcome(scenario=scenario.key, origin=origin.value, defender=name, invalid=str(fault))
+
+
+def _case(scenario: Scenario, origin: Origin, name: str, siege: Siege) -> Outcome:
+    crowd = Crowd(rates=TLS_RATES if scenario.tls else RATES, tls=scenario.tls)
+    setup = Setup.TLS if scenario.tls else Setup.OPEN
+    with ExitStack() as stack:
+        folder = stack.enter_context(scratch())
+        server = stack.enter_context(serving(KEYSERVER, folder, core=siege.cores.load))
+        admin = free_port()
+        program = DEFENDERS[name](scenario, origin, admin)
+        guard = stack.enter_context(serving(program, folder, upstream=server.port, setup=setup, core=siege.cores.proxy))
+        verify(guard, server, setup)
+        if scenario.banned and name == OURS:
+            _ban(scenario.source(0, origin), admin, server.port)
+        _round(guard, crowd, 1.0, siege.cores)
+        quiet = [_round(guard, crowd, siege.seconds, siege.cores) for _ in range(siege.rounds)]
+        rest_bytes = pss_bytes(guard.pid)
+        force = Force(siege.connections, siege.rounds * siege.seconds * 2 + ATTACK_SPARE_S, siege.cores.load)
+        with attackers.attacking(scenario, origin, guard.port, force) as attack:
+            before = attack.gather()
+            attacked = [_round(guard, crowd, siege.seconds, siege.cores) for _ in range(siege.rounds)]
+            attacked_bytes, after = pss_bytes(guard.pid), attack.held()
+        outcome = Outcome(
+            scenario=scenario.key,
+            origin=origin.value,
+            defender=name,
+            quiet=quiet,
+            attacked=attacked,
+            held=(before, after),
+            opened=attack.opened_per_s,
+            rest_bytes=rest_bytes,
+            attacked_bytes=attacked_bytes,
+            bound_bytes=rest_bytes + scenario.bound_bytes(siege.connections),
+        )
+    return outcome
+
+
+def _ban(address: str, admin: int, server: int) -> None:
+    """Ban `address` as an operator does.
+
+    Raises:
+        AttackError: hkpguard did not.
+
+    """
+    env = {"HKPGUARD_ADMIN": f"127.0.0.1:{admin}", "HKPGUARD_UPSTREAM": f"http://127.0.0.1:{server}"}
+    command = [sys.executable, "-m", "proxy", "ban", address, "--for", "1h"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=BAN_TIMEOUT_S, check=False
+    )
+    if done.returncode != 0:
+        raise AttackError(f"{address} was not banned: {done.stderr or done.stdout}")
+
+
+def _round(guard: Running, crowd: Crowd, seconds: float, cores: Cores) -> Round:
+    meter = Meter(guard.pid, cores.proxy)
+    met = visitors.measure(guard.port, crowd, seconds, core=cores.load)
+    figures = meter.figures(sum(each.sent for each in met.values()))
+    return Round(met=met, core_share=figures["core_share"])

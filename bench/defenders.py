@@ -1,0 +1,128 @@
+"""hkpguard and HAProxy as they are deployed against abuse: two workers each, and the same bounds.
+
+hkpguard has its defaults, but for the limits of the honest clients, who are two addresses here instead of thousands,
+its access log, which HAProxy does not write either, and what a scenario needs. HAProxy has what its manual has to
+offer, set to the same values: time-outs, a cap of connections for each client, a rate limit, a list of the banned, a
+tarpit for the path of a trap.
+"""
+
+import json
+import sys
+from pathlib import Path
+from string import Template
+
+from bench import peers
+from bench.certificate import certificate
+from bench.peers import ROOT, Launch, Program, Setup
+from bench.scenarios import Origin, Scenario
+from bench.scripts import BIG
+from bench.targets import armored_body
+from bench.visitors import NETWORK
+
+WORKERS = 2
+BIG_BYTES = 500_000
+
+# The honest clients' network may ask as much as it likes; it is still counted.
+_HONEST = [{"cidr": NETWORK, "limits": dict.fromkeys(("total", "cert"), {"burst": 1_000_000, "count": 1_000_000})}]
+
+# A connection of the attackers may need another one to the server, and descriptors are fewer than both together:
+# HAProxy shall take the connections all the same, as it would if its limit of descriptors were higher.
+_HAPROXY = Template("""
+global
+    maxconn 14000
+    no strict-limits
+    nbthread $workers
+defaults
+    mode http
+    option http-keep-alive
+    option forwardfor
+    http-reuse always
+    timeout connect 3s
+    timeout client 30s
+    timeout server 60s
+    timeout http-request 10s
+    timeout http-keep-alive 30s
+    timeout tarpit 15m
+frontend guard
+    bind 127.0.0.1:$port backlog 4096$tls
+    stick-table type ip size 1m expire 10m store http_req_rate(10s),conn_cur
+    acl honest src $honest
+    $reject
+    tcp-request connection track-sc0 src
+    $cap
+    http-request tarpit deny_status 404 if { path_beg /.env }
+    http-request deny deny_status 429 if { sc_http_req_rate(0) gt 110 } !honest
+    default_backend keyserver
+backend keyserver
+    server one 127.0.0.1:$upstream pool-max-conn 256
+""")
+
+_BIG_LOCATION = Template("""
+        location = /pks/lookup {
+            if ($$args = "$args") { rewrite ^ /big last; }
+            default_type application/pgp-keys;
+            return 200 "$body";
+        }
+        location = /big {
+            internal;
+            default_type application/pgp-keys;
+            alias $file;
+        }""")
+
+
+def guard(scenario: Scenario, origin: Origin, admin: int) -> Program:
+    """Return hkpguard for `scenario`; its admin API listens on port `admin`."""
+
+    def prepare(folder: Path, port: int, upstream: int, _setup: Setup) -> Launch:
+        env = {
+            "PYTHONPATH": str(ROOT),
+            "HKPGUARD_LISTEN": f"127.0.0.1:{port}",
+            "HKPGUARD_UPSTREAM": f"http://127.0.0.1:{upstream}",
+            "HKPGUARD_ADMIN": f"127.0.0.1:{admin}",
+            "HKPGUARD_WORKERS": str(WORKERS),
+            "HKPGUARD_LOG__ACCESS": "off",
+            "HKPGUARD_NETWORKS": json.dumps(_HONEST),
+            **scenario.settings,
+        }
+        if scenario.tls:
+            env |= peers.encrypted(folder.parent, port)
+        if scenario.uncapped and origin is Origin.MANY:
+            env |= {"HKPGUARD_CONNECTIONS_PER_CLIENT": "0", "HKPGUARD_CONNECTIONS_PER_NETWORK": "0"}
+            env |= {"HKPGUARD_BANS__MODE": "shadow"}
+        return Launch(command=[sys.executable, "-m", "proxy", "serve"], env=env)
+
+    return Program("hkpguard", prepare)
+
+
+def haproxy(scenario: Scenario, origin: Origin, _admin: int) -> Program:
+    """Return HAProxy for `scenario`."""
+
+    def prepare(folder: Path, port: int, upstream: int, _setup: Setup) -> Launch:
+        capped = not (scenario.uncapped and origin is Origin.MANY)
+        config = folder / "haproxy.cfg"
+        config.write_text(
+            _HAPROXY.substitute(
+                port=port,
+                upstream=upstream,
+                workers=WORKERS,
+                honest=NETWORK,
+                tls=f" ssl crt {certificate(folder.parent).both} alpn http/1.1" if scenario.tls else "",
+                reject=f"tcp-request connection reject if {{ src {scenario.source(0, Origin.ONE)} }}" * scenario.banned,
+                cap="tcp-request connection reject if { sc0_conn_cur gt 256 }" * capped,
+            )
+        )
+        return Launch(command=["haproxy", "-db", "-f", str(config)])
+
+    return Program("haproxy", prepare)
+
+
+def _keyserver(folder: Path, port: int, _upstream: int, _setup: Setup) -> Launch:
+    """Return the upstream with one large certificate more."""
+    file = folder / "big.asc"
+    file.write_text("A" * BIG_BYTES)
+    args = BIG.partition("?")[2]
+    return peers.keyserver(folder, port, _BIG_LOCATION.substitute(args=args, body=armored_body(), file=file))
+
+
+KEYSERVER = Program("upstream", _keyserver)
+DEFENDERS = {"hkpguard": guard, "haproxy": haproxy}
