@@ -1,6 +1,7 @@
-"""`python -m bench`: every claim of speed and memory, as a command.
+"""`python -m bench`: every claim of speed, memory and endurance, as a command.
 
-Without a command it runs `proxies`, `memory` and `judge`; a quarter of an hour.
+Without a command it runs `proxies`, `memory` and `judge`; a quarter of an hour. `tarpit` takes five minutes more,
+`attacks` three quarters of an hour.
 """
 
 import subprocess
@@ -14,13 +15,16 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from bench import chart, machine, memory, openloop, report
+from bench import attacks, chart, machine, memory, openloop, report
+from bench.attacks import Siege
 from bench.cpu import ProcessGoneError
+from bench.defenders import DEFENDERS
 from bench.load import LoadError
 from bench.openloop import OpenLoopError
 from bench.peers import PROXIES
 from bench.processes import StartError, choose_cores, pinned
 from bench.rows import ROWS, Plan, Sample, measure
+from bench.scenarios import CONNECTIONS, SCENARIOS, Origin
 from bench.verify import AnswerError
 
 ROUNDS, SECONDS = 9, 3.0
@@ -28,6 +32,7 @@ QUICK_ROUNDS, QUICK_SECONDS = 1, 1.0
 ALL_PROXIES, ALL_ROWS = ",".join(PROXIES), "".join(ROWS)
 MEMORY_PROXIES = "hkpguard,haproxy,nginx"
 FAULTS = (StartError, LoadError, OpenLoopError, ProcessGoneError, AnswerError, OSError)
+ORIGINS = ",".join(each.value for each in Origin)
 TABLE_WIDTH = 150  # also where the output is a file
 HERE = Path(__file__).parent
 
@@ -93,6 +98,39 @@ def idle_memory(
     console.print(report.save("memory", machine.describe(), content))
 
 
+@app.command("attacks")
+def under_attack(  # noqa: PLR0913 - its options
+    *,
+    only: Annotated[str, typer.Option(help="Who is attacked, comma-separated.")] = ",".join(DEFENDERS),
+    scenarios: Annotated[str, typer.Option(help="Which attacks, comma-separated.")] = ",".join(SCENARIOS),
+    origins: Annotated[str, typer.Option(help="From many addresses, from one, or both.")] = ORIGINS,
+    connections: Annotated[int, typer.Option(min=1)] = CONNECTIONS,
+    rounds: Rounds = 3,
+    seconds: Seconds = 4.0,
+) -> None:
+    """Measure what honest clients notice while 10,000 hostile connections are open."""
+    siege = Siege(
+        scenarios=chosen(scenarios.split(","), SCENARIOS),
+        defenders=chosen(only.split(","), DEFENDERS),
+        origins=[Origin(each) for each in chosen(origins.split(","), {each.value: each for each in Origin})],
+        connections=memory.connections_possible(connections),
+        rounds=rounds,
+        seconds=seconds,
+        cores=choose_cores(),
+    )
+    about = machine.describe()
+    outcomes: list[attacks.Outcome] = []
+    with faults_end_it():
+        try:
+            _besiege(siege, outcomes)
+        finally:
+            console.print(attacks.table(outcomes))
+            console.print(report.save("attacks", about, attacks.content(outcomes)))
+    _doubts(
+        [f"{each.scenario} from {each.origin}, {each.defender}: {each.invalid}" for each in outcomes if each.invalid]
+    )
+
+
 @app.command()
 def judge() -> None:
     """Time single calls with pytest-benchmark: a limit decision, the whole judge."""
@@ -131,6 +169,22 @@ def _measure(plan: Plan, samples: list[Sample]) -> None:
         for sample in measure(plan):
             samples.append(sample)
             progress.update(task, advance=1, description=f"({sample.row}) round {sample.round + 1}")
+
+
+def _besiege(siege: Siege, outcomes: list[attacks.Outcome]) -> None:
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("attacks", total=len(list(siege.cases())))
+        for outcome in attacks.measure(siege):
+            outcomes.append(outcome)
+            progress.update(task, advance=1, description=f"{outcome.scenario} from {outcome.origin}")
+
+
+def _doubts(sentences: list[str]) -> None:
+    """Say what is not valid, and end with exit code 1 if anything is not."""
+    for sentence in sentences:
+        console.print(f"not measured: {sentence}", style="red", markup=False)
+    if sentences:
+        raise typer.Exit(1)
 
 
 def _publish(about: Mapping[str, object], samples: list[Sample]) -> None:

@@ -61,8 +61,11 @@ class Attack:
         self._process = process
         self._port = port
         self._connections = connections
+        self._begun = time.monotonic()
         self.count: Count | None = None
         """What became of the connections; known at the end, and of our own hoard only."""
+        self.opened_per_s = 0.0
+        """How many it opened; likewise."""
 
     def gather(self) -> int:
         """Wait until all are open, or as long as opening them may take; return how many are.
@@ -88,11 +91,18 @@ class Attack:
             raise AttackError(f"{self._process.args!r} ended early: {errors[-300:]}")
 
     def end(self) -> None:
-        """Let it close all."""
+        """Let it close all.
+
+        Raises:
+            AttackError: it has ended before.
+
+        """
+        self.check()
         with suppress(subprocess.TimeoutExpired):
+            elapsed_s = time.monotonic() - self._begun
             output, _ = self._process.communicate("", timeout=STOP_S)
-            lines = output.splitlines()
-            self.count = Count(**json.loads(lines[-1])) if lines and lines[-1].startswith("{") else None
+            self.count = Count(**json.loads(output))
+            self.opened_per_s = self.count.opened / elapsed_s
 
 
 @contextmanager

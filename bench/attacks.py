@@ -12,15 +12,15 @@ if the honest generator itself was late by more than half of what it measured.
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 
 from rich.table import Table
 
 from bench import attackers, visitors
-from bench.attackers import PACE, Attack, AttackError, Force
+from bench.attackers import AttackError, Force
 from bench.cpu import Meter, ProcessGoneError
 from bench.defenders import DEFENDERS, KEYSERVER
 from bench.load import Client
@@ -28,13 +28,14 @@ from bench.memory import pss_bytes
 from bench.peers import ROOT, Running, Setup, serving
 from bench.processes import Cores, free_port, scratch
 from bench.report import OURS
-from bench.scenarios import MIB, SCENARIOS, Origin, Scenario
+from bench.scenarios import MIB, PACE, SCENARIOS, Origin, Scenario
 from bench.verify import verify
 from bench.visitors import Crowd, Experience, VisitorsError
 
 RATES = {Client.KEEPALIVE: 2000.0, Client.DIRMNGR: 200.0}
 TLS_RATES = {Client.KEEPALIVE: 1000.0, Client.DIRMNGR: 50.0}  # a handshake costs the generator half a ms
 MOST_RATIO = 2.0
+WARM_UP_S = 1.0
 ATTACK_SPARE_S = 60.0
 STRONG = 0.8  # of the connections held, or of the pace kept where the guard lets none stay
 LATE = 0.5
@@ -66,7 +67,7 @@ class Siege:
 class Round:
     """What the honest clients met for a few seconds, and the guard's share of its core (0..1)."""
 
-    met: dict[Client, Experience]
+    met: Mapping[Client, Experience]
     core_share: float
 
 
@@ -148,37 +149,60 @@ def measure(siege: Siege) -> Iterator[Outcome]:
 
 def _case(scenario: Scenario, origin: Origin, name: str, siege: Siege) -> Outcome:
     crowd = Crowd(rates=TLS_RATES if scenario.tls else RATES, tls=scenario.tls)
+    force = Force(siege.connections, siege.rounds * siege.seconds * 2 + ATTACK_SPARE_S, siege.cores.load)
+    with _guarded(scenario, origin, name, siege.cores) as guard:
+        _round(guard, crowd, WARM_UP_S, siege.cores)
+        quiet = _rounds(guard, crowd, siege)
+        rest_bytes = pss_bytes(guard.pid)
+        with attackers.attacking(scenario, origin, guard.port, force) as attack:
+            before = attack.gather()
+            attacked = _rounds(guard, crowd, siege)
+            attacked_bytes, after = pss_bytes(guard.pid), attack.held()
+    outcome = Outcome(
+        scenario=scenario.key,
+        origin=origin.value,
+        defender=name,
+        quiet=quiet,
+        attacked=attacked,
+        held=(before, after),
+        opened=attack.opened_per_s,
+        rest_bytes=rest_bytes,
+        attacked_bytes=attacked_bytes,
+        bound_bytes=rest_bytes + scenario.bound_bytes(siege.connections),
+    )
+    return replace(outcome, invalid=doubt(outcome, siege.connections))
+
+
+def doubt(outcome: Outcome, connections: int) -> str:
+    """Return why `outcome` means nothing; empty: it does mean something."""
+    if wrong := [each.met for each in outcome.quiet if any(met.failed for met in each.met.values())]:
+        return f"honest requests failed before the attack: {wrong[0]}"
+    for kind in outcome.attacked[0].met:
+        late_us = median(each.met[kind].late_p99_us for each in outcome.attacked)
+        if late_us > LATE * outcome.p99_us(kind)[1]:
+            return f"the honest generator was late itself, by {late_us / 1000:.2f} ms ({kind.value})"
+    scenario = SCENARIOS[outcome.scenario]
+    # slowhttptest opens each connection once only, and whom the caps turn away it does not try again.
+    enough = outcome.held[0] if scenario.uncapped else min(outcome.held)
+    if outcome.origin == Origin.MANY.value and enough < STRONG * connections and outcome.opened < STRONG * PACE:
+        return f"a weak attack: {enough} of {connections} connections held, {outcome.opened:.0f}/s opened"
+    return ""
+
+
+@contextmanager
+def _guarded(scenario: Scenario, origin: Origin, name: str, cores: Cores) -> Iterator[Running]:
+    """Run keyserver and defender, proven to work."""
     setup = Setup.TLS if scenario.tls else Setup.OPEN
     with ExitStack() as stack:
         folder = stack.enter_context(scratch())
-        server = stack.enter_context(serving(KEYSERVER, folder, core=siege.cores.load))
+        server = stack.enter_context(serving(KEYSERVER, folder, core=cores.load))
         admin = free_port()
         program = DEFENDERS[name](scenario, origin, admin)
-        guard = stack.enter_context(serving(program, folder, upstream=server.port, setup=setup, core=siege.cores.proxy))
+        guard = stack.enter_context(serving(program, folder, upstream=server.port, setup=setup, core=cores.proxy))
         verify(guard, server, setup)
         if scenario.banned and name == OURS:
             _ban(scenario.source(0, origin), admin, server.port)
-        _round(guard, crowd, 1.0, siege.cores)
-        quiet = [_round(guard, crowd, siege.seconds, siege.cores) for _ in range(siege.rounds)]
-        rest_bytes = pss_bytes(guard.pid)
-        force = Force(siege.connections, siege.rounds * siege.seconds * 2 + ATTACK_SPARE_S, siege.cores.load)
-        with attackers.attacking(scenario, origin, guard.port, force) as attack:
-            before = attack.gather()
-            attacked = [_round(guard, crowd, siege.seconds, siege.cores) for _ in range(siege.rounds)]
-            attacked_bytes, after = pss_bytes(guard.pid), attack.held()
-        outcome = Outcome(
-            scenario=scenario.key,
-            origin=origin.value,
-            defender=name,
-            quiet=quiet,
-            attacked=attacked,
-            held=(before, after),
-            opened=attack.opened_per_s,
-            rest_bytes=rest_bytes,
-            attacked_bytes=attacked_bytes,
-            bound_bytes=rest_bytes + scenario.bound_bytes(siege.connections),
-        )
-    return outcome
+        yield guard
 
 
 def _ban(address: str, admin: int, server: int) -> None:
@@ -202,3 +226,50 @@ def _round(guard: Running, crowd: Crowd, seconds: float, cores: Cores) -> Round:
     met = visitors.measure(guard.port, crowd, seconds, core=cores.load)
     figures = meter.figures(sum(each.sent for each in met.values()))
     return Round(met=met, core_share=figures["core_share"])
+
+
+def _rounds(guard: Running, crowd: Crowd, siege: Siege) -> list[Round]:
+    return [_round(guard, crowd, siege.seconds, siege.cores) for _ in range(siege.rounds)]
+
+
+def table(outcomes: Sequence[Outcome]) -> Table:
+    """Return the figures as a table."""
+    shown = Table(title="Under attack; medians of the rounds", title_justify="left")
+    for heading in ("scenario", "from", "guard"):
+        shown.add_column(heading)
+    for heading in ("held", "p99 ms", "x", "gpg p99 ms", "x", "failed", "MB (bound)", "core", "goals"):
+        shown.add_column(heading, justify="right")
+    for each in outcomes:
+        shown.add_row(SCENARIOS[each.scenario].title, each.origin, each.defender, *_cells(each))
+    return shown
+
+
+def _cells(outcome: Outcome) -> list[str]:
+    if not outcome.attacked:
+        return ["-"] * 8 + ["not measured"]
+    cells = [f"{min(outcome.held):,}"]
+    for kind in (Client.KEEPALIVE, Client.DIRMNGR):
+        quiet_us, attacked_us = outcome.p99_us(kind)
+        cells += [f"{quiet_us / 1000:.2f} > {attacked_us / 1000:.2f}", f"{outcome.ratio(kind):.2f}"]
+    ours = outcome.defender == OURS
+    bound = f" ({outcome.bound_bytes / MIB:.0f})" if ours else ""
+    shares = (median(each.core_share for each in rounds) for rounds in (outcome.quiet, outcome.attacked))
+    return [
+        *cells,
+        f"{outcome.errors:,} of {outcome.requests:,}",
+        f"{outcome.rest_bytes / MIB:.0f} > {outcome.attacked_bytes / MIB:.0f}{bound}",
+        " > ".join(f"{share:.2f}" for share in shares),
+        _verdict(outcome) if ours or outcome.invalid else "",
+    ]
+
+
+def _verdict(outcome: Outcome) -> str:
+    if outcome.invalid:
+        return "invalid"
+    missed = outcome.missed()
+    return f"MISSED: {', '.join(missed)}" if missed else "met"
+
+
+def content(outcomes: Sequence[Outcome]) -> dict[str, object]:
+    """Return what is saved: all that was measured, and what the goals say."""
+    return {"outcomes": [{**asdict(each), "goals": _verdict(each)} for each in outcomes]}

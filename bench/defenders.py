@@ -23,7 +23,8 @@ WORKERS = 2
 BIG_BYTES = 500_000
 
 # The honest clients' network may ask as much as it likes; it is still counted.
-_HONEST = [{"cidr": NETWORK, "limits": dict.fromkeys(("total", "cert"), {"burst": 1_000_000, "count": 1_000_000})}]
+_PLENTY = {"burst": 1_000_000, "count": 1_000_000}
+_HONEST = [{"cidr": NETWORK, "limits": {"total": _PLENTY, "cert": _PLENTY}}]
 
 # A connection of the attackers may need another one to the server, and descriptors are fewer than both together:
 # HAProxy shall take the connections all the same, as it would if its limit of descriptors were higher.

@@ -170,8 +170,10 @@ class Warden:
 
     def close(self) -> None:
         """Write down what is not yet, and let go of the file. Bans stay in force."""
+        now_ns = self._clock()
+        self._notice_clock_step(now_ns)
         if self._unsaved != set():
-            self._save(self._clock())
+            self._save(now_ns)
         self._store.close()
 
     @property

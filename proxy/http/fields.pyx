@@ -177,8 +177,9 @@ cdef class Fields:
                 size += self.fields[i].end - self.fields[i].name
         cdef bytes out = PyBytes_FromStringAndSize(NULL, size)
         cdef char *to = PyBytes_AS_STRING(out)
-        memcpy(to, start_line, start_line_len)
-        to += start_line_len
+        if start_line_len:
+            memcpy(to, start_line, start_line_len)
+            to += start_line_len
         for i in range(self.count):
             if self.fields[i].kept:
                 memcpy(to, self.fields[i].name, self.fields[i].end - self.fields[i].name)

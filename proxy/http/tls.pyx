@@ -13,7 +13,8 @@ of the turn.
 Half-open handshakes. A client that connects and says little is cheap to be, so it is cheap to have: nothing of OpenSSL
 exists before the first record is complete. Until then its bytes stay with the kernel, where we look at them (MSG_PEEK),
 and the kernel is told how much to wait for (SO_RCVLOWAT), as bytes that are left there would wake the loop again and
-again. If it wakes us all the same without more bytes, it is short of memory, or they were the last: then we take them.
+again. If it wakes us all the same without more bytes, and they were not the last, it is short of memory: then we take
+them.
 
 Bounds. One turn receives at most RECORD_BYTES, and decrypts all of that, so that nothing waits inside but a part of
 one record; replies are encrypted record by record, as the buffers of OpenSSL never shrink. Records without content are
@@ -45,12 +46,24 @@ cdef extern from *:
     """
     #include <sys/types.h>
     #include <sys/socket.h>
+    #ifndef _GNU_SOURCE
+    #define _GNU_SOURCE
+    #endif
+    #include <poll.h>
     """
+    cdef struct pollfd:
+        int fd
+        short events
+        short revents
+    int poll(pollfd *fds, unsigned long count, int timeout_ms) nogil
     ssize_t recv(int fd, void *buffer, size_t size, int flags) nogil
     int setsockopt(int fd, int level, int name, const void *value, unsigned int size) nogil
     enum:
         MSG_DONTWAIT
         MSG_PEEK
+        POLLERR
+        POLLHUP
+        POLLRDHUP
         SOL_SOCKET
         SO_RCVLOWAT
 
@@ -91,6 +104,14 @@ cpdef int first_byte(int fd) noexcept:
     if n == 1:
         return byte
     return -1 if n < 0 and (errno == EAGAIN or errno == EINTR) else -2
+
+
+cdef bint _is_over(int fd) noexcept:
+    """Whether the peer sends no more, whatever waits to be read."""
+    cdef pollfd watched
+    watched.fd = fd
+    watched.events = POLLRDHUP
+    return poll(&watched, 1, 0) > 0 and watched.revents & (POLLRDHUP | POLLHUP | POLLERR)
 
 
 cdef int _size_of_hello(ssize_t n) noexcept:
@@ -250,10 +271,13 @@ cdef class TlsStream(Stream):
         size = _size_of_hello(n)
         if size < 0:
             raise ConnectionAbortedError("no TLS")
-        if n < size and n > self.peeked:
-            self.peeked = n
-            self._wait_for(size)
-            return False
+        if n < size:
+            if n > self.peeked:
+                self.peeked = n
+                self._wait_for(size)
+                return False
+            if _is_over(self.fd):
+                raise ConnectionResetError("ended during the handshake")
         if self.peeked:
             self._wait_for(1)
         self.incoming = MemoryBIO()

@@ -17,11 +17,11 @@ from operator import attrgetter
 from typing import Final, NamedTuple
 
 from fastpath import key_text, parents
-from proxy.config import BansConfig
 from proxy.policy.exemptions import Exemptions
 from proxy.policy.offences import OffenceKind
 from proxy.policy.offender import Ban, Offender, Offenders, Origin
 from proxy.policy.widening import Widening
+from proxy.settings.abuse import BansConfig
 
 JITTER: Final = 0.1
 ADOPTED: Final = "found in force after a restart"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 import sys
 from pathlib import Path
 
@@ -50,8 +51,9 @@ def write_seeds(target: Target, corpus: Path) -> None:
 def write_words(target: Target, path: Path) -> Path:
     """Write libFuzzer's dictionary."""
     words = ("".join(f"\\x{byte:02x}" for byte in word) for word in target.words)
-    path.write_text("".join(f'"{word}"\n' for word in words))
-    return path
+    mine = path.with_suffix(f".{os.getpid()}")  # other processes may be reading theirs
+    mine.write_text("".join(f'"{word}"\n' for word in words))
+    return mine.rename(path)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -10,6 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
 from fastpath import BanTable, ClientTable, Control, Region, client_key, monotonic_ns
+from proxy.admin.access import OPEN_PATHS
 from proxy.admin.api import build_app
 from proxy.admin.history import History
 from proxy.admin.openapi import DOCUMENT
@@ -17,12 +18,15 @@ from proxy.admin.state import NodeState
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.http.health import Health, HealthRules
+from proxy.policy.actions import Action, Reason
 from proxy.policy.policy import Policy
 from proxy.telemetry.metrics import NodeMetrics
+from proxy.warden import Warden
 from tests.proxy.admin.records_for_tests import block, record, refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from aiohttp import web
 
@@ -32,6 +36,7 @@ SETTINGS = {
     "HKPGUARD_PEERS": "203.0.113.7/32",
     "HKPGUARD_LIMITS__CERT__BURST": "60",
 }
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 RULES = HealthRules(failures=1, down_ns=10_000_000_000, interval_ns=5_000_000_000)
 
 
@@ -41,6 +46,7 @@ class Node(NamedTuple):
     region: Region
     history: History
     health: list[Health]
+    warden: Warden
     state: NodeState
     client: TestClient[web.Request, web.Application]
 
@@ -57,15 +63,17 @@ class Node(NamedTuple):
 
 
 @pytest.fixture
-async def node() -> AsyncIterator[Node]:
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
     """Return a node that has just been started."""
     region = Region.create(clients=1024, workers=2, upstreams=2)
-    config = Config.from_env(SETTINGS)
+    config = Config.from_env({**SETTINGS, "HKPGUARD_STATE_DIR": str(tmp_path)})
     history = History()
     health = [Health(region.upstream(index), RULES) for index in range(2)]
-    state = NodeState(config, region, history, health)
-    async with TestClient(TestServer(build_app(state, NodeMetrics(region)))) as client:
-        yield Node(region, history, health, state, client)
+    warden = Warden(config, BanTable(region.bans, region.secret))
+    state = NodeState(config, region, history, health, warden)
+    async with TestClient(TestServer(build_app(state, NodeMetrics(region), config))) as client:
+        yield Node(region, history, health, warden, state, client)
+    warden.close()
     region.close()
 
 
@@ -113,6 +121,12 @@ async def test_readyz_after_a_bad_reload(node: Node) -> None:
     assert "refused" in text
     node.region.control[Control.RELOAD_OK] = 1
     assert await node.get("/readyz") == (200, "ready\n")
+
+
+async def test_readyz_without_a_folder(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the warden cannot do leaves the node ready; the text tells."""
+    monkeypatch.setattr(Warden, "degraded", "bans are not written down")
+    assert await node.get("/readyz") == (200, "ready; bans are not written down\n")
 
 
 async def test_metrics(node: Node) -> None:
@@ -195,6 +209,33 @@ async def test_no_address(node: Node, address: str) -> None:
         assert len(await answer.text()) < 300
 
 
+async def test_client_that_is_banned(node: Node) -> None:
+    """By which network, until when, and what is held against it otherwise."""
+    now_ns = monotonic_ns()
+    trap = record("2001:db8::1", now_ns=now_ns, reason=Reason.TRAP, action=Action.TARPIT)
+    node.warden.feed(block(trap))
+    free = await node.ask("/api/v1/clients/2001:db8::2")
+    assert (free["banned"], free["ban"], free["points"], free["rung"]) == (False, None, 25.0, 0)
+    assert (free["points_for_a_ban"], free["never_banned"], free["shared_exit"]) == (100, False, False)
+    node.warden.feed(block(trap, trap, trap))
+    banned = await node.ask("/api/v1/clients/2001:db8::1")
+    assert (banned["banned"], banned["points"], banned["rung"]) == (True, 0.0, 1)
+    assert [each["kind"] for each in banned["offences"]] == ["trap"] * 4
+    assert TIME.fullmatch(banned["offences"][0]["time"])
+    ban = banned["ban"]
+    assert (ban["network"], ban["origin"], ban["rung"], ban["reason"]) == ("2001:db8::/64", "ladder", 1, "4 trap")
+    assert TIME.fullmatch(ban["since"])
+    assert TIME.fullmatch(ban["until"])
+    assert 1500 < ban["seconds_left"] < 2100
+    node.warden.ban("2001:db8::/48", length_ns=10**15)
+    assert (await node.ask("/api/v1/clients/2001:db8::1"))["ban"]["network"] == "2001:db8::/48"
+
+
+async def test_client_that_is_never_banned(node: Node) -> None:
+    """It says so of allowed networks."""
+    assert (await node.ask("/api/v1/clients/198.51.100.9"))["never_banned"] is True
+
+
 async def test_new_configuration_is_explained(node: Node) -> None:
     """After a reload the answers follow the new limits."""
     node.state.reload(Config.from_env({**SETTINGS, "HKPGUARD_LIMITS__CERT__BURST": "7"}), 1)
@@ -262,6 +303,15 @@ async def test_openapi_describes_every_route_and_no_other(node: Node) -> None:
     assert routes == described
 
 
+async def test_openapi_names_the_token(node: Node) -> None:
+    """Everything but health and readiness wants it, where one is set."""
+    document = await node.ask("/api/v1/openapi.json")
+    (name,) = document["security"][0]
+    assert document["components"]["securitySchemes"][name] == {"type": "http", "scheme": "bearer"}
+    without = {path for path, methods in document["paths"].items() if methods.get("get", {}).get("security") == []}
+    assert without == OPEN_PATHS
+
+
 def _path(route: web.AbstractRoute) -> str:
     assert route.resource is not None
     return route.resource.canonical
@@ -275,6 +325,8 @@ ANSWERS = [
     ("/api/v1/clients/rubbish", "/api/v1/clients/{address}", 400),
     ("/api/v1/top?most=5", "/api/v1/top", 200),
     ("/api/v1/top?most=rubbish", "/api/v1/top", 400),
+    ("/api/v1/bans", "/api/v1/bans", 200),
+    ("/api/v1/bans?most=rubbish", "/api/v1/bans", 400),
     ("/api/v1/openapi.json", "/api/v1/openapi.json", 200),
 ]
 
@@ -290,10 +342,12 @@ async def test_openapi_describes_every_answer(node: Node, asked: str, path: str,
 
 
 async def test_other_methods_are_refused(node: Node) -> None:
-    """Nothing here changes anything."""
-    for path in DOCUMENT["paths"]:
-        async with node.client.post(path.replace("{address}", "192.0.2.1"), data=json.dumps({})) as answer:
-            assert answer.status == 405
+    """Only bans can be changed."""
+    for path, methods in DOCUMENT["paths"].items():
+        for method in {"get", "post", "put", "delete", "patch"} - methods.keys():
+            asked = path.replace("{address}", "192.0.2.1").replace("{network}", "192.0.2.1")
+            async with node.client.request(method, asked) as answer:
+                assert answer.status == 405
 
 
 async def test_unknown_path(node: Node) -> None:

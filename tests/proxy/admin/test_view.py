@@ -16,6 +16,14 @@ CLIENT: dict[str, Any] = {
     "known": True,
     "allowed_network": False,
     "peer": False,
+    "banned": False,
+    "ban": None,
+    "never_banned": False,
+    "shared_exit": False,
+    "rung": 0,
+    "points": 12.5,
+    "points_for_a_ban": 100,
+    "offences": [{"kind": "trap", "time": "2026-11-21T07:59:59Z"}],
     "limits": [
         {"limit": "cert", "mode": "enforce", "burst": 60, "per_second": 5.0, "remaining": 42, "full_in_seconds": 3.6}
     ],
