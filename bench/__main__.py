@@ -15,7 +15,8 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from bench import attacks, chart, machine, memory, openloop, report
+from bench import attacks, chart, machine, memory, openloop, report, tarpit
+from bench.attackers import AttackError
 from bench.attacks import Siege
 from bench.cpu import ProcessGoneError
 from bench.defenders import DEFENDERS
@@ -25,13 +26,26 @@ from bench.peers import PROXIES
 from bench.processes import StartError, choose_cores, pinned
 from bench.rows import ROWS, Plan, Sample, measure
 from bench.scenarios import CONNECTIONS, SCENARIOS, Origin
+from bench.tarpit import TarpitError, Trial
 from bench.verify import AnswerError
+from bench.visitors import VisitorsError
 
 ROUNDS, SECONDS = 9, 3.0
 QUICK_ROUNDS, QUICK_SECONDS = 1, 1.0
 ALL_PROXIES, ALL_ROWS = ",".join(PROXIES), "".join(ROWS)
 MEMORY_PROXIES = "hkpguard,haproxy,nginx"
-FAULTS = (StartError, LoadError, OpenLoopError, ProcessGoneError, AnswerError, OSError)
+TARPITS = ",".join(tarpit.NAMES)
+FAULTS = (
+    StartError,
+    LoadError,
+    OpenLoopError,
+    ProcessGoneError,
+    AnswerError,
+    AttackError,
+    TarpitError,
+    VisitorsError,
+    OSError,
+)
 ORIGINS = ",".join(each.value for each in Origin)
 TABLE_WIDTH = 150  # also where the output is a file
 HERE = Path(__file__).parent
@@ -96,6 +110,28 @@ def idle_memory(
     console.print(memory.table(rest, each, possible))
     content = {"rest_bytes": rest, "connections": possible, "bytes_per_connection": each}
     console.print(report.save("memory", machine.describe(), content))
+
+
+@app.command("tarpit")
+def held_connections(
+    *,
+    only: Only = TARPITS,
+    connections: Annotated[int, typer.Option(min=1)] = CONNECTIONS,
+    rounds: Rounds = 5,
+    seconds: Seconds = SECONDS,
+) -> None:
+    """Measure what connections cost that are held in the tarpit."""
+    names = chosen(only.split(","), {name: name for name in tarpit.NAMES})
+    possible = memory.connections_possible(connections)
+    trial = Trial(connections=possible, turns=rounds, seconds=seconds, cores=choose_cores())
+    about = machine.describe()
+    figures: list[tarpit.Figures] = []
+    with faults_end_it():
+        try:
+            figures.extend(tarpit.measure(name, trial) for name in names)
+        finally:
+            console.print(tarpit.table(figures, possible))
+            console.print(report.save("tarpit", about, tarpit.content(figures, possible)))
 
 
 @app.command("attacks")

@@ -65,10 +65,11 @@ class Siege:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """What the honest clients met for a few seconds, and the guard's share of its core (0..1)."""
+    """What the honest clients met for a few seconds, and the shares (0..1) of the guard's core: its own, others'."""
 
     met: Mapping[Client, Experience]
     core_share: float
+    foreign_share: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +226,7 @@ def _round(guard: Running, crowd: Crowd, seconds: float, cores: Cores) -> Round:
     meter = Meter(guard.pid, cores.proxy)
     met = visitors.measure(guard.port, crowd, seconds, core=cores.load)
     figures = meter.figures(sum(each.sent for each in met.values()))
-    return Round(met=met, core_share=figures["core_share"])
+    return Round(met=met, core_share=figures["core_share"], foreign_share=figures["foreign_share"])
 
 
 def _rounds(guard: Running, crowd: Crowd, siege: Siege) -> list[Round]:
@@ -237,7 +238,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
     shown = Table(title="Under attack; medians of the rounds", title_justify="left")
     for heading in ("scenario", "from", "guard"):
         shown.add_column(heading)
-    for heading in ("held", "p99 ms", "x", "gpg p99 ms", "x", "failed", "MB (bound)", "core", "goals"):
+    for heading in ("held", "p99 ms", "x", "gpg p99 ms", "x", "failed", "MB (bound)", "core", "others", "goals"):
         shown.add_column(heading, justify="right")
     for each in outcomes:
         shown.add_row(SCENARIOS[each.scenario].title, each.origin, each.defender, *_cells(each))
@@ -246,7 +247,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
 
 def _cells(outcome: Outcome) -> list[str]:
     if not outcome.attacked:
-        return ["-"] * 8 + ["not measured"]
+        return ["-"] * 9 + ["not measured"]
     cells = [f"{min(outcome.held):,}"]
     for kind in (Client.KEEPALIVE, Client.DIRMNGR):
         quiet_us, attacked_us = outcome.p99_us(kind)
@@ -259,6 +260,7 @@ def _cells(outcome: Outcome) -> list[str]:
         f"{outcome.errors:,} of {outcome.requests:,}",
         f"{outcome.rest_bytes / MIB:.0f} > {outcome.attacked_bytes / MIB:.0f}{bound}",
         " > ".join(f"{share:.2f}" for share in shares),
+        f"{median(each.foreign_share for each in outcome.attacked):.2f}",
         _verdict(outcome) if ours or outcome.invalid else "",
     ]
 

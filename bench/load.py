@@ -3,7 +3,7 @@
 import json
 import subprocess
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 
 from bench import targets
@@ -15,7 +15,7 @@ CONNECTIONS = 64
 SPARE_S = 15.0  # how much longer than asked wrk may take
 
 
-class Client(Enum):
+class Client(StrEnum):
     """How the clients of a row behave."""
 
     KEEPALIVE = "keepalive"  # HTTP/1.1, the connection stays

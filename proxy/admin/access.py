@@ -9,6 +9,7 @@ refused.
 from __future__ import annotations
 
 import hmac
+import re
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})  # without the token: they tell nothing of anybody
 SCHEME: Final = "Bearer "
+_HOST: Final = re.compile(r"(?:\[(?P<ipv6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(?::[0-9]*)?")
 
 
 def problem(status: int, title: str, detail: str = "") -> web.Response:
@@ -57,10 +59,8 @@ class Access:
 
     def _knows(self, host: str) -> bool:
         """Tell whether a Host is one that cannot be a foreign name for this machine."""
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
+        found = _HOST.fullmatch(host.lower())
+        name = (found["ipv6"] or found["name"]) if found else ""
         return name in {"localhost", self._host} or _is_address(name)
 
     @staticmethod

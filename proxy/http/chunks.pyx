@@ -117,9 +117,11 @@ cdef class ChunkDecoder:
         cdef int digit = _hex(c)
         if digit >= 0:
             self.state = SIZE
-            self.left = self.left * 16 + digit
             self.digits += 1
-            return self.digits <= MAX_SIZE_DIGITS
+            if self.digits > MAX_SIZE_DIGITS:
+                return False
+            self.left = self.left * 16 + digit
+            return True
         if self.state == SIZE_FIRST:
             return False
         if c == 13:

@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from fastpath import BOUNDS_SECONDS, ClientTable, Control, Counters, Ring, monotonic_ns, total
 from proxy.hkp.operation import OperationClass
 from proxy.policy.actions import TurnedAway
+from proxy.policy.offences import OffenceKind
 from proxy.telemetry.log import action_text
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from fastpath import Region
     from fastpath.snapshot import Histogram, Snapshot
+    from proxy.warden import Warden
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -27,8 +29,9 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class NodeMetrics:
     """Collects the metrics of one node at each scrape."""
 
-    def __init__(self, region: Region) -> None:
-        """Read the shared memory of the node; writes nothing."""
+    def __init__(self, region: Region, warden: Warden) -> None:
+        """Read the shared memory of the node, and ask its warden; writes nothing."""
+        self._warden = warden
         workers = range(region.counts.workers)
         self._control = region.control
         self._counters = [Counters(region.counters(worker)) for worker in workers]
@@ -54,6 +57,8 @@ class NodeMetrics:
         yield _gauge("parked", "Requests that wait for their time", snapshot.parked)
         yield _gauge("tarpit_held", "Connections held in the tarpit", snapshot.tarpit_held)
         yield _turned_away(snapshot)
+        yield _bans(self._warden)
+        yield _offences(self._warden)
         yield _gauge("table_used", "Clients in the client table", self._table.used(monotonic_ns()))
         yield _gauge("table_capacity", "Clients that the client table has room for", self._table.capacity)
         yield _counter("table_evictions", "Clients that lost their state for want of room", self._table.evictions)
@@ -88,6 +93,20 @@ def _turned_away(snapshot: Snapshot) -> Metric:
     )
     for reason in TurnedAway:
         family.add_metric((reason.name.lower(),), snapshot.turned_away[reason])
+    return family
+
+
+def _bans(warden: Warden) -> Metric:
+    family = GaugeMetricFamily("hkpguard_bans", "Bans in force", labels=("origin",))
+    for origin, count in warden.in_force.items():
+        family.add_metric((origin.value,), count)
+    return family
+
+
+def _offences(warden: Warden) -> Metric:
+    family = CounterMetricFamily("hkpguard_offences", "Offences", labels=("kind",))
+    for kind in OffenceKind:
+        family.add_metric((kind.name.lower(),), warden.offences[kind])
     return family
 
 

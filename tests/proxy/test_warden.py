@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 A, B, C, D = "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"
 SIX = "2001:db8::1"
-Make = "Callable[..., FakeNode]"
 
 
 @pytest.fixture
@@ -498,7 +497,12 @@ def test_changes_are_written_down_each_second(start: Callable[..., FakeNode], mo
     do(node, "wait 1s")
     written: list[int] = []
     save = node.warden._store.save
-    monkeypatch.setattr(node.warden._store, "save", lambda *a, **k: written.append(1) or save(*a, **k))
+
+    def count(*args: Any, **kwargs: Any) -> bool:
+        written.append(1)
+        return save(*args, **kwargs)
+
+    monkeypatch.setattr(node.warden._store, "save", count)
     for number in range(30):
         node.feed("trap", f"192.0.{number}.1", 4)
         node.now_ns += SECOND // 10

@@ -71,7 +71,7 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
     health = [Health(region.upstream(index), RULES) for index in range(2)]
     warden = Warden(config, BanTable(region.bans, region.secret))
     state = NodeState(config, region, history, health, warden)
-    async with TestClient(TestServer(build_app(state, NodeMetrics(region), config))) as client:
+    async with TestClient(TestServer(build_app(state, NodeMetrics(region, warden), config))) as client:
         yield Node(region, history, health, warden, state, client)
     warden.close()
     region.close()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from proxy.admin.view import REFRESH_SECONDS, client_view, top_view, watch
+from proxy.admin.view import REFRESH_SECONDS, bans_view, client_view, top_view, watch
 
 CLIENT: dict[str, Any] = {
     "client": "192.0.2.1",
@@ -68,12 +68,53 @@ def test_client() -> None:
         ({"known": False}, "never seen"),
         ({"allowed_network": True}, "HKPGUARD_ALLOW"),
         ({"peer": True}, "peer"),
+        ({"never_banned": True}, "nobody may ban it"),
+        ({"shared_exit": True}, "shared exit"),
     ],
 )
 def test_notes_on_a_client(change: dict[str, bool], note: str) -> None:
     """What is special about a client stands in the headline, and only then."""
     assert note in drawn(client_view(CLIENT | change))
     assert note not in drawn(client_view(CLIENT))
+
+
+def test_client_that_is_banned() -> None:
+    """The ban stands out; what is held against the client follows, as it is written."""
+    ban = {
+        "network": "192.0.2.0/24",
+        "origin": "manual",
+        "until": "2026-11-21T09:00:00Z",
+        "reason": "[bold]they[/bold]",
+    }
+    text = drawn(client_view(CLIENT | {"banned": True, "ban": ban, "rung": 2}))
+    assert "BANNED until 2026-11-21T09:00:00Z: 192.0.2.0/24, manual ([bold]they[/bold])" in text
+    assert "points: 12.5 of 100; rung of the ladder: 2" in text
+    assert "offence: 2026-11-21T07:59:59Z trap" in text
+    assert "BANNED" not in drawn(client_view(CLIENT))
+
+
+def test_bans() -> None:
+    """A row for each, how many there are in the title, and whether they bind anybody."""
+    answer = {
+        "mode": "enforce",
+        "in_force": {"ladder": 1, "widened": 0, "manual": 1},
+        "bans": [
+            {
+                "network": "192.0.2.0/24",
+                "origin": "manual",
+                "since": "2026-11-21T08:00:00Z",
+                "until": "2026-11-21T09:00:00Z",
+                "seconds_left": 1234,
+                "rung": 0,
+                "reason": "[red]they",
+            }
+        ],
+    }
+    text = drawn(bans_view(answer))
+    for word in ("192.0.2.0/24", "manual", "09:00:00Z", "1234", "[red]they", "1 ladder, 0 widened, 1 manual"):
+        assert word in text
+    assert "nobody is refused" not in text
+    assert "mode is shadow: nobody is refused" in drawn(bans_view(answer | {"mode": "shadow"}))
 
 
 def test_client_without_records() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import random
@@ -10,7 +11,7 @@ import socket
 import ssl
 import struct
 import subprocess
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -133,12 +134,12 @@ class Line:
             context: The client's.
             protocol: Its class.
             unix: Over Unix sockets, whose kernel side cannot be told how much to wait for.
-            small: As little buffer as the kernel gives.
+            small: As little buffer as the kernel gives; over Unix sockets, where that does not make it slow.
             name: The server that the client asks for.
             session: What the client resumes.
 
         """
-        near, far = socket.socketpair() if unix else _tcp_pair()
+        near, far = socket.socketpair() if unix or small else _tcp_pair()
         for sock in (near, far) if small else ():
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
@@ -185,6 +186,8 @@ class Line:
 
 
 Connect = Callable[..., Line]
+SClient = Callable[..., Awaitable["Dialogue"]]
+Serve = Callable[[type[Notes]], tuple[int, list[Notes]]]
 
 
 def _tcp_pair() -> tuple[socket.socket, socket.socket]:
@@ -420,12 +423,11 @@ async def test_garbage_byte_by_byte(connect: Connect, data: bytes, known: int) -
     """The connection ends as soon as it is known to be wrong, without an answer."""
     line = connect()
     line.begin()
-    count = 0
-    while not line.calls:
-        await line.wire.raw(data[count : count + 1] or b"\0")
-        count += 1
+    for octet in data.ljust(known, b"\0")[:known]:
+        assert not line.calls
+        await line.wire.raw(bytes([octet]))
+    await line.lost()
     assert line.calls == ["lost"]
-    assert count == known
     with pytest.raises(ConnectionResetError):  # nothing was read
         await line.wire.rest()
 
@@ -676,6 +678,31 @@ async def test_protocol_that_raises(connect: Connect) -> None:
     loop.faults.clear()
 
 
+async def test_key_updates(connect: Connect) -> None:
+    """Keys may change between requests, on both sides."""
+    line = connect(protocol=Echo)
+    await line.shake()
+    for asked in (False, True, True):
+        await line.wire.raw(line.wire.key_update(asked=asked) + line.wire.sealed(b"request"))
+        assert await line.wire.exactly(7) == b"request"
+    assert line.calls == ["done"]
+
+
+@pytest.mark.parametrize(("updates", "pause", "calls"), [(1000, 0, ["done"]), (1500, 0, ["done", "lost"]), (5000, 7, ["done"])])
+async def test_flood_of_key_updates(connect: Connect, updates: int, pause: int, calls: list[str]) -> None:
+    """Who sends nothing else is dropped after 32 KiB; a byte of plaintext now and then makes up for some."""
+    line = connect()
+    await line.shake()
+    flood = b""
+    for number in range(updates):
+        flood += line.wire.key_update(asked=False)
+        if pause and number % pause == 0:
+            flood += line.wire.sealed(b"1234")
+    await line.wire.push_all(flood)
+    await turns()
+    assert line.calls == calls
+
+
 # Ends.
 
 
@@ -910,3 +937,133 @@ def test_first_byte() -> None:
         far.close()
         assert first_byte(near.fileno()) == -2
     assert first_byte(-1) == -2
+
+
+# Real programs.
+
+
+class Dialogue:
+    """A program that is talked to."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        """Its standard input is ours, and so are both outputs."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._in, self._out = process.stdin, process.stdout
+        self._heard = b""
+
+    async def say(self, data: bytes) -> None:
+        """Send it."""
+        self._in.write(data)
+        await self._in.drain()
+
+    async def hear(self, words: bytes) -> None:
+        """Wait for them."""
+        async with asyncio.timeout(SAFETY_SECONDS):
+            while words not in self._heard:
+                piece = await self._out.read(65536)
+                assert piece, self._heard
+                self._heard += piece
+
+    async def rest(self) -> bytes:
+        """Wait for the end; return all that it said."""
+        async with asyncio.timeout(SAFETY_SECONDS):
+            return self._heard + await self._out.read()
+
+
+@pytest.fixture
+async def serve(tls: Tls) -> AsyncIterator[Serve]:
+    """Return a maker of servers; each returns its port, and the protocols of those who came."""
+    loop = asyncio.get_running_loop()
+    servers: list[tuple[socket.socket, list[Notes]]] = []
+
+    def accept(listener: socket.socket, protocol: type[Notes], came: list[Notes]) -> None:
+        sock, _ = listener.accept()
+        sock.setblocking(False)
+        stream = TlsStream(loop, sock.detach(), tls)
+        stream.protocol = notes = protocol(stream)
+        came.append(notes)
+        stream.resume_reading()
+
+    def serve(protocol: type[Notes]) -> tuple[int, list[Notes]]:
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.setblocking(False)
+        servers.append((listener, []))
+        loop.add_reader(listener.fileno(), accept, listener, protocol, servers[-1][1])
+        return listener.getsockname()[1], servers[-1][1]
+
+    yield serve
+    for listener, came in servers:
+        loop.remove_reader(listener.fileno())
+        listener.close()
+        for notes in came:
+            notes.stream.abort()
+    assert not cast("ManualLoop", loop).faults
+
+
+@pytest.fixture
+async def s_client(ec: Pair) -> AsyncIterator[SClient]:
+    """Return a starter of `openssl s_client`, which waits until it is connected; it is ended with the test."""
+    started: list[asyncio.subprocess.Process] = []
+    pipe = subprocess.PIPE
+
+    async def start(port: int, *options: str) -> Dialogue:
+        to_us = ("-brief", "-connect", f"127.0.0.1:{port}", "-servername", HOST, "-CAfile", str(ec.cert))
+        command = (program("openssl"), "s_client", *to_us, *options)
+        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT)
+        started.append(process)
+        dialogue = Dialogue(process)
+        await dialogue.hear(b"Verification: OK")
+        return dialogue
+
+    yield start
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    "options", [(), ("--http2",), ("--no-alpn",), ("--tls-max", "1.2"), ("--tls-max", "1.2", "--no-alpn")], ids=" ".join
+)
+async def test_curl(serve: Serve, ec: Pair, options: tuple[str, ...]) -> None:
+    """It gets its replies on one connection, which it ends properly."""
+    port, lines = serve(Web)
+    url = f"https://{HOST}:{port}/"
+    to_us = ("--noproxy", "*", "--resolve", f"{HOST}:{port}:127.0.0.1", "--cacert", str(ec.cert))
+    command = (program("curl"), "--silent", "--show-error", *to_us, *options, url, url)
+    async with asyncio.timeout(SAFETY_SECONDS):
+        curl = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        out, _ = await curl.communicate()
+    assert out == b"keykey"
+    (notes,) = lines
+    await until(lambda: notes.calls == ["done", "eof"])
+
+
+@pytest.mark.integration
+async def test_renegotiation(serve: Serve, s_client: SClient, tls: Tls) -> None:
+    """It is refused: nobody may make us compute for nothing."""
+    port, came = serve(Echo)
+    client = await s_client(port, "-tls1_2")
+    await client.say(b"one\n")
+    await client.hear(b"one")
+    await client.say(b"R\n")
+    assert b"no renegotiation" in await client.rest()
+    await until(lambda: came[0].calls == ["done", "lost"])
+    assert (came[0].data, tls.completed) == (b"one\n", 1)
+
+
+@pytest.mark.integration
+async def test_key_update_of_openssl(serve: Serve, s_client: SClient) -> None:
+    """The conversation goes on."""
+    port, came = serve(Echo)
+    client = await s_client(port)
+    await client.say(b"K\n")
+    await client.hear(b"KEYUPDATE")
+    await client.say(b"two\n")
+    await client.hear(b"two")
+    await client.say(b"Q\n")
+    await client.rest()
+    await until(lambda: came[0].calls == ["done", "eof", "lost"])
+    assert came[0].data == b"two\n"

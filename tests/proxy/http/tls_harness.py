@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import shutil
 import socket
@@ -87,6 +88,21 @@ class TlsWire(Wire):
 
     def pending(self) -> bytes:
         """Return what is to be sent by now, to be sent by hand."""
+        return self._outgoing.read()
+
+    def key_update(self, *, asked: bool) -> bytes:
+        """Return a change of our keys (TLS 1.3), to be sent by hand; `asked`: the other side shall change its own too.
+
+        Python cannot ask OpenSSL for it, so we do: the SSL is the second word of the C object (since Python 3.6).
+        """
+        try:
+            openssl = ctypes.CDLL("libssl.so.3")
+        except OSError:
+            pytest.skip("This test needs the OpenSSL of the system.")
+        words = object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p)
+        its = ctypes.c_void_p.from_address(id(self.tls._sslobj) + words)  # type: ignore[attr-defined]
+        assert openssl.SSL_key_update(its, int(asked)) == 1
+        self.tls.do_handshake()
         return self._outgoing.read()
 
     def goodbye(self) -> bytes:

@@ -56,13 +56,18 @@ def test_overlaps(network: str, key: str, hit: bool) -> None:  # noqa: FBT001 - 
 ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6, network="2000::/3"))
 
 
-@given(st.lists(st.tuples(ADDRESSES, st.integers(8, 128)), max_size=5), ADDRESSES, st.data())
+@given(
+    given=st.lists(st.tuples(ADDRESSES, st.integers(8, 128)), max_size=5),
+    address=ADDRESSES,
+    near=st.booleans(),
+    data=st.data(),
+)
 def test_overlaps_like_the_standard_library(
-    given: list[tuple[object, int]], address: object, data: st.DataObject
+    *, given: list[tuple[object, int]], address: object, near: bool, data: st.DataObject
 ) -> None:
     """The answer is that of `ipaddress`, for every key of an address near the networks or far from them."""
     listed = [ip_network((str(base), min(bits, base.max_prefixlen)), strict=False) for base, bits in given]  # type: ignore[attr-defined]
-    if listed and data.draw(st.booleans()):
+    if near and listed:
         address = data.draw(st.sampled_from(listed))[0]
     client = client_key(address.packed)  # type: ignore[attr-defined]
     for key in (client, *parents(client)):

@@ -19,7 +19,7 @@ from proxy.policy.offender import LAST_OFFENCES, Ban, Origin
 from tests.proxy.admin.records_for_tests import SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 ALICE, BOB = parse_network("192.0.2.1"), parse_network("198.51.100.2")
@@ -83,9 +83,10 @@ def held(ladder: Ladder, client: str, now_ns: int) -> str:
     return ", ".join(filter(None, parts)) or "free"
 
 
+Event = tuple[float, str, str, str]
 A, B, C, D = "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"
 # (what, events: (at which second, what happens, to whom we look, what is held against them))
-HISTORIES: list[tuple[str, list[tuple[float, str, str, str]]]] = [
+HISTORIES: Sequence[tuple[str, Sequence[Event]]] = [
     ("nobody", [(0, "", A, "free")]),
     (
         "four traps",
@@ -267,7 +268,7 @@ HISTORIES: list[tuple[str, list[tuple[float, str, str, str]]]] = [
 
 
 @pytest.mark.parametrize("events", [events for _, events in HISTORIES], ids=[name for name, _ in HISTORIES])
-def test_histories(events: list[tuple[float, str, str, str]]) -> None:
+def test_histories(events: Sequence[Event]) -> None:
     """What is held against whom, when, wherever the clock began; an empty text is not looked at."""
     for origin in (0, 10**18):
         ladder = make()
@@ -278,7 +279,7 @@ def test_histories(events: list[tuple[float, str, str, str]]) -> None:
 
 
 SHARED = "192.0.2.1/32"
-SHARED_HISTORIES: list[tuple[str, list[tuple[float, str, str, str]]]] = [
+SHARED_HISTORIES: Sequence[tuple[str, Sequence[Event]]] = [
     (
         "short bans, again and again, without climbing",
         [
@@ -302,7 +303,7 @@ SHARED_HISTORIES: list[tuple[str, list[tuple[float, str, str, str]]]] = [
 
 
 @pytest.mark.parametrize("events", [each for _, each in SHARED_HISTORIES], ids=[name for name, _ in SHARED_HISTORIES])
-def test_shared_exits(events: list[tuple[float, str, str, str]]) -> None:
+def test_shared_exits(events: Sequence[Event]) -> None:
     """Many people are behind them: they get short bans, and only for themselves."""
     ladder = make(exempt(shared=SHARED))
     for seconds, event, client, expected in events:
@@ -352,7 +353,7 @@ def test_jitter_reaches_both_ends() -> None:
     """It is a tenth, and random."""
     lengths = []
     for random in (0.0, 0.999999):
-        ladder = make(random=lambda random=random: random)
+        ladder = make(random=iter([random]).__next__)
         do(ladder, f"4xtrap {A}", 0)
         lengths.append(round(ladder.until(ALICE, 0) / SECOND))
     assert lengths == [1620, 1980]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,7 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from fastpath import BanTable, ClientTable, Control, Counters, Region, client_key, monotonic_ns
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
-from proxy.policy.actions import Action
+from proxy.policy.actions import Action, TurnedAway
+from proxy.policy.offences import OffenceKind
+from proxy.policy.offender import Origin
 from proxy.policy.policy import Policy
 from proxy.telemetry.metrics import NodeMetrics
 from proxy.telemetry.numbers import SHADOW
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from prometheus_client.metrics_core import Metric
+
+    from proxy.warden import Warden
 
 # Names and labels that DESIGN.md promises, with their kind; counters lose `_total` when they are parsed.
 PROMISED = {
@@ -33,9 +38,12 @@ PROMISED = {
     "hkpguard_table_used": ("gauge", set()),
     "hkpguard_table_evictions": ("counter", set()),
     "hkpguard_records_lost": ("counter", set()),
+    "hkpguard_connections_refused": ("counter", {"reason"}),
+    "hkpguard_bans": ("gauge", {"origin"}),
+    "hkpguard_offences": ("counter", {"kind"}),
     "hkpguard_build_info": ("gauge", {"version", "python"}),
 }
-LABELS = frozenset({"operation", "action", "code", "le", "version", "python"})
+LABELS = frozenset({"operation", "action", "code", "reason", "origin", "kind", "le", "version", "python"})
 MS = 1_000_000
 
 
@@ -47,9 +55,21 @@ def region() -> Iterator[Region]:
     region.close()
 
 
+class Bans:
+    """The part of a warden that is counted."""
+
+    in_force: ClassVar = Counter({Origin.LADDER: 3, Origin.WIDENED: 1, Origin.MANUAL: 0})
+    offences: ClassVar = Counter({OffenceKind.TRAP: 7})
+
+
+def exposition(region: Region) -> str:
+    """Return what Prometheus gets."""
+    return NodeMetrics(region, cast("Warden", Bans())).text().decode()
+
+
 def families(region: Region) -> dict[str, Metric]:
     """Return the metrics of a node as Prometheus would read them."""
-    return {family.name: family for family in text_string_to_metric_families(NodeMetrics(region).text().decode())}
+    return {family.name: family for family in text_string_to_metric_families(exposition(region))}
 
 
 def value(metric: Metric, name: str = "", **labels: str) -> float:
@@ -71,6 +91,7 @@ def busy(region: Region) -> None:
         counters.record(OperationClass.CERT, Action.DELAY, 200, 2000, 50_000, 3 * MS, 200 * MS)
         counters.record(OperationClass.WORDS, Action.LIMIT, 429, 2000, -1, -1, -1)
         counters.record(OperationClass.WORDS, SHADOW + Action.LIMIT, 200, 2000, 50_000, 40 * MS, -1)
+        counters.turned_away(TurnedAway.BANNED)
         counters.set_connections(10)
         counters.set_parked(2)
     table = ClientTable(region.table, region.secret)
@@ -90,7 +111,7 @@ def test_promised_names(region: Region, *, begun: bool) -> None:
         for sample in found[name].samples:
             assert set(sample.labels) <= labels
     totals = ["hkpguard_requests", "hkpguard_responses", "hkpguard_table_evictions", "hkpguard_records_lost"]
-    text = NodeMetrics(region).text().decode()
+    text = exposition(region)
     assert all(f"# TYPE {name}_total counter" in text for name in totals)
 
 
@@ -114,6 +135,10 @@ def test_sums_over_the_workers(region: Region) -> None:
     assert value(requests, operation="words", action="limit_shadow") == 2
     assert value(responses, code="200") == 6
     assert value(responses, code="429") == 2
+    assert value(found["hkpguard_connections_refused"], reason="banned") == 2
+    assert value(found["hkpguard_connections_refused"], reason="crowded") == 0
+    assert value(found["hkpguard_bans"], origin="ladder") == 3
+    assert value(found["hkpguard_offences"], kind="trap") == 7
     assert value(found["hkpguard_connections"]) == 20
     assert value(found["hkpguard_parked"]) == 4
     assert value(found["hkpguard_table_used"]) == 5
