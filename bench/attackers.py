@@ -71,22 +71,22 @@ class Attack:
         """Wait until all are open, or as long as opening them may take; return how many are.
 
         Raises:
-            AttackError: the attacker has ended.
+            AttackError: the attacker has failed.
 
         """
         deadline = time.monotonic() + self._connections / PACE + RAMP_SPARE_S
         while (count := held(self._port)) < FULL * self._connections and time.monotonic() < deadline:
             time.sleep(LOOK_S)
-            self.check()
+            self._check()
         return count
 
     def held(self) -> int:
         """Return how many are open now."""
         return held(self._port)
 
-    def check(self) -> None:
-        """Raise AttackError if the attacker has ended."""
-        if self._process.poll() is not None:
+    def _check(self) -> None:
+        """Raise AttackError if the attacker has failed; slowhttptest ends well when the guard has closed all."""
+        if self._process.poll():
             _, errors = self._process.communicate()
             raise AttackError(f"{self._process.args!r} ended early: {errors[-300:]}")
 
@@ -94,10 +94,10 @@ class Attack:
         """Let it close all.
 
         Raises:
-            AttackError: it has ended before.
+            AttackError: it has failed before.
 
         """
-        self.check()
+        self._check()
         with suppress(subprocess.TimeoutExpired):
             elapsed_s = time.monotonic() - self._begun
             output, _ = self._process.communicate("", timeout=STOP_S)

@@ -58,11 +58,15 @@ backend keyserver
     server one 127.0.0.1:$upstream pool-max-conn 256
 """)
 
-_BIG_LOCATION = Template("""
+_KEYSERVER = Template("""
         location = /pks/lookup {
             if ($$args = "$args") { rewrite ^ /big last; }
             default_type application/pgp-keys;
             return 200 "$body";
+        }
+        location = /pks/add {  # reads the whole upload before it answers, as keyservers do
+            client_max_body_size 2m;
+            proxy_pass http://127.0.0.1:$port/added;
         }
         location = /big {
             internal;
@@ -118,11 +122,11 @@ def haproxy(scenario: Scenario, origin: Origin, _admin: int) -> Program:
 
 
 def _keyserver(folder: Path, port: int, _upstream: int, _setup: Setup) -> Launch:
-    """Return the upstream with one large certificate more."""
+    """Return the upstream with one large certificate more, and uploads."""
     file = folder / "big.asc"
     file.write_text("A" * BIG_BYTES)
-    args = BIG.partition("?")[2]
-    return peers.keyserver(folder, port, _BIG_LOCATION.substitute(args=args, body=armored_body(), file=file))
+    more = _KEYSERVER.substitute(port=port, args=BIG.partition("?")[2], body=armored_body(), file=file)
+    return peers.keyserver(folder, port, more)
 
 
 KEYSERVER = Program("upstream", _keyserver)

@@ -13,6 +13,8 @@ PROGRAMS = {
     "haproxy": ("haproxy", "-v"),
     "nginx": ("nginx", "-v"),
     "wrk": ("wrk", "-v"),
+    "openssl": ("openssl", "version"),
+    "slowhttptest": ("dpkg-query", "--show", "slowhttptest"),
     "commit": ("git", "describe", "--always", "--dirty"),
 }
 

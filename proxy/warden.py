@@ -162,9 +162,7 @@ class Warden:
         now_ns = self._clock()
         self._use(config)
         lifted = self._ladder.reload(config.bans, self._exemptions, now_ns)
-        for key in {ban.key for ban in self._ladder.bans(now_ns)}:
-            self._place(key, now_ns)  # the standing may be another
-        self._place_changes(now_ns)
+        self._place_changes(now_ns)  # all of them: their standing may be another
         if lifted:
             self._log.info("bans lifted: nobody may ban these clients and networks any more", count=len(lifted))
 

@@ -30,7 +30,11 @@ def first_byte(fd: int) -> int:
     """
 
 class Tls:
-    """What the TLS connections of one worker share."""
+    """What the TLS connections of one worker share.
+
+    `handshakes` are running; one begins with the last byte of its first record. `completed` ended well. `failed` are
+    connections that ended before that, whether one had begun or not; `refused` are those of them that were too many.
+    """
 
     context: SSLContext
     most_handshakes: int
@@ -40,14 +44,12 @@ class Tls:
     refused: int
 
     def __init__(self, context: SSLContext, *, most_handshakes: int) -> None:
-        """Count handshakes from zero.
+        """Count from zero: no handshake is running.
 
         Args:
             context: The same in all workers.
             most_handshakes: Those that may run at a time; who comes then is dropped. May be changed.
 
-        `handshakes` are running: from the whole first record on. Of those that ended, `completed` did well, `failed`
-        did not, wherever they broke off; `refused` are those of `failed` that were too many.
         """
 
     def reload(self, cert_path: str | PathLike[str], key_path: str | PathLike[str]) -> None:

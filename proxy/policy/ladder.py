@@ -94,9 +94,9 @@ class Ladder:
         """See to what follows from a ban that has begun or ended."""
         banned = offender.until_ns > now_ns
         self._offenders.file(client, offender, banned=banned)
-        widens = banned and not self._exemptions.shared(client)
-        self._networks.set(client, offender.until_ns if widens else 0, now_ns)
-        self._note(client, offender.until_ns if banned else 0)
+        until_ns = offender.until_ns if banned else 0
+        self._networks.set(client, until_ns, now_ns)
+        self._note(client, until_ns)
 
     def _note(self, key: int, until_ns: int = 0) -> None:
         """Let others know of a change, and come back to it when the ban ends, if there is one."""
@@ -160,7 +160,8 @@ class Ladder:
     def reload(self, rules: BansConfig, exemptions: Exemptions, now_ns: int) -> list[Ban]:
         """Go on by other rules; return the bans that are lifted, because nobody may ban them any more.
 
-        Bans that are in force keep their length, but that shared exits are let go after bans.shared at most.
+        Bans that are in force keep their length, but that shared exits are let go after bans.shared at most. All
+        bans are told as changes.
         """
         old = list(self.bans(now_ns))
         self._use(rules, exemptions)

@@ -189,6 +189,7 @@ class Relayed:
         whole: The reply is complete, and looks so.
         after: Bytes behind the reply: there must never be any.
         following: The body of the reply to a second request, on the same connection if that is still open.
+        reused: The second request came to the keyserver over the connection of the first.
 
     """
 
@@ -197,6 +198,7 @@ class Relayed:
     whole: bool
     after: bytes
     following: bytes
+    reused: bool
 
 
 async def relay(node: Node, *pieces: bytes, request: bytes = get(), closes: bool = True) -> Relayed:
@@ -204,35 +206,39 @@ async def relay(node: Node, *pieces: bytes, request: bytes = get(), closes: bool
 
     Args:
         node: With one keyserver.
-        pieces: What the keyserver sends, with a turn of the loop after each.
+        pieces: What the keyserver sends, with turns of the loop after each.
         request: May be incomplete.
-        closes: The keyserver closes the connection after it.
+        closes: The keyserver closes the connection after it; else it goes on to serve it.
 
     """
     client, link = await node.begin(request)
-    end = End(client.sock)
+    end, server = End(client.sock), Server(node.keyserver, answer=ok(NEXT))
     for piece in pieces:
         await link.push_all(piece)
         await exhaust(end.step)
     if closes:
         link.sock.close()
+    else:
+        server.ends.append(End(link.sock))
+        await exhaust(server.step)
+        server.asked.clear()
     await exhaust(end.step)
     first = reply_of(end, head_only=request.startswith(b"HEAD"))
-    following = await _next(node, end)
-    return Relayed(*first, following)
+    before = len(server.ends)
+    return Relayed(*first, await _next(node, end, server), reused=len(server.ends) == before)
 
 
-async def _next(node: Node, end: End) -> bytes:
-    """Ask once more, on the same connection if it is open; the keyserver answers each connection truthfully."""
+async def _next(node: Node, end: End, server: Server) -> bytes:
+    """Ask once more, on the same connection if it is open; the keyserver answers truthfully on any."""
     if end.over:
         end = End((await node.connect()).sock)
     before = len(end.data)
     end.sock.send(get("/pks/stats"))
-    server = Server(node.keyserver, answer=ok(NEXT))
     try:
         await exhaust(lambda: end.step() | server.step())
     finally:
         server.close()
+    assert [asked.target for asked in server.asked] == ["/pks/stats"]
     end.data = end.data[before:]
     status, body, whole, after = reply_of(end, head_only=False)
     assert (status, whole, after) == (200, True, b"")

@@ -27,8 +27,7 @@ class Mutator:
 
     def __init__(self, target: Target, number: int) -> None:
         """`number` is the seed of the random numbers."""
-        self._random = Random(number)  # noqa: S311 - the same in every run
-        self._draw = self._random.random
+        self.restart(number)
         self._pool = [seed[: target.longest] for seed in target.seeds()]
         self._words = target.words
         self._longest = target.longest
@@ -37,6 +36,10 @@ class Mutator:
             self._set_byte, self._set_byte, self._flip_bit, self._remove_span, self._repeat_span, self._swap_lines,
             self._splice, self._truncate, self._change_case, self._grow,
         )  # fmt: skip
+
+    def restart(self, number: int) -> None:
+        """Begin anew with other random numbers."""
+        self._draw = Random(number).random  # noqa: S311 - the same in every run
 
     def next(self) -> bytes:
         """Return a changed input of the pool."""

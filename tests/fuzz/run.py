@@ -30,6 +30,7 @@ SAVED = ROOT / "tests" / "fuzz" / "regressions"
 DEFAULT_SECONDS = 120.0
 GUIDED_ROW = re.compile(r"DONE +cov: (\d+) ft: (\d+) corp: (\d+)")
 GUIDED_INPUTS = re.compile(r"stat::number_of_executed_units: (\d+)")
+GUIDED_MEMORY = re.compile(r"stat::peak_rss_mb: +(\d+)")
 GUIDED_SECONDS = re.compile(r"Done \d+ runs in (\d+) second")
 PLAIN_ROW = re.compile(r"^(\d+) ([\d.]+) (.*)$", re.MULTILINE)
 TAIL = 3000
@@ -111,9 +112,14 @@ def result(part: Part, output: str, *, failed: bool) -> Result:
         print(f"--- {part.target}\n{output[-TAIL:]}", file=sys.stderr)
     if found := PLAIN_ROW.search(output):
         return Result(part.target, int(found[1]), float(found[2]), found[3], failed)
-    inputs, seconds, row = (each.search(output) for each in (GUIDED_INPUTS, GUIDED_SECONDS, GUIDED_ROW))
-    remark = f"{row[1]} edges, {row[2]} features, {row[3]} kept" if row else ""
-    return Result(part.target, int(inputs[1]) if inputs else 0, float(seconds[1]) if seconds else 0, remark, failed)
+    row, memory = GUIDED_ROW.search(output), GUIDED_MEMORY.search(output)
+    remark = f"{row[1]} edges, {row[2]} features, {row[3]} kept, {memory[1]} MB" if row and memory else ""
+    return Result(part.target, _number(GUIDED_INPUTS, output), _number(GUIDED_SECONDS, output), remark, failed)
+
+
+def _number(pattern: re.Pattern[str], output: str) -> int:
+    found = pattern.search(output)
+    return int(found[1]) if found else 0
 
 
 def report(results: list[Result]) -> None:

@@ -155,7 +155,7 @@ def test_browser_sees_the_pages(demo: Guard) -> None:
 
 def test_browser_is_told_about_unknown_pages(demo: Guard) -> None:
     """What no keyserver has is answered by the guard: 404, readable, not to be stored, open to scripts."""
-    reply = ask(demo.port, Question("/wp-login.php", FIREFOX))
+    reply = ask(demo.port, Question("/nowhere.php", FIREFOX))
     assert reply.status == 404
     assert reply.fields["content-type"] == "text/plain; charset=utf-8"
     assert reply.fields["cache-control"] == "no-store"

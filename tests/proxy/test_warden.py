@@ -40,6 +40,8 @@ def do(node: FakeNode, event: str) -> None:
         node.set_clock(words[0])
     elif verb == "restart":
         node.restart()
+    elif verb == "crash":
+        node.crash()
     elif verb == "kill":
         node.kill()
     elif verb == "ban":
@@ -93,6 +95,26 @@ HISTORIES: list[tuple[str, list[tuple[str, str, int]]]] = [
             ("wait 2h", A, 0),
             ("restart", A, 0),
             (f"4xtrap {A}", A, 28_800),
+        ],
+    ),
+    (
+        "a power cut: what the last turn has written is there",
+        [
+            (f"4xtrap {A}", A, 1800),
+            ("wait 1s", A, 1799),
+            (f"4xtrap {B}", B, 1800),
+            ("crash", A, 1799),
+            ("wait 1s", B, 0),
+        ],
+    ),
+    (
+        "a power cut after the clock was set",
+        [
+            (f"4xtrap {A}", A, 1800),
+            ("wait 1s", A, 1799),
+            ("clock +3d", A, 1799),
+            ("wait 1s", A, 1798),
+            ("crash", A, 1798),
         ],
     ),
     (
@@ -489,6 +511,25 @@ def test_without_a_folder(start: Callable[..., FakeNode], tmp_path: Path) -> Non
     do(node, "kill")
     do(node, "restart")
     assert node.left(A) == 1434
+
+
+def test_after_a_failure_all_is_written(start: Callable[..., FakeNode], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next file may be a new one; and it is tried again after a minute, not each second."""
+    node = start()
+    do(node, f"4xtrap {A}")
+    do(node, "wait 1s")
+    tried: list[tuple[int, bool, int]] = []
+    start_ns = node.now_ns
+
+    def fail(kept: dict[int, Any], *, replace_all: bool) -> bool:
+        tried.append(((node.now_ns - start_ns) // SECOND, replace_all, len(kept)))
+        return len(tried) > 2
+
+    monkeypatch.setattr(node.warden._store, "save", fail)
+    do(node, f"4xtrap {SIX}")
+    for _ in range(122):
+        do(node, "wait 1s")
+    assert tried == [(1, False, 3), (61, True, 2), (121, True, 2)]  # the /64 and its networks; then all clients
 
 
 def test_changes_are_written_down_each_second(start: Callable[..., FakeNode], monkeypatch: pytest.MonkeyPatch) -> None:

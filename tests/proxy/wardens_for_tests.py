@@ -80,6 +80,10 @@ class FakeNode:
         `day`: seconds by which the clock of the day goes on meanwhile.
         """
         self.warden.close()
+        self.crash(day)
+
+    def crash(self, day: int = 0) -> None:
+        """Start again on another boot, after one that ended without a word."""
         self.day_ns += day * SECOND
         self._memory = memoryview(mmap.mmap(-1, BAN_TABLE_BYTES))
         self.now_ns = 5 * SECOND

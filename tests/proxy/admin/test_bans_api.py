@@ -326,6 +326,14 @@ async def test_old_client_without_host(site: Site) -> None:
     writer.close()
 
 
+async def test_two_hosts(site: Site) -> None:
+    """Whoever names two has something in mind."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.client.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert (await reader.readline()).split()[1] in {b"400", b"403"}
+    writer.close()
+
+
 @pytest.mark.parametrize(
     ("origin", "status"),
     [

@@ -270,6 +270,47 @@ async def test_dropped_stream_closes_its_descriptor() -> None:
     assert not is_open(fd)
 
 
+async def test_detach() -> None:
+    """The caller has the descriptor, open and as it was; the stream knows nothing of it any more, and tells nothing."""
+    stream, notes, far = opened()
+    fd = stream.fd
+    with far:
+        stream.resume_reading()
+        assert stream.detach() == fd
+        assert (stream.fd, stream.closed, stream.protocol) == (-1, True, None)
+        far.send(b"hello")
+        await turns()
+        stream.write(b"nothing")
+        stream.resume_reading()
+        stream.abort()
+        assert os.read(fd, 100) == b"hello"
+        assert stream.detach() == -1
+        del stream
+        os.close(fd)
+        assert far.recv(100) == b""
+    assert (notes.data, notes.calls) == (b"", [])
+
+
+async def test_detach_with_a_backlog() -> None:
+    """What was pending is thrown away, and the loop waits for neither direction."""
+    stream, notes, far = opened(small=True)
+    with far:
+        stream.write(b"x" * 100_000)
+        stream.close()
+        with socket.socket(fileno=stream.detach()):
+            far.setblocking(False)
+            taken = 0
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    taken += len(far.recv(65536))
+            assert 0 < taken < 100_000
+            await turns()
+            with pytest.raises(BlockingIOError):
+                far.recv(1)
+            assert stream.backlog_bytes == 0
+    assert notes.calls == ["pause"]
+
+
 async def test_listener() -> None:
     """Connections are handed over with the peer's address, without blocking, IPv4 and IPv6 alike."""
     admitted: list[tuple[int, bytes, str]] = []

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import gc
 import os
-import random
 import socket
 import ssl
 import struct
 import subprocess
 from collections.abc import Awaitable, Callable
+from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -22,7 +22,7 @@ from tests.proxy.http.harness import SAFETY_SECONDS, SMALL_BUFFER, ManualLoop, e
 from tests.proxy.http.tls_harness import HOST, Pair, TlsWire, make_pair, program, trusting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 V2, V3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -199,9 +199,22 @@ def _tcp_pair() -> tuple[socket.socket, socket.socket]:
     return near, far
 
 
+def noise(size: int) -> bytes:
+    """Return bytes of which none tells its place."""
+    return Random(size).randbytes(size)  # noqa: S311 - nothing secret
+
+
 def der(pair: Pair) -> bytes:
     """Return a certificate as a client sees it."""
     return ssl.PEM_cert_to_DER_cert(pair.cert.read_text())
+
+
+def encrypt(key: Path) -> Path:
+    """Return a copy of a key that wants a password."""
+    copy = key.with_suffix(".encrypted")
+    command = (program("openssl"), "pkey", "-in", str(key), "-aes256", "-passout", "pass:x", "-out", str(copy))
+    subprocess.run(command, check=True)
+    return copy
 
 
 @pytest.fixture(scope="module")
@@ -297,7 +310,9 @@ async def test_client_like_gnupg_on_windows(connect: Connect, rsa: Pair) -> None
 
 
 @both_versions
-async def test_request_that_comes_with_the_end_of_the_handshake(connect: Connect, ec: Pair, version: Any) -> None:
+async def test_request_that_comes_with_the_end_of_the_handshake(
+    connect: Connect, ec: Pair, version: ssl.TLSVersion
+) -> None:
     """It is delivered after `handshake_done`."""
     line = connect(trusting(ec, version=version))
     await line.shake(b"request")
@@ -355,7 +370,9 @@ async def test_hello_in_two_records(connect: Connect) -> None:
 
 
 @both_versions
-async def test_session_is_resumed_by_another_worker(connect: Connect, tls: Tls, ec: Pair, version: Any) -> None:
+async def test_session_is_resumed_by_another_worker(
+    connect: Connect, tls: Tls, ec: Pair, version: ssl.TLSVersion
+) -> None:
     """Tickets are good wherever the context is the same."""
     context = trusting(ec, version=version)
     first = connect(context)
@@ -380,7 +397,9 @@ async def test_session_is_resumed_by_another_worker(connect: Connect, tls: Tls, 
     ids=["TLS 1.1", "CBC", "static RSA"],
 )
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
-async def test_client_of_yesterday(connect: Connect, tls: Tls, ec: Pair, version: Any, ciphers: str, alert: str) -> None:
+async def test_client_of_yesterday(
+    connect: Connect, tls: Tls, ec: Pair, version: ssl.TLSVersion, ciphers: str, alert: str
+) -> None:
     """It is told why, and dropped."""
     context = trusting(ec, version=version)
     context.set_ciphers(ciphers)
@@ -449,7 +468,7 @@ async def test_handshake_that_breaks_off(connect: Connect, tls: Tls, size: int, 
 
 async def test_damaged_hellos(connect: Connect, tls: Tls) -> None:
     """Whatever is wrong with it: an end or an answer, and nothing raises."""
-    dice = random.Random(0)
+    dice = Random(0)  # noqa: S311 - nothing secret
     for _ in range(200):
         line = connect()
         hello = bytearray(line.wire.hello())
@@ -549,11 +568,11 @@ async def test_protocol_that_closes_at_once(connect: Connect) -> None:
 
 
 @both_versions
-async def test_big_upload(connect: Connect, ec: Pair, version: Any) -> None:
+async def test_big_upload(connect: Connect, ec: Pair, version: ssl.TLSVersion) -> None:
     """A megabyte arrives in order, in bounded pieces."""
     line = connect(trusting(ec, version=version))
     await line.shake()
-    data = random.Random(1).randbytes(1 << 20)
+    data = noise(1 << 20)
     await line.wire.raw(line.wire.sealed(data))
     await line.got(data)
     assert line.notes.longest <= 2 * RECORD
@@ -562,7 +581,7 @@ async def test_big_upload(connect: Connect, ec: Pair, version: Any) -> None:
 
 @both_versions
 @pytest.mark.parametrize("step", [1, 7, 1000])
-async def test_upload_in_odd_pieces(connect: Connect, ec: Pair, version: Any, step: int) -> None:
+async def test_upload_in_odd_pieces(connect: Connect, ec: Pair, version: ssl.TLSVersion, step: int) -> None:
     """Records may be cut anywhere."""
     line = connect(trusting(ec, version=version))
     await line.shake()
@@ -586,7 +605,7 @@ async def test_pause_leaves_bytes_with_the_kernel(connect: Connect) -> None:
     """Nothing is told until reading is resumed, and nothing is lost."""
     line = connect(protocol=OneByOne, small=True)
     await line.shake()
-    data = random.Random(2).randbytes(300_000)
+    data = noise(300_000)
     taken = await line.wire.push_all(sealed := line.wire.sealed(data))
     assert taken < len(sealed)
     assert line.notes.longest <= 2 * RECORD
@@ -603,11 +622,11 @@ async def test_pause_leaves_bytes_with_the_kernel(connect: Connect) -> None:
 
 
 @both_versions
-async def test_big_reply_to_a_slow_reader(connect: Connect, ec: Pair, version: Any) -> None:
+async def test_big_reply_to_a_slow_reader(connect: Connect, ec: Pair, version: ssl.TLSVersion) -> None:
     """A megabyte arrives in order; the protocol is told to pause while the reader is slow."""
     line = connect(trusting(ec, version=version), small=True)
     await line.shake()
-    data = random.Random(3).randbytes(1 << 20)
+    data = noise(1 << 20)
     for start in range(0, len(data), 50_000):
         line.stream.write(data[start : start + 50_000])
     assert line.calls == ["done", "pause"]
@@ -639,7 +658,7 @@ async def test_echo(connect: Connect) -> None:
 
 
 @both_versions
-async def test_damaged_record(connect: Connect, ec: Pair, version: Any) -> None:
+async def test_damaged_record(connect: Connect, ec: Pair, version: ssl.TLSVersion) -> None:
     """The client is told, and dropped; nothing of it is delivered."""
     line = connect(trusting(ec, version=version))
     await line.shake()
@@ -688,7 +707,9 @@ async def test_key_updates(connect: Connect) -> None:
     assert line.calls == ["done"]
 
 
-@pytest.mark.parametrize(("updates", "pause", "calls"), [(1000, 0, ["done"]), (1500, 0, ["done", "lost"]), (5000, 7, ["done"])])
+@pytest.mark.parametrize(
+    ("updates", "pause", "calls"), [(1000, 0, ["done"]), (1500, 0, ["done", "lost"]), (5000, 7, ["done"])]
+)
 async def test_flood_of_key_updates(connect: Connect, updates: int, pause: int, calls: list[str]) -> None:
     """Who sends nothing else is dropped after 32 KiB; a byte of plaintext now and then makes up for some."""
     line = connect()
@@ -707,7 +728,7 @@ async def test_flood_of_key_updates(connect: Connect, updates: int, pause: int, 
 
 
 @both_versions
-async def test_close(connect: Connect, ec: Pair, version: Any) -> None:
+async def test_close(connect: Connect, ec: Pair, version: ssl.TLSVersion) -> None:
     """A close is a proper end for the client, at once for us."""
     line = connect(trusting(ec, version=version))
     await line.shake()
@@ -751,7 +772,7 @@ async def test_reset(connect: Connect) -> None:
 
 
 @both_versions
-async def test_shutdown_write(connect: Connect, ec: Pair, version: Any) -> None:
+async def test_shutdown_write(connect: Connect, ec: Pair, version: ssl.TLSVersion) -> None:
     """The client reads a proper end and may still send, and so end in its turn."""
     line = connect(trusting(ec, version=version))
     await line.shake()
@@ -768,7 +789,7 @@ async def test_shutdown_write(connect: Connect, ec: Pair, version: Any) -> None:
 
 
 @both_versions
-async def test_client_that_ends_after_we_did(connect: Connect, ec: Pair, version: Any) -> None:
+async def test_client_that_ends_after_we_did(connect: Connect, ec: Pair, version: ssl.TLSVersion) -> None:
     """Its close_notify after ours is an end like any other."""
     line = connect(trusting(ec, version=version))
     await line.shake()
@@ -780,7 +801,7 @@ async def test_client_that_ends_after_we_did(connect: Connect, ec: Pair, version
 
 
 @both_versions
-async def test_client_that_ends_with_its_request(connect: Connect, ec: Pair, version: Any) -> None:
+async def test_client_that_ends_with_its_request(connect: Connect, ec: Pair, version: ssl.TLSVersion) -> None:
     """A request and a close_notify in one: both are told, and the reply is still read."""
     line = connect(trusting(ec, version=version))
     await line.shake()
@@ -859,7 +880,7 @@ async def test_detach(connect: Connect, tls: Tls) -> None:
 
 
 @both_versions
-async def test_reload(connect: Connect, tls: Tls, ec: Pair, other: Pair, version: Any) -> None:
+async def test_reload(connect: Connect, tls: Tls, ec: Pair, other: Pair, version: ssl.TLSVersion) -> None:
     """New handshakes see the new certificate; open connections and sessions do not notice."""
     context = trusting(ec, other, version=version)
     before = connect(context, protocol=Echo)
@@ -896,16 +917,14 @@ async def test_reload_to_another_kind_of_key(connect: Connect, ec: Pair, rsa: Pa
 @pytest.mark.parametrize("case", ["foreign key", "swapped", "no such file", "rubbish", "encrypted"])
 async def test_bad_pair(connect: Connect, tls: Tls, ec: Pair, other: Pair, folder: Path, case: str) -> None:
     """A reload that cannot be done raises, asks nobody for a password, and leaves what was."""
-    rubbish, encrypted = folder / "rubbish.pem", folder / "encrypted.pem"
+    rubbish = folder / "rubbish.pem"
     rubbish.write_text("-----BEGIN CERTIFICATE-----\nrubbish\n")
-    command = (program("openssl"), "pkey", "-in", str(other.key), "-aes256", "-passout", "pass:x", "-out", str(encrypted))
-    subprocess.run(command, check=True)
     pairs = {
         "foreign key": (other.cert, ec.key),
         "swapped": (other.key, other.cert),
         "no such file": (folder / "nowhere.pem", other.key),
         "rubbish": (rubbish, other.key),
-        "encrypted": (other.cert, encrypted),
+        "encrypted": (other.cert, encrypt(other.key)),
     }
     with pytest.raises(OSError, match=r"."):
         tls.reload(*pairs[case])

@@ -6,7 +6,6 @@ import asyncio
 import ctypes
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
@@ -16,6 +15,7 @@ import pytest
 from tests.proxy.http.harness import SAFETY_SECONDS, Wire
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from pathlib import Path
 

@@ -398,6 +398,7 @@ def test_offenders_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         do(ladder, event, now)
     assert [held(ladder, each, 4) for each in (A, B, C, D)] == ["50 points", "free", "25 points", "25 points"]
     assert len(ladder.recorded()) == 3
+    assert parse_network(B) in ladder.take_changes()
 
 
 def test_banned_are_never_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -613,10 +614,11 @@ def test_adopt(key: int, written: Ban | None, banned: int, origin: Origin, rung:
     """A ban that is in force goes on as it is, whatever was written down of it."""
     ladder = make()
     if written:
-        ladder.restore(written, 0)
-    ladder.adopt(key, 500 * SECOND, 0)
-    (ban,) = ladder.bans_on(key, 0)
+        ladder.restore(written, 5 * SECOND)
+    ladder.adopt(key, 500 * SECOND, 5 * SECOND)
+    (ban,) = ladder.bans_on(key, 5 * SECOND)
     assert (ban.until_ns, ban.origin, ban.rung) == (banned * SECOND, origin, rung)
+    assert ban.since_ns == (0 if written and written.until_ns > 0 else 5 * SECOND)
     if written is None and origin is Origin.MANUAL:
         assert ban.reason == ADOPTED
     do(ladder, "", 500 * SECOND)
