@@ -152,7 +152,7 @@ def _case(scenario: Scenario, origin: Origin, name: str, siege: Siege) -> Outcom
     crowd = Crowd(rates=TLS_RATES if scenario.tls else RATES, tls=scenario.tls)
     force = Force(siege.connections, siege.rounds * siege.seconds * 2 + ATTACK_SPARE_S, siege.cores.load)
     with _guarded(scenario, origin, name, siege.cores) as guard:
-        _round(guard, crowd, WARM_UP_S, siege.cores)
+        visitors.measure(guard.port, crowd, WARM_UP_S, core=siege.cores.load)
         quiet = _rounds(guard, crowd, siege)
         rest_bytes = pss_bytes(guard.pid)
         with attackers.attacking(scenario, origin, guard.port, force) as attack:

@@ -26,7 +26,7 @@ def drive(port: int, seconds: float, *, core: int | None) -> Outcome:
     """
     start_ns = monotonic_ns()
     clients = [
-        subprocess.Popen(pinned(_command(port, head, seconds), core), stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(pinned(command(port, head, seconds), core), stdout=subprocess.PIPE, text=True)
         for head in dirmngr_heads()[:AT_ONCE]
     ]
     try:
@@ -39,7 +39,7 @@ def drive(port: int, seconds: float, *, core: int | None) -> Outcome:
     return outcome(outputs, (monotonic_ns() - start_ns) // 1000)
 
 
-def _command(port: int, head: bytes, seconds: float) -> list[str]:
+def command(port: int, head: bytes, seconds: float) -> list[str]:
     """Return the command that asks as dirmngr; what s_time adds to the target becomes the value of one more field."""
     target = head.decode().removeprefix("GET ").removesuffix("\r\n") + "X-Unused:"
     whole = max(1, round(seconds))

@@ -19,7 +19,8 @@ them.
 Bounds. One turn receives at most RECORD_BYTES, and decrypts all of that, so that nothing waits inside but a part of
 one record; replies are encrypted record by record, as the buffers of OpenSSL never shrink. Records without content are
 legal and free of charge for the sender: `chatter` counts bytes that brought no plaintext, and who sends nothing else is
-dropped. It covers the handshake too.
+dropped. It covers the handshake too. OpenSSL remembers sessions of 1.2 clients that take no tickets, and Python cannot
+switch that off: at most 20,480 of 1.1 KB in each worker.
 
 Ends. A close_notify is an end, and so is a FIN without one: requests tell their own length. Ours is sent by `close` and
 `shutdown_write`, not by `abort` and `reset`; the peer's is not waited for.
@@ -185,7 +186,7 @@ cdef class TlsStream(Stream):
     cdef int _read(self) except -1:
         cdef bytes data
         protocol = self.protocol  # held while it runs: it may close, and so be forgotten
-        if self.fd < 0 or not self.reading:
+        if self.fd < 0:
             return 0
         try:
             data = self._pull()

@@ -123,8 +123,13 @@ class Ladder:
             What was lifted. A ban of a network around it may go as well, or stand.
 
         """
-        lifted = [ban for ban in self.bans(now_ns) if _holds(key, ban.key)]
-        for each in [each for each in self.recorded() if _holds(key, each)]:
+        if is_client(key):
+            inside = {key}
+        else:
+            networks = (network for network, _ in self._networks.networks(now_ns))
+            inside = {each for each in (*self.recorded(), *networks) if key == each or key in parents(each)}
+        lifted = [ban for each in inside for ban in self.bans_on(each, now_ns)]
+        for each in inside & self.recorded():
             self._drop(each, now_ns)
         return lifted
 
@@ -280,7 +285,3 @@ class Ladder:
 def is_client(key: int) -> bool:
     """Tell a client (IPv4 address, IPv6 /64) from a network."""
     return key_text(key).partition("/")[2] in {"", "64"}
-
-
-def _holds(network: int, key: int) -> bool:
-    return key == network or network in parents(key)

@@ -13,7 +13,6 @@ from typing import NamedTuple
 from fastpath import parents
 
 
-
 class Term(NamedTuple):
     """From when until when a network is banned, ns."""
 

@@ -788,6 +788,17 @@ async def test_shutdown_write(connect: Connect, ec: Pair, version: ssl.TLSVersio
     assert line.calls == ["done", "eof", "lost"]
 
 
+async def test_write_after_shutdown_write_is_told_in_the_next_turn(connect: Connect) -> None:
+    """As on a plain connection, that breaks it; who writes is not called back from within."""
+    line = connect()
+    await line.shake()
+    line.stream.shutdown_write()
+    line.stream.write(b"late")
+    assert line.calls == ["done"]
+    await turns()
+    assert line.calls == ["done", "lost"]
+
+
 @both_versions
 async def test_client_that_ends_after_we_did(connect: Connect, ec: Pair, version: ssl.TLSVersion) -> None:
     """Its close_notify after ours is an end like any other."""
