@@ -26,8 +26,10 @@ RUN /build/bin/pip wheel --no-build-isolation --no-deps --wheel-dir /wheel . \
 FROM ${PYTHON}
 COPY --from=build /opt/hkpguard /opt/hkpguard
 ENV PATH=/opt/hkpguard/bin:$PATH \
-    HKPGUARD_LISTEN=0.0.0.0:11371
-# Only a number: no such user need exist, and it owns no file.
+    HKPGUARD_LISTEN=0.0.0.0:11371 \
+    HKPGUARD_STATE_DIR=/state
+# Only a number: no such user need exist. It owns the folder of the bans, and a volume there.
+RUN install --directory --owner=65532 --group=65532 --mode=0700 /state
 USER 65532:65532
 EXPOSE 11371
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \

@@ -1,6 +1,6 @@
 # make run     set up and run: in front of HKPGUARD_UPSTREAM if it is set, else the demo keyserver
 # make test    set up and run all tests
-# The rest is for developers: setup, check (lint, types, test), bench, lock, clean.
+# The rest is for developers: setup, check (lint, types, test), bench, fuzz, sanitize, lock, clean.
 
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := $(shell find proxy fastpath -name '*.pyx' -o -name '*.pxd')
 
-.PHONY: run test setup check lint types unit integration bench lock clean
+.PHONY: run test setup check lint types unit integration bench fuzz sanitize lock clean
 
 run: $(VENV)/run.stamp
 	@if [ -n "$$HKPGUARD_UPSTREAM" ]; then exec $(BIN)/hkpguard serve; else exec $(BIN)/hkpguard demo; fi
@@ -40,6 +40,13 @@ bench: setup
 	@deploy/packages test
 	$(BIN)/python -m bench
 
+# make fuzz FUZZ="--inputs 50000000", FUZZ="--seconds 600 chunks", ...; without: two minutes
+fuzz: $(VENV)/fuzz.stamp
+	$(BIN)/python -m tests.fuzz.run $(FUZZ)
+
+sanitize: setup
+	$(BIN)/python -m tests.fuzz.sanitize $(SANITIZE)
+
 $(VENV)/venv.stamp:
 	@deploy/packages build
 	$(PYTHON) -m venv $(VENV)
@@ -54,12 +61,17 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.lock
 	$(PIP) install --require-hashes -r requirements/dev.lock
 	@touch $@
 
+$(VENV)/fuzz.stamp: $(VENV)/dev.stamp requirements/fuzz.lock
+	-$(PIP) install --require-hashes --only-binary :all: -r requirements/fuzz.lock
+	@touch $@
+
 LOCK := uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 	--python-version 3.11
 lock:
 	$(LOCK) pyproject.toml -o requirements/runtime.lock
 	$(LOCK) --group build -o requirements/build.lock
 	$(LOCK) pyproject.toml --group dev -o requirements/dev.lock
+	$(LOCK) --group fuzz -o requirements/fuzz.lock
 
 clean:
 	rm -rf build dist *.egg-info $(VENV)

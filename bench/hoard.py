@@ -123,6 +123,7 @@ class Hoard:
         for held in self._held.values():
             held.sock.close()
         self._held.clear()
+        self._poll.close()
 
     def _pause_s(self, now_ns: int) -> float:
         """Return how long nothing is due."""

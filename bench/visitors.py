@@ -246,6 +246,8 @@ class Visits:
         for visitor in self._open.values():
             if visitor.number >= 0:
                 self.tallies[visitor.kind].fail(visitor.number, "no answer")
+            visitor.sock.close()
+        self._poll.close()
 
     def _busy(self) -> bool:
         return len(self._open) > len(self._idle)

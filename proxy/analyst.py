@@ -16,14 +16,13 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from fastpath import RECORD_BYTES, BanTable, Control, Ring, monotonic_ns, notable, records
+from fastpath import RECORD_BYTES, BanTable, Control, Ring, monotonic_ns, notable
 from proxy.admin.api import build_app
 from proxy.admin.history import History
 from proxy.admin.state import NodeState
 from proxy.channel import Channel
 from proxy.http.probe import answers
 from proxy.telemetry import log
-from proxy.telemetry.captives import Captives
 from proxy.telemetry.log import AccessLog
 from proxy.telemetry.metrics import NodeMetrics
 from proxy.warden import Warden
@@ -53,7 +52,6 @@ class Analyst:
         self._health = [health_of(config, region, index) for index in range(len(config.upstream))]
         self._history = History()
         self._warden = Warden(config, BanTable(region.bans, region.secret))
-        self._captives = Captives()
         self._state = NodeState(config, region, self._history, self._health, self._warden)
         self._access_log = AccessLog(config.log, sys.stdout)
         self._log = structlog.get_logger().bind(process="analyst")
@@ -89,9 +87,7 @@ class Analyst:
         blocks = [ring.take(RECORDS_PER_TURN) for ring in self._rings]
         block = b"".join(blocks)
         self._history.feed(block)
-        if unusual := notable(block):
-            self._warden.feed(unusual)
-            self._captives.feed(records(unusual))
+        self._warden.feed(notable(block))
         with contextlib.suppress(OSError):  # nobody reads the log any more: go on without
             self._access_log.write(block)
         return any(len(each) == RECORDS_PER_TURN * RECORD_BYTES for each in blocks)

@@ -24,7 +24,7 @@ import structlog
 
 from fastpath import Standing, key_text, monotonic_ns, parse_network, records
 from proxy.ban_store import BanStore, Row
-from proxy.policy.exemptions import LOOPBACK, Exemptions
+from proxy.policy.exemptions import LOCAL_PROXIES, LOOPBACK, Exemptions
 from proxy.policy.ladder import Ladder, is_client
 from proxy.policy.offences import Episodes, OffenceKind, offence_of
 from proxy.policy.offender import Ban, Origin
@@ -119,7 +119,8 @@ class Warden:
         self._first_rung_ns = config.bans.ladder_ns[0]
         self._standing = Standing.TARPIT if config.bans.refusal == "tarpit" else Standing.BANNED
         never = config.allow + config.peers + config.trusted_proxies
-        self._exemptions = Exemptions(never, self._exits.read(config))
+        self._exemptions = Exemptions(never, (*self._exits.read(config), *LOCAL_PROXIES))
+        self._canaries_count = config.traps.mode == "enforce" or self.mode == "shadow"
 
     def _take_up(self, now_ns: int) -> None:
         for row in self._store.load():
@@ -138,6 +139,8 @@ class Warden:
         shadow = self.mode == "shadow"
         for record in records(block):
             kind = offence_of(record, shadow=shadow)
+            if kind is OffenceKind.CANARY and not self._canaries_count:
+                continue
             if kind is not None and self._episodes.counts(kind, record.client, record.operation, record.time_ns):
                 self.offences[kind] += 1
                 self._begun += self._ladder.offend(record.client, kind, record.time_ns) is not None
@@ -216,11 +219,12 @@ class Warden:
 
     def _warnings(self, key: int) -> list[str]:
         """Return what may not be meant."""
+        loopback = key in LOOPBACK
         warnings = {
             "nobody is refused: bans are off": self.mode == "off",
             "nobody is refused: bans are in shadow mode": self.mode == "shadow",
-            "it holds loopback addresses: of this machine's own programs, and of a proxy on it": key in LOOPBACK,
-            "it is, or holds, a shared exit, behind which many people are": self._exemptions.shared(key),
+            "it holds loopback addresses: of this machine's own programs, and of a proxy on it": loopback,
+            "it is, or holds, a shared exit, behind which many people are": self._exemptions.shared(key) and not loopback,
             "it will not survive a restart, because it could not be written down": bool(self._store.problem),
         }
         return [warning for warning, holds in warnings.items() if holds]

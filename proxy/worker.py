@@ -198,6 +198,7 @@ class Worker:
         self.guard.reload(config, Policy(config, self._table, self._bans, generation), classifier(config))
         self.guard.tarpit.configure(**tarpit_settings(config))
         if self.guard.tls is not None and config.tls_cert and config.tls_key:
+            self.guard.tls.most_handshakes = config.handshakes
             self._renew(self.guard.tls, config.tls_cert, config.tls_key)
 
     def _renew(self, tls: Tls, cert: str, key: str) -> None:

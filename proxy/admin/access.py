@@ -3,7 +3,7 @@
 A page that an operator looks at can make the browser send requests to loopback addresses. It cannot keep the browser
 from saying which page it was (Origin), nor from naming the host that it believes to talk to (Host), also if that name
 was made to point here (DNS rebinding). And it cannot send application/json elsewhere without asking first, which is
-refused.
+refused. Where a token is set the name does not matter: no page of others knows the token.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Access:
     async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let a request pass to its handler, or refuse it."""
         host = request.headers.get("Host")  # the parser refuses two; without one it is no browser
-        if host is not None and not self._knows(host):
+        if host is not None and self._token is None and not self._knows(host):
             return problem(403, "not a name of this host")
         if any(_host_of(origin) != (host or "").lower() for origin in request.headers.getall("Origin", [])):
             return problem(403, "not for web pages of others")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STATE: web.AppKey[NodeState] = web.AppKey("state")
 METRICS: web.AppKey[NodeMetrics] = web.AppKey("metrics")
 DEFAULT_TOP = 20
-DEFAULT_BANS = 100
+DEFAULT_LIST = 100
 MOST_DIGITS = 4
 MOST_FAULTS = 3  # of a body that are told
 MOST_SHOWN = 64  # characters of a bad address that are repeated
@@ -73,10 +73,18 @@ async def top(request: web.Request) -> web.Response:
 
 async def bans(request: web.Request) -> web.Response:
     """Return the bans in force."""
-    most = _most(request, DEFAULT_BANS)
+    most = _most(request, DEFAULT_LIST)
     if most is None:
         return problem(400, "most is not a number from 1 to 1000")
     return web.json_response(request.app[STATE].bans(most))
+
+
+async def tarpit(request: web.Request) -> web.Response:
+    """Return the clients that the tarpit held last."""
+    most = _most(request, DEFAULT_LIST)
+    if most is None:
+        return problem(400, "most is not a number from 1 to 1000")
+    return web.json_response(request.app[STATE].captives(most))
 
 
 async def ban(request: web.Request) -> web.Response:
@@ -139,6 +147,7 @@ def build_app(state: NodeState, node_metrics: NodeMetrics, config: Config) -> we
             web.get("/api/v1/top", top),
             web.get("/api/v1/bans", bans),
             web.post("/api/v1/bans", ban),
+            web.get("/api/v1/tarpit", tarpit),
             web.delete("/api/v1/bans/{network:.+}", unban),
             web.get("/api/v1/openapi.json", openapi),
         ]

@@ -1,4 +1,4 @@
-"""What the records of the last minutes say: last verdicts of a client, and who asks most.
+"""What the records of the last minutes say: last verdicts of a client, who asks most, and who was held.
 
 Records are kept as they came, in blocks, and looked at only when somebody asks: taking note of one costs next to
 nothing, and an operator's question a few hundredths of a second. Bounded: the newest MOST_RECORDS of the node.
@@ -10,7 +10,8 @@ from collections import Counter, deque
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from fastpath import RECORD_BYTES, Record, records
+from fastpath import RECORD_BYTES, Record, notable, records
+from proxy.telemetry.captives import Captives
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,10 +30,16 @@ class Activity(NamedTuple):
 
 
 class History:
-    """The recent past of a node, fed with blocks of records in the order of their writing."""
+    """The recent past of a node, fed with blocks of records in the order of their writing.
+
+    Attributes:
+        captives: The clients that the tarpit held last.
+
+    """
 
     def __init__(self) -> None:
         """Start empty."""
+        self.captives = Captives()
         self._blocks: deque[bytes] = deque()
         self._bytes = 0
 
@@ -40,6 +47,7 @@ class History:
         """Keep a block of records; forget the oldest ones beyond the bound."""
         if not block:
             return
+        self.captives.feed(records(notable(block)))
         self._blocks.append(block)
         self._bytes += len(block)
         while self._bytes > MOST_RECORDS * RECORD_BYTES and len(self._blocks) > 1:

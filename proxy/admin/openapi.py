@@ -103,6 +103,11 @@ DOCUMENT: dict[str, Any] = {
         )
         | {"post": _BAN},
         "/api/v1/bans/{network}": {"delete": _UNBAN},
+        "/api/v1/tarpit": _get(
+            "Clients that are or were held in the tarpit, and what they sent, the most recent first",
+            {"200": _answer("captives"), "400": _answer("most is no number")},
+            [_most(1000, 100)],
+        ),
         "/api/v1/openapi.json": _get("This document", {"200": _answer("OpenAPI")}),
     },
 }

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from proxy.warden import Warden
 
 MOST_TOP = 100
-MOST_BANS = 1000
+MOST_LISTED = 1000
 NANOSECONDS = 1_000_000_000
 Json = dict[str, Any]
 
@@ -96,11 +96,11 @@ class NodeState:
         }
 
     def bans(self, most: int) -> Json:
-        """Return the bans in force, the most recent first, `most` 1..MOST_BANS, and how many there are by origin."""
+        """Return the bans in force, the most recent first, `most` 1..MOST_LISTED, and how many there are by origin."""
         in_force = self._warden.in_force
         return {
             "mode": self._warden.mode,
-            "bans": [self._ban(ban) for ban in self._warden.latest(min(max(most, 1), MOST_BANS))],
+            "bans": [self._ban(ban) for ban in self._warden.latest(min(max(most, 1), MOST_LISTED))],
             "in_force": {origin.value: count for origin, count in in_force.items()},
         }
 
@@ -114,7 +114,7 @@ class NodeState:
         """End the bans of a client or network and of what is in it; see `Warden.lift`, also for what it raises."""
         lifted, still = self._warden.lift(network)
         return {
-            "lifted": [self._ban(ban) for ban in lifted[:MOST_BANS]],
+            "lifted": [self._ban(ban) for ban in lifted[:MOST_LISTED]],
             "count": len(lifted),
             "still_banned_by": None if still is None else self._ban(still),
         }
@@ -132,6 +132,22 @@ class NodeState:
 
     def _day_time(self, time_ns: int) -> str:
         return _utc(self._warden.day_seconds(time_ns))
+
+    def captives(self, most: int) -> Json:
+        """Return what the clients sent that the tarpit held last, the most recent first, `most` 1..MOST_LISTED."""
+        return {
+            "clients": [
+                {
+                    "client": key_text(captive.client),
+                    "first": self._day_time(captive.first_ns),
+                    "last": self._day_time(captive.last_ns),
+                    "connections": captive.connections,
+                    "tools": captive.tools,
+                    "paths": captive.paths,
+                }
+                for captive in self._history.captives.list(min(max(most, 1), MOST_LISTED))
+            ]
+        }
 
     def top(self, most: int) -> Json:
         """Return the busiest clients of the last minute and what was done, `most` 1..MOST_TOP."""

@@ -21,7 +21,7 @@ from proxy.policy.judge cimport Client, Verdict
 
 from proxy.http.address import Source, origin
 from proxy.http.head import HeadError
-from proxy.policy.actions import Action, Reason, TurnedAway
+from proxy.policy.actions import Action, Reason
 
 cdef enum:
     MOST_PIPELINED_BYTES = 65536
@@ -29,7 +29,6 @@ cdef enum:
     LINGER_BYTES = 1 << 20  # thrown away at most, of what a refused client still sends
 
 cdef int64_t LINGER_NS = 2_000_000_000
-cdef int _HANDSHAKE = TurnedAway.HANDSHAKE
 cdef int _TRUSTED_PEER = Source.TRUSTED_PEER
 cdef int _DENY = Action.DENY
 cdef Verdict TIMEOUT = Verdict(Action.DENY, Reason.TIMEOUT, 408)
@@ -316,8 +315,9 @@ cdef class ClientConnection:
         """The deadline passed."""
         cdef Exchange exchange = self.exchange
         if self.state == HANDSHAKING:
-            self.guard.turned_away(_HANDSHAKE)
-            self.stream.abort()
+            self.stream.abort()  # one that has begun is counted by `Tls`
+        elif self.state == READING_HEAD and not self.buffer:
+            self._close()  # browsers connect in advance; that is no offence, and 408 would answer no question
         elif self.state == READING_HEAD:
             self._refuse_unread(TIMEOUT)
         elif self.state == BUSY and exchange is not None and exchange.wants_body():

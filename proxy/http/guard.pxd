@@ -24,6 +24,7 @@ cdef class Guard:
     cdef readonly set connections
     cdef readonly set arrivals
     cdef int64_t shed_ns
+    cdef uint64_t failed_handshakes  # that have been counted
     cdef public int parked
     cdef readonly bint draining
     cdef uint64_t request_id

@@ -58,6 +58,7 @@ cdef tuple HKP_BEGINNINGS = (b"GET /pks/", b"POST /pks/", b"GET /vks/", b"POST /
 cdef int _PEER = Source.PEER
 cdef int _FULL = TurnedAway.FULL
 cdef int _BANNED = TurnedAway.BANNED
+cdef int _HANDSHAKE = TurnedAway.HANDSHAKE
 cdef int _UNTRUSTED = TurnedAway.UNTRUSTED
 _deadline = attrgetter("deadline_ns")
 
@@ -202,6 +203,9 @@ cdef class Guard:
             if arrival.deadline_ns < now_ns:
                 arrival.drop()
         self.upstreams.expire(now_ns)
+        while self.tls is not None and self.failed_handshakes < self.tls.failed:
+            self.failed_handshakes += 1
+            self.turned_away(_HANDSHAKE)
         self.recorder.gauges(len(self.connections), self.parked, self.tarpit.held)
 
     cdef int _expire(self, connections) except -1:

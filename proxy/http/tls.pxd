@@ -35,6 +35,3 @@ cdef class TlsStream(Stream):
     cdef int _flush(self) except -1
     cdef int _say_goodbye(self) except -1
     cdef int _count(self, bint done) noexcept
-
-
-cpdef int first_byte(int fd) noexcept

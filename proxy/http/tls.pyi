@@ -21,14 +21,6 @@ def make_context(cert_path: str | PathLike[str], key_path: str | PathLike[str]) 
 
     """
 
-def first_byte(fd: int) -> int:
-    """Return the first byte that waits in a socket, 0 to 255, and leave it there; 0x16 begins TLS, and no HTTP.
-
-    Returns:
-        -1: there is none yet; -2: none will come.
-
-    """
-
 class Tls:
     """What the TLS connections of one worker share.
 

@@ -98,15 +98,6 @@ def make_context(cert_path, key_path):
     return context
 
 
-cpdef int first_byte(int fd) noexcept:
-    """Return the first byte that waits in a socket, and leave it there; -1: none yet, -2: none will come."""
-    cdef unsigned char byte
-    cdef ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT)
-    if n == 1:
-        return byte
-    return -1 if n < 0 and (errno == EAGAIN or errno == EINTR) else -2
-
-
 cdef bint _is_over(int fd) noexcept:
     """Whether the peer sends no more, whatever waits to be read."""
     cdef pollfd watched
@@ -124,7 +115,9 @@ cdef int _size_of_hello(ssize_t n) noexcept:
     if n < HEADER_BYTES:
         return HEADER_BYTES  # and more, which is not known yet
     length = head[3] << 8 | head[4]
-    if length < MESSAGE_HEADER_BYTES or length > PLAIN_BYTES or (n > HEADER_BYTES and head[HEADER_BYTES] != CLIENT_HELLO):
+    if length < MESSAGE_HEADER_BYTES or length > PLAIN_BYTES:
+        return -1
+    if n > HEADER_BYTES and head[HEADER_BYTES] != CLIENT_HELLO:
         return -1
     return HEADER_BYTES + length
 

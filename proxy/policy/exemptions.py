@@ -45,6 +45,8 @@ class Overlaps:
 
 
 LOOPBACK: Final = Overlaps((IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")))
+# From these a proxy on this machine connects. If nobody told us to trust it, all of its clients stand behind them.
+LOCAL_PROXIES: Final = (IPv4Network("127.0.0.1/32"), IPv6Network("::1/128"))
 
 
 class Exemptions:

@@ -16,7 +16,6 @@ def _printed(requests: int, answer_bytes: int) -> str:
     return STARS + LAST.format(requests) + END.format(answer_bytes)
 
 
-
 def test_the_processes_are_added_up() -> None:
     """Requests, bytes, and no latency."""
     outputs = [_printed(200, 2260), _printed(100, 2260)]

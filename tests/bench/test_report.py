@@ -31,7 +31,16 @@ def test_ratios_are_taken_within_a_round() -> None:
 
 @pytest.mark.parametrize(
     ("row", "cpu_us", "word"),
-    [("a", 10.0, "met"), ("a", 10.1, "MISSED"), ("b", 10.0, "met"), ("c", 9.0, "met"), ("c", 9.1, "MISSED"), ("e", 10.1, "MISSED"), ("f", 12.0, "met"), ("f", 12.1, "MISSED")],
+    [
+        ("a", 10.0, "met"),
+        ("a", 10.1, "MISSED"),
+        ("b", 10.0, "met"),
+        ("c", 9.0, "met"),
+        ("c", 9.1, "MISSED"),
+        ("e", 10.1, "MISSED"),
+        ("f", 12.0, "met"),
+        ("f", 12.1, "MISSED"),
+    ],
 )
 def test_goals_of_the_issue(row: str, cpu_us: float, word: str) -> None:
     """(a), (b) and (e) at most HAProxy's, (c) at most 0.9 of it, (f) 1.2 times."""

@@ -31,7 +31,14 @@ CHECKS = {
     "initializedcheck": True,
 }
 # Python's own flags make signed overflow defined; here it is an error.
-COMMON = ["-g", "-fno-strict-aliasing", "-fno-wrapv", "-fno-omit-frame-pointer", "-Wno-unused-function", "-Wno-maybe-uninitialized"]
+COMMON = [
+    "-g",
+    "-fno-strict-aliasing",
+    "-fno-wrapv",
+    "-fno-omit-frame-pointer",
+    "-Wno-unused-function",
+    "-Wno-maybe-uninitialized",
+]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 KINDS = {
     "sanitized": (["-O1", *COMMON, *SANITIZERS], SANITIZERS),
@@ -100,7 +107,7 @@ def _compile(target: Path, compile_flags: list[str], link_flags: list[str]) -> N
         )
         for path in sources
     ]
-    modules = cythonize(extensions, compiler_directives=CHECKS, quiet=True)
+    modules = cythonize(extensions, compiler_directives=CHECKS, quiet=True)  # type: ignore[no-untyped-call]  # has no types
     distribution = Distribution({"name": "hkpguard-checked", "ext_modules": modules})
     command = distribution.get_command_obj("build_ext")
     command.inplace = True
@@ -119,6 +126,6 @@ def _compile_coverage(target: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1] not in KINDS:  # noqa: PLR2004 - the kind
+    if len(sys.argv) != 2 or sys.argv[1] not in KINDS:
         sys.exit(f"usage: python {sys.argv[0]} {'|'.join(KINDS)}")
     build(sys.argv[1])

@@ -10,7 +10,6 @@ stopped by anything that is not.
 from __future__ import annotations
 
 import re
-import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,8 @@ from tests.fuzz.corpora import Asked
 from tests.proxy.http.harness import exhaust, get, ok
 
 if TYPE_CHECKING:
+    import socket
+
     from tests.proxy.http.harness import Keyserver, Node
 
 LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*", re.DOTALL)
@@ -60,16 +61,19 @@ class Server:
 
     def step(self) -> bool:
         """Accept, read and answer; return whether there was anything to do."""
-        accepted = False
+        busy = self._accept()
+        for end in self.ends:
+            busy |= end.step() | self._answer(end)
+        return busy
+
+    def _accept(self) -> bool:
         try:
             sock, _ = self.keyserver._sock.accept()
         except BlockingIOError:
-            pass
-        else:
-            sock.setblocking(False)
-            self.ends.append(End(sock))
-            accepted = True
-        return any([end.step() | self._answer(end) for end in self.ends]) or accepted
+            return False
+        sock.setblocking(False)
+        self.ends.append(End(sock))
+        return True
 
     def _answer(self, end: End) -> bool:
         found = request_of(end.data)
@@ -172,7 +176,7 @@ async def converse(node: Node, data: bytes) -> Outcome:
         half = server.half_open
     finally:
         server.close()
-    refused = closed and bool(statuses) and statuses[-1] >= 400  # noqa: PLR2004 - errors begin there
+    refused = closed and bool(statuses) and statuses[-1] >= 400
     return Outcome(tuple(server.asked), statuses, refused, not closed and bool(end.over) and not later, half)
 
 

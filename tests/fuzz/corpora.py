@@ -122,7 +122,7 @@ def gunicorn() -> Iterator[tuple[str, Case]]:
         if name.match("http/gunicorn/*/*.http"):
             data = _gunicorn_bytes(content)
             asked = _gunicorn_requests(files()[path.removesuffix("http") + "py"].decode())
-            case = Case(hosted(data, asked and len(asked)), COMPLETE if asked else INVALID, asked)
+            case = Case(hosted(data, len(asked) if asked else None), COMPLETE if asked else INVALID, asked)
             yield f"gunicorn/{name.parent.name}/{name.stem}", case
 
 
@@ -155,17 +155,26 @@ def _value(node: ast.AST, names: Mapping[str, Any]) -> Any:
             return node.value
         case ast.Name():
             return names.get(node.id)
-        case ast.List() | ast.Tuple():
-            items = [_value(item, names) for item in node.elts]
-            return items if isinstance(node, ast.List) else tuple(items)
+        case ast.List():
+            return [_value(item, names) for item in node.elts]
+        case ast.Tuple():
+            return tuple(_value(item, names) for item in node.elts)
+        case _:
+            return _computed(node, names)
+
+
+def _computed(node: ast.AST, names: Mapping[str, Any]) -> Any:
+    match node:
         case ast.Dict():
-            return {_value(key, names): _value(item, names) for key, item in zip(node.keys, node.values) if key}
+            values = [_value(item, names) for item in node.values]
+            return dict(zip([key and _value(key, names) for key in node.keys], values, strict=True))
         case ast.BinOp():
             left, right = _value(node.left, names), _value(node.right, names)
             return left + right if isinstance(node.op, ast.Add) else left * right
         case ast.Call():
             return _called(node, [_value(each, names) for each in node.args], names)
-    return None
+        case _:
+            return None
 
 
 def _called(node: ast.Call, args: list[Any], names: Mapping[str, Any]) -> Any:

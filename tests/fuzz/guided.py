@@ -18,7 +18,7 @@ from tests.fuzz.build import COVERAGE_LIBRARY
 
 LIBRARY = ctypes.CDLL(str(Path(COVERAGE_LIBRARY).resolve()), mode=ctypes.RTLD_GLOBAL)
 
-import atheris  # noqa: E402 - after the library, whose functions the modules shall find
+import atheris  # type: ignore[import-untyped]  # noqa: E402 - after the library, whose functions the modules shall find
 from atheris import core_with_libfuzzer  # noqa: E402
 
 with atheris.instrument_imports(include=["proxy", "fastpath"], enable_loader_override=False):

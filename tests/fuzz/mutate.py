@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 EDGES = re.compile(rb"[^0-9A-Za-z]+|[0-9A-Za-z]+")
-BYTES = bytes([0, 9, 10, 11, 13, 32, 34, 35, 37, 38, 43, 44, 45, 46, 47, 48, 58, 59, 61, 63, 64, 95, 127, 128, 160, 255])
+BYTES = b'\0\t\n\x0b\r "#%&+,-./0:;=?@_\x7f\x80\xa0\xff'
 MOST_CHANGES = 4
 POOL = 2048
 KEPT = 1 / 16  # of the accepted inputs
@@ -26,7 +26,7 @@ class Mutator:
     """
 
     def __init__(self, target: Target, number: int) -> None:
-        """`number` is the seed of the random numbers."""
+        """Take the seeds; `number` is that of the random numbers."""
         self.restart(number)
         self._pool = [seed[: target.longest] for seed in target.seeds()]
         self._words = target.words

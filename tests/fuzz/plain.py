@@ -53,7 +53,7 @@ def attempt(target: Target, data: bytes, save: Path) -> str:
         path = save / hashlib.sha1(data, usedforsecurity=False).hexdigest()
         path.write_bytes(data)
         traceback.print_exc()
-        print(f"saved as {path}", file=sys.stderr)
+        sys.stderr.write(f"saved as {path}\n")
         sys.exit(FAILED)
 
 
@@ -71,7 +71,7 @@ def main() -> None:
     begin = time.monotonic()
     outcomes = fuzz(target, int(inputs), float(seconds), int(number), Path(save))
     share = 100 * outcomes[ACCEPTED] / outcomes.total()
-    print(f"{outcomes.total()} {time.monotonic() - begin:.1f} {share:.0f}% accepted")
+    sys.stdout.write(f"{outcomes.total()} {time.monotonic() - begin:.1f} {share:.0f}% accepted\n")
 
 
 if __name__ == "__main__":

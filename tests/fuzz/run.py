@@ -36,6 +36,12 @@ PLAIN_ROW = re.compile(r"^(\d+) ([\d.]+) (.*)$", re.MULTILINE)
 TAIL = 3000
 
 
+def say(text: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 class Plan(NamedTuple):
     """How to run.
 
@@ -101,15 +107,22 @@ def run(part: Part, plan: Plan) -> Result:
     # Bytes that decode differently in another locale, or another order of a set, make nothing reproducible.
     environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
     done = subprocess.run(
-        list(map(str, command)), cwd=plan.tree, env=environment, capture_output=True, text=True, errors="replace", check=False
+        list(map(str, command)),
+        cwd=plan.tree,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
     )
-    return result(part, done.stdout + done.stderr, failed=done.returncode != 0)
+    if done.returncode:
+        say(f"--- {part.target}\n{done.stdout[-TAIL:]}")
+    return result(part, done.stdout, failed=done.returncode != 0)
 
 
 def result(part: Part, output: str, *, failed: bool) -> Result:
     """Read what a process has printed."""
-    if failed:
-        print(f"--- {part.target}\n{output[-TAIL:]}", file=sys.stderr)
     if found := PLAIN_ROW.search(output):
         return Result(part.target, int(found[1]), float(found[2]), found[3], failed)
     row, memory = GUIDED_ROW.search(output), GUIDED_MEMORY.search(output)
@@ -124,21 +137,21 @@ def _number(pattern: re.Pattern[str], output: str) -> int:
 
 def report(results: list[Result]) -> None:
     """Print a row for each target, and the sum."""
-    print(f"{'target':<16}{'inputs':>14}{'core s':>9}{'per s':>9}  last part")
+    say(f"{'target':<16}{'inputs':>14}{'core s':>9}{'per s':>9}  last part")
     for name in dict.fromkeys(each.target for each in results):
         own = [each for each in results if each.target == name]
         inputs, seconds = sum(each.inputs for each in own), sum(each.seconds for each in own)
         rate = inputs / seconds if seconds else 0
         failed = "FAILED" if any(each.failed for each in own) else own[-1].remark
-        print(f"{name:<16}{inputs:>14,}{seconds:>9.0f}{rate:>9,.0f}  {failed}")
-    print(f"{'all':<16}{sum(each.inputs for each in results):>14,}{sum(each.seconds for each in results):>9.0f}")
+        say(f"{name:<16}{inputs:>14,}{seconds:>9.0f}{rate:>9,.0f}  {failed}")
+    say(f"{'all':<16}{sum(each.inputs for each in results):>14,}{sum(each.seconds for each in results):>9.0f}")
 
 
 def plan_of(arguments: list[str]) -> Plan:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.run")
     parser.add_argument("--inputs", type=int, default=0, help="of all targets together")
-    parser.add_argument("--seconds", type=float, default=0, help=f"of the whole run; {DEFAULT_SECONDS:.0f} without both")
+    parser.add_argument("--seconds", type=float, default=0, help="of the whole run; 120 without both")
     parser.add_argument("--plain", action="store_true", help="without coverage, even if atheris is there")
     parser.add_argument("--tree", type=Path, help="run the modules in this folder")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(NAMES))
@@ -155,7 +168,7 @@ def main() -> None:
     """Run as the command line says."""
     plan = plan_of(sys.argv[1:])
     cores = len(os.sched_getaffinity(0))
-    print(f"{'guided by atheris' if plan.guided else 'plain'}, {cores} processes, {plan.tree}", flush=True)
+    say(f"{'guided by atheris' if plan.guided else 'plain'}, {cores} processes, {plan.tree}")
     with ThreadPoolExecutor(cores) as pool:
         results = list(pool.map(lambda part: run(part, plan), parts(plan, cores)))
     report(results)

@@ -25,9 +25,16 @@ from tests.fuzz.build import build
 if TYPE_CHECKING:
     from pathlib import Path
 
-FOLDERS = ("tests/fastpath", "tests/contract", "tests/proxy/http", "tests/proxy/hkp", "tests/proxy/policy", "tests/fuzz")
+FOLDERS = (
+    "tests/fastpath",
+    "tests/contract",
+    "tests/proxy/http",
+    "tests/proxy/hkp",
+    "tests/proxy/policy",
+    "tests/fuzz",
+)
 PYTEST = ("-p", "no:cacheprovider", "-p", "no:randomly", "--capture=sys")
-INPUTS = 1_000_000
+INPUTS = 2_000_000
 LIBRARIES = ("libasan.so", "libubsan.so")
 SUPPRESSED = ("_pydantic_core",)
 
@@ -58,7 +65,7 @@ def main() -> None:
     """Build, test, fuzz; the exit status is that of the first that fails."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.sanitize")
     parser.add_argument("--inputs", type=int, default=INPUTS, help="of all fuzz targets together; 0: none")
-    parser.add_argument("folders", nargs="*", metavar="FOLDER", help="of tests; without: those that use compiled modules")
+    parser.add_argument("folders", nargs="*", metavar="FOLDER", help="of tests; without: all of compiled modules")
     given = parser.parse_args()
     tree = build("sanitized")
     runs = [["pytest", "-q", *PYTEST, *(given.folders or FOLDERS)]]

@@ -67,14 +67,14 @@ ROWS = {
     "chunks in HTTP/1.0": Row(in_chunks(chunked(b"key\n")).replace(b"HTTP/1.1", b"HTTP/1.0", 1)),
     "length with a sign": Row(reply("Content-Length: +4", body=b"key\n")),
     "length beyond 64 bits": Row(reply("Content-Length: 18446744073709551620", body=b"key\n")),
-    "length of another head": Row(reply("Content-Length: 4\r\n\r\nContent-Length: 0", body=b""), RELAYED, b"Cont", more=True),
+    "length of another head": Row(reply("Content-Length: 4\r\n\r\nContent-Length: 0"), RELAYED, b"Cont", more=True),
     "length behind a bare LF": Row(reply("A: b\nContent-Length: 0", body=b"key\n")),
     "length behind a bare CR": Row(reply("A: b\rContent-Length: 0", body=b"key\n")),
     "length in a folded line": Row(reply("A: b", " Content-Length: 0", body=b"key\n")),
     "space before the colon": Row(reply("Content-Length : 0", body=b"key\n")),
     "length with a NUL": Row(reply("Content-Length: 4\0", body=b"key\n")),
     "underscore for a hyphen": Row(reply("Content_Length: 0", "Content-Length: 4", body=b"key\n"), RELAYED, b"key\n"),
-    "length is nominated": Row(reply("Connection: Content-Length", "Content-Length: 4", body=b"key\n"), RELAYED, b"key\n"),
+    "length is nominated": Row(ok(b"key\n", "Connection: Content-Length"), RELAYED, b"key\n"),
     "coding is nominated": Row(in_chunks(chunked(b"key\n"), "Connection: transfer-encoding"), RELAYED, b"key\n"),
     # Errors in chunks
     "no size": Row(in_chunks(b"\r\nkey\n\r\n0\r\n\r\n")),
@@ -108,15 +108,11 @@ ROWS = {
     "reply in a chunk": Row(in_chunks(chunked(EVIL, EVIL)), RELAYED, EVIL + EVIL),
     "body shorter than its length": Row(reply("Content-Length: 9", body=b"key\n"), BROKEN, b"key\n"),
     # Replies that have no body
-    "204 with a body": Row(reply("Content-Length: 5", body=b"EVIL\n", status="204 No Content"), RELAYED, status=204, more=True),
-    "204 with chunks": Row(
-        in_chunks(chunked(EVIL)).replace(b"200 OK", b"204 No Content", 1), RELAYED, status=204, more=True
-    ),
+    "204 with a body": Row(ok(EVIL).replace(b"200", b"204", 1), RELAYED, status=204, more=True),
+    "204 with chunks": Row(in_chunks(chunked(EVIL)).replace(b"200", b"204", 1), RELAYED, status=204, more=True),
     "204 with a reply behind it": Row(reply(status="204 No Content") + EVIL, RELAYED, status=204, more=True),
-    "304 with a body": Row(reply("Content-Length: 5", body=b"EVIL\n", status="304 Not Modified"), RELAYED, status=304, more=True),
-    "304 with chunks": Row(
-        in_chunks(chunked(EVIL)).replace(b"200 OK", b"304 Not Modified", 1), RELAYED, status=304, more=True
-    ),
+    "304 with a body": Row(ok(EVIL).replace(b"200", b"304", 1), RELAYED, status=304, more=True),
+    "304 with chunks": Row(in_chunks(chunked(EVIL)).replace(b"200", b"304", 1), RELAYED, status=304, more=True),
     "304 with a reply behind it": Row(reply(status="304 Not Modified") + EVIL, RELAYED, status=304, more=True),
     "204 that says two lengths": Row(reply("Content-Length: 0", "Content-Length: 1", status="204 No Content")),
     # Interim replies
@@ -124,7 +120,7 @@ ROWS = {
     "nine hints": Row(HINT * 9 + ok()),
     "a flood of hints": Row(HINT * 5000),
     "hint with a body": Row(reply("Content-Length: 5", body=b"EVIL\n", status="103 Early Hints") + ok()),
-    "hint with a reply for a body": Row(reply("Content-Length: 43", status="103 Early Hints") + EVIL, RELAYED, b"EVIL\n"),
+    "hint with a reply for a body": Row(reply("Content-Length: 43", status="103 a") + EVIL, RELAYED, b"EVIL\n"),
     "hint with chunks": Row(in_chunks(chunked(b"a")).replace(b"200 OK", b"103 Early Hints", 1) + ok()),
     "malformed hint": Row(b"HTTP/1.1 103 Early\0Hints\r\n\r\n" + ok()),
     "only a hint": Row(HINT),
@@ -153,7 +149,7 @@ REQUESTS = {
     "GET of HTTP/1.0": get(minor=0),
     "whole POST": b"POST /pks/add HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nkeys",
     "POST without its body": b"POST /pks/add HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n",
-    "POST with half of its chunks": b"POST /pks/add HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nkeys\r\n",
+    "POST with half of its chunks": b"POST /pks/add HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n",
 }
 # One byte at a time a long reply takes long.
 SHORT = {name: row for name, row in ROWS.items() if len(row.reply) < 300}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import gc
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +18,8 @@ from tests.fuzz.mutate import Mutator
 from tests.fuzz.target import NAMES, REGRESSIONS, load
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.fuzz.target import Target
 
 EXAMPLES = settings.default.max_examples if settings.default else 100
@@ -92,5 +93,5 @@ def test_nothing_is_left_behind(name: str) -> None:
     target, mutator = load(name), mutator_of(name)
     mutator.restart(1)
     inputs = [mutator.next() for _ in range(TURNS)]
-    blocks_left(target, inputs)  # what is made once
-    assert blocks_left(target, inputs) < MOST_BLOCKS
+    # In one round something may be made that stays; what leaks does so in each.
+    assert min(blocks_left(target, inputs) for _ in range(4)) < MOST_BLOCKS

@@ -18,7 +18,10 @@ WORD = b"WORD"
 @pytest.mark.parametrize(
     ("first", "rest"),
     [
-        ("# cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False", "# cython: cdivision=True"),
+        (
+            "# cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False",
+            "# cython: cdivision=True",
+        ),
         ("# cython: language_level=3, boundscheck=False, wraparound=False", "#"),
         ("# cython: cdivision=True", "# cython: cdivision=True"),
         ("# cython: boundscheck=False", "#"),
@@ -114,7 +117,9 @@ stat::peak_rss_mb:              77
 )
 def test_result_of_a_part(output: str, inputs: int, seconds: float, remark: str) -> None:
     """What atheris or the plain loop prints is read."""
-    assert result(Part("chunks", 0, 1, 1), output, failed=False) == Result("chunks", inputs, seconds, remark, failed=False)
+    assert result(Part("chunks", 0, 1, 1), output, failed=False) == Result(
+        "chunks", inputs, seconds, remark, failed=False
+    )
 
 
 def test_unknown_target_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,8 +100,9 @@ OWN = (
     b"ff\r\n" + b"x" * 255 + b"\r\n0;a\r\nA: b\r\nC:\r\n\r\n",
 )
 WORDS = (
-    b"0\r\n\r\n", b"0\r\n", b"\r\n", b"\r", b"\n", b"1\r\nx\r\n", b"5\r\nhello\r\n", b"a\r\n", b";", b";a=b", b';a="b;c"',
-    b"0", b"00", b"f", b"F", b"10", b"fffffffffffffff", b"1000000000000000", b"7fffffffffffffff", b"-1", b"+1", b"0x1",
-    b" ", b"\t", b"_", b"A: b\r\n", b": ", b"Content-Length: 1\r\n", b"\0", b"\x7f", b"\xff", b"\r\n\r\n", b"\n\n",
+    b"0\r\n\r\n", b"0\r\n", b"\r\n", b"\r", b"\n", b"1\r\nx\r\n", b"5\r\nhello\r\n", b"a\r\n", b";", b";a=b",
+    b';a="b;c"', b"0", b"00", b"f", b"F", b"10", b"fffffffffffffff", b"1000000000000000", b"7fffffffffffffff", b"-1",
+    b"+1", b"0x1", b" ", b"\t", b"_", b"A: b\r\n", b": ", b"Content-Length: 1\r\n", b"\0", b"\x7f", b"\xff",
+    b"\r\n\r\n", b"\n\n",
 )  # fmt: skip
 TARGET = Target(check, seeds, WORDS, LONGEST, share=22)

@@ -61,22 +61,24 @@ def seeds() -> Iterator[bytes]:
 FPR = b"740D7FE2AB3143E86C8FD12300186602339240CB"
 OWN = (
     b"/pks/lookup?op=get&options=mr&search=0x" + FPR + b"&exact=on",
-    b"/pks/lookup?op=vindex&search=alice%40example.org&fingerprint=on",
-    b"/pks/lookup?op=stats", b"/pks/lookup?op=hget&search=0123456789abcdef", b"/pks/lookup?op=x-own&search=a",
+    b"/pks/lookup?op=vindex&search=alice%40example.org&fingerprint=on", b"/pks/lookup?op=stats",
+    b"/pks/lookup?op=hget&search=0123456789abcdef", b"/pks/lookup?op=x-own&search=a",
     b"/pks/lookup?search=0x00186602339240CB&op=index", b"/pks/add", b"/pks/hashquery", b"/pks/replace",
     b"/pks/v2/certs/by-vfingerprint/04" + FPR, b"/pks/v2/certs/by-vfingerprint/04/" + FPR,
     b"/pks/v2/certs/by-keyid/00186602339240CB", b"/pks/v2/certs/by-identity/a%40b.c", b"/pks/v2/index/a@b.c",
     b"/pks/v2/prefixlog/2024-01-01", b"/pks/v2/canonical/a@b.c", b"/vks/v1/by-fingerprint/" + FPR,
     b"/vks/v1/by-email/a%40b.c", b"/.well-known/openpgpkey/example.org/hu/iy9q119eutrkn8s1mk4r39qejnbu3n5q?l=a",
-    b"/.well-known/openpgpkey/policy", b"/search?q=a@b.c", b"/s/0x" + FPR, b"/d/alice", b"/manage/token", b"/about/../x",
-    b"/index.html", b"//pks/./lookup?op=get", b"/pks%2Flookup?op=%67et", b"/.env", b"/wp-login.php", b"*",
+    b"/.well-known/openpgpkey/policy", b"/search?q=a@b.c", b"/s/0x" + FPR, b"/d/alice", b"/manage/token",
+    b"/about/../x", b"/index.html", b"//pks/./lookup?op=get", b"/pks%2Flookup?op=%67et", b"/.env", b"/wp-login.php",
+    b"*",
 )  # fmt: skip
 WORDS = (
-    b"/pks/lookup", b"/pks", b"/lookup", b"?", b"&", b"=", b"op=", b"get", b"index", b"vindex", b"search=", b"options=mr",
-    b"exact=on", b"fingerprint=", b"0x", FPR, FPR.lower(), FPR[24:], FPR[:32], b"%40", b"@", b"+", b"%20", b"%2F", b"%2f",
-    b"%5C", b"%00", b"%", b"%%", b"%G0", b"%C3%A9", b"%FF", b"%E2%80%A8", b"%C2%85", b"%C5%BF", b"%E2%84%AA", b"%C4%B0",
-    b"..", b"/../", b"/./", b"//", b"\\", b";", b"<", b">", b"%3C", b"%3E", b"a@b.c", b"by-", b"/hu/", b"/.well-known/",
-    b"openpgpkey", b"%09", b"%0A", b"%0D", b"%7F", b"%1C", b"OP=", b"Search=", b"%6F%70=", b"q=", b"mr,nm", b"%2C", b",",
-    b"\x04/", b"\x80/", b"%ED%A0%80", b"%F0%9F%94%91", b"hget", b"stats", b"/search", b"/vks/v1/", b"/manage/",
+    b"/pks/lookup", b"/pks", b"/lookup", b"?", b"&", b"=", b"op=", b"get", b"index", b"vindex", b"search=",
+    b"options=mr", b"exact=on", b"fingerprint=", b"0x", FPR, FPR.lower(), FPR[24:], FPR[:32], b"%40", b"@", b"+",
+    b"%20", b"%2F", b"%2f", b"%5C", b"%00", b"%", b"%%", b"%G0", b"%C3%A9", b"%FF", b"%E2%80%A8", b"%C2%85",
+    b"%C5%BF", b"%E2%84%AA", b"%C4%B0", b"..", b"/../", b"/./", b"//", b"\\", b";", b"<", b">", b"%3C", b"%3E",
+    b"a@b.c", b"by-", b"/hu/", b"/.well-known/", b"openpgpkey", b"%09", b"%0A", b"%0D", b"%7F", b"%1C", b"OP=",
+    b"Search=", b"%6F%70=", b"q=", b"mr,nm", b"%2C", b",", b"\x04/", b"\x80/", b"%ED%A0%80", b"%F0%9F%94%91", b"hget",
+    b"stats", b"/search", b"/vks/v1/", b"/manage/",
 )  # fmt: skip
 TARGET = Target(check, seeds, WORDS, LONGEST, share=6)

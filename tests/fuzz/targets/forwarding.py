@@ -83,16 +83,17 @@ VALUES = (
     b"192.0.2.1",
     b"192.0.2.66, 192.0.2.1, 10.1.1.1",
     b"[2001:db8::1]:4711, 2001:db8:ffff::5",
-    b"for=192.0.2.1;proto=https, for=\"[2001:db8::1]:4711\";by=10.0.0.1",
+    b'for=192.0.2.1;proto=https, for="[2001:db8::1]:4711";by=10.0.0.1',
     b'host="a, for=192.0.2.9";for=192.0.2.1, for=10.1.1.1',
     b"for=_hidden, for=unknown",
     b"::ffff:192.0.2.1, fe80::1%eth0",
     b"unknown, , 192.0.2.1:80",
 )
 WORDS = (
-    b", ", b",", b";", b"for=", b"For=\"", b'"', b"\\", b'\\"', b"=", b"by=", b"proto=http", b"host=", b"[", b"]", b"]:80",
-    b":", b"::", b"%", b"192.0.2.1", b"10.1.1.1", b"2001:db8::1", b"2001:db8:ffff::5", b"::ffff:10.1.1.1", b"unknown",
-    b"_a", b" ", b"\t", b"\xff", b"\0", b"0", b"00", b"256", b"fe80::1%eth0", b"for=192.0.2.66, ", b"\r\nForwarded: ",
-    b"\r\nX-Forwarded-For: ", b"for=\"[::1]\"", b"127.1", b"?", b"\x00\x01", b"\x01for=", b"\x00192.0.2.1",
+    b", ", b",", b";", b"for=", b'For="', b'"', b"\\", b'\\"', b"=", b"by=", b"proto=http", b"host=", b"[", b"]",
+    b"]:80", b":", b"::", b"%", b"192.0.2.1", b"10.1.1.1", b"2001:db8::1", b"2001:db8:ffff::5", b"::ffff:10.1.1.1",
+    b"unknown", b"_a", b" ", b"\t", b"\xff", b"\0", b"0", b"00", b"256", b"fe80::1%eth0", b"for=192.0.2.66, ",
+    b"\r\nForwarded: ", b"\r\nX-Forwarded-For: ", b'for="[::1]"', b"127.1", b"?", b"\x00\x01", b"\x01for=",
+    b"\x00192.0.2.1",
 )  # fmt: skip
 TARGET = Target(check, seeds, WORDS, LONGEST, share=5)

@@ -117,9 +117,10 @@ OWN = (
     _v2(0x21, 0x11, FOUR + b"\x03\x00\x04\0\0\0\0"),
 )
 WORDS = (
-    b"PROXY ", b"TCP4 ", b"TCP6 ", b"UNKNOWN", b"\r\n", b"\r", b"\n", b" ", b"192.0.2.1", b"2001:db8::1", b"::", b"0", b"00",
-    b"65535", b"65536", b"256", SIGNATURE, b"\x20", b"\x21", b"\x22", b"\x11", b"\x12", b"\x31", b"\x00\x0c", b"\x00\x24",
-    b"\x00\xd8", b"\x08\x00", b"\x08\x01", b"\xff\xff", FOUR, SIX, b"\x03\x00\x04", b"\x05\x00\x80", b"\x05\x00\x81",
-    b"\x20\x00\x05", b"\x04\x00\x00", b"\0\0\0\0", b"\x01\x00\x02h2", b"\xff", b"%eth0", b"\t", b"-1", b"+1", b"\xc2\xb2",
+    b"PROXY ", b"TCP4 ", b"TCP6 ", b"UNKNOWN", b"\r\n", b"\r", b"\n", b" ", b"192.0.2.1", b"2001:db8::1", b"::", b"0",
+    b"00", b"65535", b"65536", b"256", SIGNATURE, b"\x20", b"\x21", b"\x22", b"\x11", b"\x12", b"\x31", b"\x00\x0c",
+    b"\x00\x24", b"\x00\xd8", b"\x08\x00", b"\x08\x01", b"\xff\xff", FOUR, SIX, b"\x03\x00\x04", b"\x05\x00\x80",
+    b"\x05\x00\x81", b"\x20\x00\x05", b"\x04\x00\x00", b"\0\0\0\0", b"\x01\x00\x02h2", b"\xff", b"%eth0", b"\t",
+    b"-1", b"+1", b"\xc2\xb2",
 )  # fmt: skip
 TARGET = Target(check, seeds, WORDS, LONGEST, share=9)

@@ -30,7 +30,7 @@ def check(data: bytes) -> str:
     try:
         head = read_request(data, HEAD_MOST, TARGET_MOST)
     except HeadError as error:
-        assert error.status in STATUSES
+        assert error.status in STATUSES  # noqa: PT017 - most inputs end here, and a context for each costs more
         return REFUSED
     if head is None:
         assert len(data) <= HEAD_MOST + 2
@@ -80,8 +80,7 @@ def seeds() -> Iterator[bytes]:
 
 
 OWN = (
-    b"GET /pks/lookup?op=get&options=mr&search=0x740D7FE2AB3143E86C8FD12300186602339240CB HTTP/1.0\r\n"
-    b"Host: localhost:11371\r\nPragma: no-cache\r\nCache-Control: no-cache\r\n\r\n",
+    b"GET /pks/lookup?op=get&search=0x740D7FE2AB3143E86C8FD12300186602339240CB HTTP/1.0\r\nHost: a:11371\r\n\r\n",
     b"POST /pks/add HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello",
     b"POST /pks/add HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close, te\r\nTE: x\r\n\r\n",
     b"OPTIONS * HTTP/1.1\r\nHost: [::1]:80\r\nAccept: application/problem+json\r\n\r\n",
@@ -90,16 +89,17 @@ OWN = (
 )
 WORDS = (
     b"\r\n", b"\r", b"\n", b"\r\n\r\n", b"\r\n ", b"\r\n\t", b": ", b":", b" :", b"\0", b"\x7f", b"\xff", b"\t", b" ",
-    b"GET ", b"POST ", b"PUT ", b"HEAD ", b"OPTIONS ", b"CONNECT ", b"PRI ", b"M-SEARCH ", b"*", b"http://", b"http://a",
-    b"https://a/", b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", b" HTTP/2.0\r\n", b"HTTP/", b"Host: a\r\n", b"Host: b\r\n",
-    b"Host", b"Content-Length: 5\r\n", b"Content-Length", b"5", b"05", b"+5", b"0x5", b"5, 5", b"999999999999999",
-    b"1000000000000000", b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding", b"chunked", b"identity", b"gzip",
-    b"Connection: ", b"close", b"keep-alive", b"close, ", b"Connection: Host\r\n", b"Connection: Content-Length\r\n",
-    b"Connection: Transfer-Encoding\r\n", b"Expect: 100-continue\r\n", b"Upgrade: websocket\r\n", b"upgrade",
-    b"TE: trailers\r\n", b"Trailer: a\r\n", b"Proxy: a\r\n", b"Forwarded: for=192.0.2.1\r\n", b"X-Forwarded-",
-    b"X-Forwarded-For: 192.0.2.1\r\n", b"X-Forwarded-Proto: https\r\n", b"X_", b"_", b"Accept: a\r\n", b"#", b"%00",
-    b"%2F", b"@", b"//", b"/../", b"?", b"&", b"Content_Length: 5\r\n", b"X-Request-ID: a\r\n", b"X-Hkpguard-A: a\r\n",
-    b"X-Real-IP: 192.0.2.1\r\n", b"CF-Connecting-IP: 192.0.2.1\r\n", b"True-Client-IP: a\r\n", b"Via: 1.1 a\r\n",
-    b"\x0b", b"\x0c", b"\x85", b"\xa0", b";", b",", b'"',
+    b"GET ", b"POST ", b"PUT ", b"HEAD ", b"OPTIONS ", b"CONNECT ", b"PRI ", b"M-SEARCH ", b"*", b"http://",
+    b"http://a", b"https://a/", b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", b" HTTP/2.0\r\n", b"HTTP/", b"Host: a\r\n",
+    b"Host: b\r\n", b"Host", b"Content-Length: 5\r\n", b"Content-Length", b"5", b"05", b"+5", b"0x5", b"5, 5",
+    b"999999999999999", b"1000000000000000", b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding", b"chunked",
+    b"identity", b"gzip", b"Connection: ", b"close", b"keep-alive", b"close, ", b"Connection: Host\r\n",
+    b"Connection: Content-Length\r\n", b"Connection: Transfer-Encoding\r\n", b"Expect: 100-continue\r\n",
+    b"Upgrade: websocket\r\n", b"upgrade", b"TE: trailers\r\n", b"Trailer: a\r\n", b"Proxy: a\r\n",
+    b"Forwarded: for=192.0.2.1\r\n", b"X-Forwarded-", b"X-Forwarded-For: 192.0.2.1\r\n",
+    b"X-Forwarded-Proto: https\r\n", b"X_", b"_", b"Accept: a\r\n", b"#", b"%00", b"%2F", b"@", b"//", b"/../", b"?",
+    b"&", b"Content_Length: 5\r\n", b"X-Request-ID: a\r\n", b"X-Hkpguard-A: a\r\n", b"X-Real-IP: 192.0.2.1\r\n",
+    b"CF-Connecting-IP: 192.0.2.1\r\n", b"True-Client-IP: a\r\n", b"Via: 1.1 a\r\n", b"\x0b", b"\x0c", b"\x85",
+    b"\xa0", b";", b",", b'"',
 )  # fmt: skip
 TARGET = Target(check, seeds, WORDS, LONGEST, share=32)

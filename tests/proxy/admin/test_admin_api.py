@@ -353,3 +353,16 @@ async def test_other_methods_are_refused(node: Node) -> None:
 async def test_unknown_path(node: Node) -> None:
     """404."""
     assert (await node.get("/api/v1/nothing"))[0] == 404
+
+
+async def test_captives(node: Node) -> None:
+    """The operator sees who went to the tarpit, for what, and with which tool; nobody else is in the list."""
+    held = {"action": Action.TARPIT, "reason": Reason.TRAP, "operation": OperationClass.UNKNOWN}
+    visits = (("192.0.2.1", b"/.env\tscanner/1.0"), ("192.0.2.1", b"/wp-login.php\tscanner/1.0"), ("192.0.2.2", b"\x1b[2J\t"))
+    node.history.feed(block(*(record(client, subject=subject, **held) for client, subject in visits), record("192.0.2.9")))
+    answer = await node.ask("/api/v1/tarpit")
+    assert [(each["client"], each["connections"]) for each in answer["clients"]] == [("192.0.2.2", 1), ("192.0.2.1", 2)]
+    assert answer["clients"][1]["paths"] == ["/.env", "/wp-login.php"]
+    assert answer["clients"][1]["tools"] == ["scanner/1.0"]
+    assert "\x1b" not in answer["clients"][0]["paths"][0]
+    assert (await node.get("/api/v1/tarpit?most=x"))[0] == 400

@@ -12,6 +12,7 @@ from tests.proxy.http.harness import Keyserver, ManualLoop, Node, environ_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
+    from ssl import SSLContext
 
     from tests.conftest import BlockingCalls
 
@@ -26,6 +27,7 @@ class Start(Protocol):
         *,
         keyservers: int = 1,
         small: bool = False,
+        context: SSLContext | None = None,
         **timeouts_ns: int,
     ) -> Node:
         """Make a node.
@@ -34,6 +36,7 @@ class Start(Protocol):
             settings: Names without HKPGUARD_.
             keyservers: How many.
             small: Keyservers with little buffer.
+            context: For TLS.
             timeouts_ns: Fields of `Timeouts`; not checked, so that a nanosecond may be chosen.
 
         """
@@ -56,13 +59,14 @@ async def start(blocking_calls: BlockingCalls) -> AsyncIterator[Start]:
         *,
         keyservers: int = 1,
         small: bool = False,
+        context: SSLContext | None = None,
         **timeouts_ns: int,
     ) -> Node:
         servers = [Keyserver(small=small) for _ in range(keyservers)]
         config = Config.from_env(environ_of(settings or {}, [each.port for each in servers]))
         timeouts = config.timeouts.model_copy(update=timeouts_ns)
         with blocking_calls.allowed():  # a worker is made before its loop runs
-            nodes.append(Node(config.model_copy(update={"timeouts": timeouts}), servers))
+            nodes.append(Node(config.model_copy(update={"timeouts": timeouts}), servers, context))
         return nodes[-1]
 
     yield start

@@ -28,6 +28,7 @@ from proxy.worker import Worker
 if TYPE_CHECKING:
     from asyncio import TimerHandle
     from collections.abc import Callable, Mapping
+    from ssl import SSLContext
 
     from fastpath import Record
     from fastpath.snapshot import Snapshot
@@ -360,13 +361,13 @@ def unused_port() -> int:
 class Node:
     """One worker's request path, wired as the worker wires it, and its keyservers."""
 
-    def __init__(self, config: Config, keyservers: list[Keyserver]) -> None:
-        """`config` names the ports of the keyservers, and maybe others."""
+    def __init__(self, config: Config, keyservers: list[Keyserver], context: SSLContext | None = None) -> None:
+        """`config` names the ports of the keyservers, and maybe others; `context` is for TLS."""
         self.loop = cast("ManualLoop", asyncio.get_running_loop())
         self.config = config
         self.keyservers = keyservers
         self.region = Region.create(clients=1024, workers=1, upstreams=max(1, len(config.upstream)))
-        self.worker = Worker(self.loop, config, self.region, 0)
+        self.worker = Worker(self.loop, config, self.region, 0, context)
         self.guard = self.worker.guard
         self.clients: list[Wire] = []
         self._generation = 0

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fastpath import BanTable, client_key, monotonic_ns, network_key
 from proxy.http.address import Source
 from proxy.http.entrance import Entrance
+from proxy.http.tls import make_context
 from proxy.policy.actions import Action, Reason, TurnedAway
 from tests.proxy.http.harness import CLIENT, KEY_TARGET, Node, get, ok, turns, until
+from tests.proxy.http.tls_harness import Pair, TlsWire, make_pair, trusting
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from tests.proxy.http.conftest import Start
 
 HOUR_NS = 3600 * 1_000_000_000
@@ -56,7 +61,7 @@ async def test_banned_client_is_turned_away(start: Start, key: int, refusal: str
 
 @pytest.mark.parametrize("settings", [{"ALLOW": CLIENT}, {"PEERS": CLIENT}, {"BANS__MODE": "off"}, {"MODE": "shadow"}])
 async def test_whom_bans_pass_by(start: Start, settings: dict[str, str]) -> None:
-    """Allowed networks and peers are served whatever stands in the table, and so is everybody where bans do not hold."""
+    """Allowed networks and peers are served whatever stands in the table; so is everybody where bans do not hold."""
     node = await start(settings)
     ban(node, network_key(PACKED))
     _, reply = await node.ask(get(), ok())
@@ -303,3 +308,80 @@ async def test_silent_arrivals_are_dropped(start: Start) -> None:
     node.guard.sweep()
     assert await waiting.end() in {"closed", "reset"}
     assert turned_away(node) == {"UNTOLD": 2}
+
+
+# TLS.
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """Return a certificate and its key."""
+    return make_pair(tmp_path_factory.mktemp("tls"), "ec", "node")
+
+
+@pytest.fixture(scope="module")
+def context(pair: Pair) -> SSLContext:
+    """Return what a node speaks TLS with."""
+    return make_context(pair.cert, pair.key)
+
+
+async def encrypted(node: Node, pair: Pair, *, scheme: str = "https", **how: Any) -> TlsWire:
+    """Return the client's end of a TLS connection."""
+    plain = await node.connect(entrance=Entrance(scheme, **how), tcp=True, peer=PROXY if how else CLIENT)
+    if how:
+        await plain.send(V1)
+    node.clients.remove(plain)
+    wire = TlsWire(plain.sock, trusting(pair))
+    node.clients.append(wire)
+    return wire
+
+
+@pytest.mark.parametrize("scheme", ["https", "http+https"])
+async def test_encrypted_request(start: Start, pair: Pair, context: SSLContext, scheme: str) -> None:
+    """A request over TLS is served like any other, again and again; the keyserver learns that it was encrypted."""
+    node = await start(context=context)
+    client = await encrypted(node, pair, scheme=scheme)
+    await client.shake()
+    for _ in range(3):
+        await client.send(get())
+        link = node.keyserver.wires[0] if node.keyserver.wires else await node.keyserver.accept()
+        got = await link.request()
+        assert got.fields["X-Forwarded-Proto"] == "https"
+        await link.send(ok(b"k" * 3000))
+        assert (await client.reply()).body == b"k" * 3000
+
+
+async def test_encrypted_request_behind_a_proxy_header(start: Start, pair: Pair, context: SSLContext) -> None:
+    """A TCP proxy in front names the client, and TLS begins behind its header."""
+    node = await start(NO_DEFER, context=context)
+    client = await encrypted(node, pair, proxy_header=True)
+    await client.shake()
+    await client.send(get())
+    link = await node.keyserver.accept()
+    assert (await link.request()).fields["X-Forwarded-For"] == OTHER
+
+
+async def test_unfinished_handshake_has_its_time(start: Start, pair: Pair, context: SSLContext) -> None:
+    """A handshake that is not done in time ends, and is counted, but is no offence; nor is silence."""
+    node = await start(handshake_ns=0, context=context)
+    begun, silent = await encrypted(node, pair), await encrypted(node, pair)
+    await begun.raw(begun.hello())
+    node.guard.sweep()
+    await begun.rest()  # what it was told before, and the end
+    assert await silent.rest() == b""
+    node.guard.sweep()
+    assert (turned_away(node), node.records(), node.open) == ({"HANDSHAKE": 1}, [], 0)
+
+
+async def test_encrypted_trap_is_held_in_silence(start: Start, pair: Pair, context: SSLContext) -> None:
+    """A trap over TLS is held, and never written to: a plain byte would be nonsense there."""
+    node = await start({"TARPIT__INTERVAL": "100ms"}, context=context)
+    client = await encrypted(node, pair)
+    await client.shake()
+    await client.send(get("/.env"))
+    assert (node.guard.tarpit.held, node.open) == (1, 0)
+    with suppress(BlockingIOError):
+        client.sock.recv(65536)  # the ticket of the handshake
+    node.guard.tarpit.turn(monotonic_ns() + HOUR_NS // 60)
+    with pytest.raises(BlockingIOError):
+        client.sock.recv(1)

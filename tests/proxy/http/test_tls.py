@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from proxy.http.stream import HIGH_WATER_BYTES
-from proxy.http.tls import Tls, TlsStream, first_byte, make_context
+from proxy.http.tls import Tls, TlsStream, make_context
 from tests.proxy.http.harness import SAFETY_SECONDS, SMALL_BUFFER, ManualLoop, exhaust, turns, until
 from tests.proxy.http.tls_harness import HOST, Pair, TlsWire, make_pair, program, trusting
 
@@ -351,7 +351,7 @@ async def test_hello_in_two_parts_where_the_kernel_does_not_wait(connect: Connec
     line.begin()
     await line.wire.raw(hello[:100])
     await turns()
-    assert first_byte(line.stream.fd) == -1
+    assert line.stream.handshaking
     await line.wire.raw(hello[100:])
     await line.wire.shake(b"request")
     await line.got(b"request")
@@ -954,19 +954,6 @@ def test_context(ec: Pair) -> None:
     for cipher in context.get_ciphers():
         assert cipher["aead"]
         assert cipher["name"].startswith(("TLS_", "ECDHE-"))
-
-
-def test_first_byte() -> None:
-    """What a connection begins with is seen without being taken, and without waiting."""
-    near, far = socket.socketpair()
-    with near:
-        assert first_byte(near.fileno()) == -1
-        far.send(b"\x16\x03")
-        assert [first_byte(near.fileno()) for _ in range(2)] == [0x16, 0x16]
-        assert near.recv(10) == b"\x16\x03"
-        far.close()
-        assert first_byte(near.fileno()) == -2
-    assert first_byte(-1) == -2
 
 
 # Real programs.
