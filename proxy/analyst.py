@@ -61,7 +61,8 @@ class Analyst:
         stop = asyncio.Event()
         self._loop.add_signal_handler(signal.SIGTERM, stop.set)
         self._channel = Channel(self._loop, channel, reload=self._reload, orphaned=stop.set)
-        runner = web.AppRunner(build_app(self._state, NodeMetrics(self._region, self._warden), self._config), access_log=None)
+        app = build_app(self._state, NodeMetrics(self._region, self._warden), self._config)
+        runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.SockSite(runner, sock).start()
         beside = [asyncio.create_task(self._drain_rings()), asyncio.create_task(self._check_all())]

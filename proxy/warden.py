@@ -220,11 +220,12 @@ class Warden:
     def _warnings(self, key: int) -> list[str]:
         """Return what may not be meant."""
         loopback = key in LOOPBACK
+        shared = self._exemptions.shared(key) and not loopback
         warnings = {
             "nobody is refused: bans are off": self.mode == "off",
             "nobody is refused: bans are in shadow mode": self.mode == "shadow",
             "it holds loopback addresses: of this machine's own programs, and of a proxy on it": loopback,
-            "it is, or holds, a shared exit, behind which many people are": self._exemptions.shared(key) and not loopback,
+            "it is, or holds, a shared exit, behind which many people are": shared,
             "it will not survive a restart, because it could not be written down": bool(self._store.problem),
         }
         return [warning for warning, holds in warnings.items() if holds]

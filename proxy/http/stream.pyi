@@ -78,7 +78,8 @@ class Stream:
 class Listener(Generic[_Entrance]):
     """Accepts connections of one listening socket and hands each to `admit(fd, packed_address, entrance)`.
 
-    `admit` owns the descriptor; `entrance` is what it is to know of this socket. When descriptors run out, accepting pauses for `RETRY_SECONDS`.
+    `admit` owns the descriptor; `entrance` is what it is to know of this socket. When descriptors run out, accepting
+    pauses for `RETRY_SECONDS`.
     """
 
     RETRY_SECONDS: float

@@ -81,9 +81,7 @@ class Client:
 class Facts:
     """All that a check may look at: who asks, the class and price of what is asked, and whether it is offered."""
 
-    def __init__(
-        self, client: Client, kind: int, price: int, refusal: int = 0, allow: str = "", trap: int = 0
-    ) -> None:
+    def __init__(self, client: Client, kind: int, price: int, refusal: int = 0, allow: str = "", trap: int = 0) -> None:
         """`refusal`: status with which the operation is refused whoever asks, or 0; `allow`: see Verdict.
 
         `trap`: Reason.TRAP or Reason.CANARY if that is what was asked for, else 0.

@@ -28,6 +28,7 @@ KEYS, UNKNOWN = 300, 100  # every third: gpg gives up when it finds none of the 
 SCANNER, BYSTANDER = "127.0.0.66", "127.0.1.1"
 TRAP = Question("/.env", ("User-Agent: scanner/1.0",))
 GET = Question("/pks/lookup?op=get&options=mr&search=0x0123456789ABCDEF0123456789ABCDEF01234567")
+TOKEN = "correct-horse-battery"  # noqa: S105 - of this test
 TRAPS_FOR_A_BAN = 5  # at 25 points, with 100 for a ban and a little decay between
 
 
@@ -106,7 +107,7 @@ async def test_operator_bans_and_unbans(start_guard: StartGuard, start_keyserver
 
 async def test_admin_token(start_guard: StartGuard, start_keyserver: StartKeyserver) -> None:
     """With a token the API answers its holder only; the commands send it; health and readiness stay open."""
-    guard = start_guard(start_keyserver(ok).url, ADMIN_TOKEN="correct-horse-battery")
+    guard = start_guard(start_keyserver(ok).url, ADMIN_TOKEN=TOKEN)
     assert guard.admin("/api/v1/bans")[0] == 401
     assert guard.admin("/metrics")[0] == 401
     assert guard.admin("/healthz")[0] == guard.admin("/readyz")[0] == 200

@@ -358,8 +358,12 @@ async def test_unknown_path(node: Node) -> None:
 async def test_captives(node: Node) -> None:
     """The operator sees who went to the tarpit, for what, and with which tool; nobody else is in the list."""
     held = {"action": Action.TARPIT, "reason": Reason.TRAP, "operation": OperationClass.UNKNOWN}
-    visits = (("192.0.2.1", b"/.env\tscanner/1.0"), ("192.0.2.1", b"/wp-login.php\tscanner/1.0"), ("192.0.2.2", b"\x1b[2J\t"))
-    node.history.feed(block(*(record(client, subject=subject, **held) for client, subject in visits), record("192.0.2.9")))
+    visits = [
+        record("192.0.2.1", subject=b"/.env\tscanner/1.0", **held),
+        record("192.0.2.1", subject=b"/wp-login.php\tscanner/1.0", **held),
+        record("192.0.2.2", subject=b"\x1b[2J\t", **held),
+    ]
+    node.history.feed(block(*visits, record("192.0.2.9")))
     answer = await node.ask("/api/v1/tarpit")
     assert [(each["client"], each["connections"]) for each in answer["clients"]] == [("192.0.2.2", 1), ("192.0.2.1", 2)]
     assert answer["clients"][1]["paths"] == ["/.env", "/wp-login.php"]

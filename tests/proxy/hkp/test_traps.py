@@ -31,7 +31,7 @@ trapping = Classifier(ClassifierOptions(trap_prefixes=TRAP_PATHS))
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
-def test_traps_are_found_in_every_spelling(method: str, target: str, trap: bool) -> None:
+def test_traps_are_found_in_every_spelling(method: str, target: str, *, trap: bool) -> None:
     """A path is looked at in its canonical form, whatever the method; what a keyserver has is never a trap."""
     assert trapping(method, target).trap is trap
 

@@ -310,7 +310,7 @@ def test_trap_in_shadow_mode_is_noted_where_it_would_be_answered(table: ClientTa
 
 
 def test_canaries_are_answered_and_noted(table: ClientTable) -> None:
-    """A search for a canary is treated like any other, delayed and refused by the same limits; only its reason differs."""
+    """A search for a canary is delayed and refused by the same limits as any other; only its reason differs."""
     subject = policy(table, {"LIMITS__CERT__BURST": "1", "LIMITS__CERT__COUNT": "1", "LIMITS__CERT__MAX_DELAY": "1s"})
     baited, plain = facts(subject, trap=Reason.CANARY), facts(subject, BOB)
     verdicts = [(subject.judge(baited, NOW), subject.judge(plain, NOW)) for _ in range(3)]
