@@ -212,7 +212,7 @@ def _besiege(siege: Siege, outcomes: list[attacks.Outcome]) -> None:
         task = progress.add_task("attacks", total=len(list(siege.cases())))
         for outcome in attacks.measure(siege):
             outcomes.append(outcome)
-            progress.update(task, advance=1, description=f"{outcome.scenario} from {outcome.origin}")
+            progress.update(task, advance=1, description=f"{SCENARIOS[outcome.scenario].title}, from {outcome.origin}")
 
 
 def _doubts(sentences: list[str]) -> None:

@@ -26,12 +26,9 @@ BIG_BYTES = 500_000
 _PLENTY = {"burst": 1_000_000, "count": 1_000_000}
 _HONEST = [{"cidr": NETWORK, "limits": {"total": _PLENTY, "cert": _PLENTY}}]
 
-# A connection of the attackers may need another one to the server, and descriptors are fewer than both together:
-# HAProxy shall take the connections all the same, as it would if its limit of descriptors were higher.
 _HAPROXY = Template("""
 global
-    maxconn 14000
-    no strict-limits
+    $crowded
     nbthread $workers
 defaults
     mode http
@@ -110,6 +107,7 @@ def haproxy(scenario: Scenario, origin: Origin, _admin: int) -> Program:
                 port=port,
                 upstream=upstream,
                 workers=WORKERS,
+                crowded=peers.HAPROXY_CROWDED,
                 honest=NETWORK,
                 tls=f" ssl crt {certificate(folder.parent).both} alpn http/1.1" if scenario.tls else "",
                 reject=f"tcp-request connection reject if {{ src {scenario.source(0, Origin.ONE)} }}" * scenario.banned,

@@ -215,6 +215,17 @@ def _hkpguard(folder: Path, port: int, upstream: int, setup: Setup) -> Launch:
     )
 
 
+HAPROXY_CROWDED = """
+    maxconn 14000
+    no strict-limits
+    tune.pool-low-fd-ratio 98
+    tune.pool-high-fd-ratio 99
+"""
+"""For HAProxy with 10,000 connections where 20,000 descriptors are allowed.
+
+It is to take them although each may need another one to the server; and to keep its connections to the server, which
+it gives up by default when a quarter of the descriptors is in use (each request costs three times the CPU then).
+"""
 UPSTREAM = Program("upstream", _upstream)
 REFERENCE = "haproxy"  # what the others are compared with
 PROXIES: Mapping[str, Program] = {

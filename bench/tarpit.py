@@ -1,18 +1,19 @@
 """What 10,000 connections in the tarpit cost: CPU on each proxied request, memory of the program, memory of the kernel.
 
-CPU. One worker is loaded as in row (a), in turn without and with held connections, and both figures of a turn are
-compared: what a disturbance of the machine takes, it takes from both. The held ones also cost something when nothing
-else is to do, which is measured alone.
+CPU. One worker is loaded as in row (a), without and with held connections, and both figures of a turn are compared.
+The held ones also cost something when nothing else is to do, which is measured alone. Each turn has a fresh proxy:
+HAProxy does not notice that a client of its tarpit is gone, and what an allocator keeps from one turn would hide what
+the next one takes.
 
-Memory is that of the first time they are held, so nothing was left over from a time before: Pss of the process that
-holds them, and of the whole tree (hkpguard's analyst keeps bounded books about whoever is trapped). Kernel: slabs
-and TCP buffers of the whole machine, so both ends of each connection, and whatever else happened meanwhile.
+Memory. Pss of the process that holds them, and of the whole tree (hkpguard's analyst keeps bounded books about
+whoever is trapped). Kernel: slabs and TCP buffers of the whole machine, so both ends of each connection, and whatever
+else happened meanwhile.
 """
 
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -31,7 +32,6 @@ from bench.verify import verify
 
 NAMES = (OURS, peers.REFERENCE)
 SETTLE_S = 2.0
-RELEASE_S = 8.0  # hkpguard looks at each held connection every 5 s (HKPGUARD_TARPIT__INTERVAL)
 ALONE_S = 5.0
 WARM_UP_S = 1.0
 HOLD_SPARE_S = 60.0
@@ -69,29 +69,39 @@ class Memory(NamedTuple):
         return Memory(*((now - then) // count for now, then in zip(self, before, strict=True)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
-    """Of one proxy.
+class Turn(NamedTuple):
+    """One measurement.
 
     Attributes:
-        proxy: Its name.
-        free_us: CPU for a request with nobody held, in each turn.
+        free_us: CPU for a request with nobody held.
         held_us: The same while they are held.
-        alone_us: CPU that a second costs in which it holds them and does nothing else.
+        alone_us: CPU that a second costs in which they are held and nothing else is done.
         each: Memory for each held connection.
 
     """
 
-    proxy: str
-    free_us: Sequence[float]
-    held_us: Sequence[float]
+    free_us: float
+    held_us: float
     alone_us: float
     each: Memory
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """All turns of one proxy."""
+
+    proxy: str
+    turns: Sequence[Turn]
+
     @property
     def ratio(self) -> float:
-        """Return how many times the CPU for a request becomes, the median of the turns."""
-        return median(held / free for held, free in zip(self.held_us, self.free_us, strict=True))
+        """How many times the CPU for a request becomes, the median of the turns."""
+        return median(turn.held_us / turn.free_us for turn in self.turns)
+
+    @property
+    def each(self) -> Memory:
+        """Memory for each held connection, medians."""
+        return Memory(*(int(median(sizes)) for sizes in zip(*(turn.each for turn in self.turns), strict=True)))
 
     def missed(self) -> list[str]:
         """Return which goals were missed."""
@@ -107,49 +117,35 @@ def measure(name: str, trial: Trial) -> Figures:
         StartError, LoadError, ProcessGoneError, AnswerError: a measurement is not valid.
 
     """
+    program = Program(name, {OURS: _hkpguard, peers.REFERENCE: _haproxy}[name])
+    return Figures(proxy=name, turns=[_turn(program, trial) for _ in range(trial.turns)])
+
+
+def _turn(program: Program, trial: Trial) -> Turn:
     with ExitStack() as stack:
         folder = stack.enter_context(scratch())
         server = stack.enter_context(upstream(folder, trial.cores))
-        program = Program(name, {OURS: _hkpguard, peers.REFERENCE: _haproxy}[name])
         proxy = stack.enter_context(serving(program, folder, upstream=server.port, core=trial.cores.proxy))
         verify(proxy, server, Setup.OPEN)
         drive(proxy.port, Client.KEEPALIVE, WARM_UP_S, core=trial.cores.load)
-        turns = [_turn(proxy, trial, first=number == 0) for number in range(trial.turns)]
-    return Figures(
-        proxy=name,
-        free_us=[turn.free_us for turn in turns],
-        held_us=[turn.held_us for turn in turns],
-        alone_us=turns[0].alone_us,
-        each=turns[0].each,
-    )
-
-
-class _Turn(NamedTuple):
-    free_us: float
-    held_us: float
-    alone_us: float = 0.0
-    each: Memory = Memory(0, 0, 0)
-
-
-def _turn(proxy: Running, trial: Trial, *, first: bool) -> _Turn:
-    """Measure without, then with the held; they are gone at the end. Memory and idle cost: the first time."""
-    free_us = _cpu_us(proxy, trial)
-    time.sleep(SETTLE_S if first else 0)
-    before, idle_us = _memory(proxy.pid), _idle_us(proxy, trial) if first else 0.0
-    force = Force(trial.connections, trial.seconds + ALONE_S + HOLD_SPARE_S, trial.cores.load)
-    with attacking(SCANNERS, Origin.MANY, proxy.port, force) as attack:
-        if (count := attack.gather()) < FULL * trial.connections:
-            raise TarpitError(f"{proxy.name} holds {count} of {trial.connections} connections")
-        alone_us, each = 0.0, Memory(0, 0, 0)
-        if first:
-            time.sleep(SETTLE_S)
-            each = _memory(proxy.pid).minus(before, count)
-            alone_us = _idle_us(proxy, trial) - idle_us
+        free_us = _cpu_us(proxy, trial)
+        time.sleep(SETTLE_S)
+        idle_us, before = _idle_us(proxy, trial), _memory(proxy.pid)
+        force = Force(trial.connections, trial.seconds + ALONE_S + HOLD_SPARE_S, trial.cores.load)
+        attack = stack.enter_context(attacking(SCANNERS, Origin.MANY, proxy.port, force))
+        count = _complete(attack.gather(), proxy, trial)
+        time.sleep(SETTLE_S)
+        each = _memory(proxy.pid).minus(before, count)
+        alone_us = _idle_us(proxy, trial) - idle_us
         held_us = _cpu_us(proxy, trial)
-        if (count := attack.held()) < FULL * trial.connections:
-            raise TarpitError(f"{proxy.name} held {count} of {trial.connections} connections in the end")
-    time.sleep(RELEASE_S)
-    return _Turn(free_us, held_us, alone_us, each)
+        _complete(attack.held(), proxy, trial)
+        return Turn(free_us, held_us, alone_us, each)
+
+
+def _complete(count: int, proxy: Running, trial: Trial) -> int:
+    if count < FULL * trial.connections:
+        raise TarpitError(f"{proxy.name} holds {count} of {trial.connections} connections")
+    return count
 
 
 def _cpu_us(proxy: Running, trial: Trial) -> float:
@@ -185,7 +181,7 @@ def _hkpguard(folder: Path, port: int, upstream_port: int, setup: Setup) -> Laun
 def _haproxy(folder: Path, port: int, upstream_port: int, setup: Setup) -> Launch:
     launch = PROXIES[peers.REFERENCE].prepare(folder, port, upstream_port, setup)
     config = folder / "haproxy.cfg"
-    text = config.read_text().replace("maxconn 8192", "maxconn 14000\n    no strict-limits")
+    text = config.read_text().replace("maxconn 8192", peers.HAPROXY_CROWDED)
     text = text.replace("timeout connect", "timeout tarpit 1h\n    timeout connect")
     rule = "http-request tarpit deny_status 404 if { path_beg /.env }"
     config.write_text(text.replace("default_backend", f"{rule}\n    default_backend"))
@@ -201,13 +197,17 @@ def table(figures: Sequence[Figures], connections: int) -> Table:
     for each in figures:
         shown.add_row(
             each.proxy,
-            f"{median(each.free_us):.1f} > {median(each.held_us):.1f}",
+            " > ".join(f"{_median(each, name):.1f}" for name in ("free_us", "held_us")),
             f"{each.ratio:.3f}",
-            f"{each.alone_us:,.0f}",
+            f"{_median(each, 'alone_us'):,.0f}",
             *(f"{size:,}" for size in each.each),
             _verdict(each),
         )
     return shown
+
+
+def _median(figures: Figures, name: str) -> float:
+    return float(median(getattr(turn, name) for turn in figures.turns))
 
 
 def _verdict(figures: Figures) -> str:
@@ -220,7 +220,15 @@ def _verdict(figures: Figures) -> str:
 
 def content(figures: Sequence[Figures], connections: int) -> Mapping[str, object]:
     """Return what is saved."""
-    rows = [
-        {**asdict(each), "each": each.each._asdict(), "ratio": each.ratio, "goals": _verdict(each)} for each in figures
-    ]
-    return {"connections": connections, "proxies": rows}
+    return {
+        "connections": connections,
+        "proxies": [
+            {
+                "proxy": each.proxy,
+                "turns": [{**turn._asdict(), "each": turn.each._asdict()} for turn in each.turns],
+                "ratio": each.ratio,
+                "goals": _verdict(each),
+            }
+            for each in figures
+        ],
+    }

@@ -56,7 +56,8 @@ class Experience:
         errors: Of these, those that went wrong, by what went wrong.
         p50_us: Median of the answered ones, from the time when the request was due to the last byte.
         p99_us: 99th percentile of the same.
-        late_p99_us: 99th percentile of how late the generator itself was with sending.
+        late_p99_us: 99th percentile of how late the generator itself was with sending: after the request was due and
+            there was a connection for it. To wait for one is the server's fault.
 
     """
 
@@ -122,12 +123,18 @@ class Tally:
         """When the next request is due; None after the last."""
         return None if self.sent == self.total else self._start_ns + self.sent * self.interval_ns
 
-    def depart(self, now_ns: int) -> tuple[int, int]:
-        """Take note that the next request is sent; return its number and when it was due."""
+    def depart(self, now_ns: int, free_ns: int = 0) -> tuple[int, int]:
+        """Take note that the next request is sent; return its number and when it was due.
+
+        Args:
+            now_ns: Now.
+            free_ns: Since when there has been a connection for it.
+
+        """
         number, due_ns = self.sent, self._start_ns + self.sent * self.interval_ns
         self.sent += 1
         if number >= self._skip:
-            self._late_us.append((now_ns - due_ns) / 1e3)
+            self._late_us.append((now_ns - max(due_ns, free_ns)) / 1e3)
         return number, due_ns
 
     def arrive(self, number: int, due_ns: int, now_ns: int) -> None:
@@ -156,7 +163,7 @@ class Tally:
 class Visitor:
     """One connection, and the request that is on its way over it."""
 
-    __slots__ = ("_handshaking", "due_ns", "kind", "number", "seen", "sock", "tail", "unsent")
+    __slots__ = ("_handshaking", "due_ns", "free_ns", "kind", "number", "seen", "sock", "tail", "unsent")
 
     def __init__(self, kind: Client, sock: socket.socket) -> None:
         """Nothing is asked yet."""
@@ -165,6 +172,7 @@ class Visitor:
         self._handshaking = isinstance(sock, SSLSocket)
         self.unsent = b""
         self.number = self.due_ns = -1
+        self.free_ns = 0
         self.seen = self.tail = b""
 
     def ask(self, head: bytes, number: int, due_ns: int) -> None:
@@ -274,7 +282,7 @@ class Visits:
             return True
         if visitor is None:
             return False
-        number, due_ns = tally.depart(now_ns)
+        number, due_ns = tally.depart(now_ns, visitor.free_ns)
         visitor.ask(next(self._heads[kind]), number, due_ns)
         self._progress(visitor)
         return True
@@ -325,6 +333,7 @@ class Visits:
             self._forget(visitor)
         else:
             visitor.number = -1
+            visitor.free_ns = monotonic_ns()
             self._idle.append(visitor)
 
     def _forget(self, visitor: Visitor) -> None:

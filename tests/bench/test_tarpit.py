@@ -1,14 +1,18 @@
 """Figures of the tarpit."""
 
+import json
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from bench.tarpit import NAMES, Figures, Memory, kernel_bytes
+from bench.tarpit import NAMES, Figures, Memory, Turn, content, kernel_bytes, table
 
+EACH = Memory(256, 999, 9999)
 GOOD = Figures(
-    proxy="hkpguard", free_us=[10.0, 20.0, 10.0], held_us=[10.5, 20.0, 30.0], alone_us=1.0, each=Memory(256, 999, 9999)
+    proxy="hkpguard", turns=[Turn(10.0, 10.5, 1.0, EACH), Turn(20.0, 20.0, 1.0, EACH), Turn(10.0, 30.0, 1.0, EACH)]
 )
 
 
@@ -34,8 +38,8 @@ def test_the_ratio_is_taken_within_a_turn() -> None:
     ("figures", "missed"),
     [
         (GOOD, []),
-        (replace(GOOD, held_us=[10.6, 21.2, 10.6]), ["CPU"]),
-        (replace(GOOD, each=Memory(257, 0, 0)), ["memory"]),
+        (replace(GOOD, turns=[Turn(10.0, 10.6, 1.0, EACH)]), ["CPU"]),
+        (replace(GOOD, turns=[Turn(10.0, 10.0, 1.0, Memory(257, 0, 0))]), ["memory"]),
     ],
 )
 def test_goals_of_the_issue(figures: Figures, missed: list[str]) -> None:
@@ -46,3 +50,13 @@ def test_goals_of_the_issue(figures: Figures, missed: list[str]) -> None:
 def test_haproxy_is_measured_in_the_same_run() -> None:
     """With its own tarpit."""
     assert NAMES == ("hkpguard", "haproxy")
+
+
+def test_what_is_shown_and_saved_says_the_same() -> None:
+    """Medians and verdict in the table, each turn in the file."""
+    output = StringIO()
+    Console(width=200, file=output).print(table([GOOD], 10_000))
+    assert all(word in output.getvalue() for word in ("10,000 held", "10.0 > 20.0", "1.050", "256", "met"))
+    saved = json.loads(json.dumps(content([GOOD], 10_000)))
+    assert [turn["held_us"] for turn in saved["proxies"][0]["turns"]] == [10.5, 20.0, 30.0]
+    assert saved["proxies"][0]["turns"][0]["each"]["kernel"] == 9999

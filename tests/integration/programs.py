@@ -130,10 +130,15 @@ def running(
 
 
 def run(
-    *command: str | Path, environ: Mapping[str, str] | None = None, seconds: float = 20.0
+    *command: str | Path,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    seconds: float = 20.0,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and return what it said; a test that expects success looks at `returncode`."""
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=seconds, env=environ)
+    return subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=seconds, env=environ, cwd=folder
+    )
 
 
 # What the kernel knows.

@@ -1,0 +1,158 @@
+"""HKPS: real clients over TLS, a new certificate without a restart, and both ways on one port."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import ssl
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from proxy.demo import demo_fingerprints
+from tests.integration.programs import LOOPBACK, free_port, run, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.integration.conftest import Need, StartGuard
+    from tests.integration.guard import Guard
+
+pytestmark = pytest.mark.integration
+
+ALICE = demo_fingerprints()[0]
+GET_ALICE = f"/pks/lookup?op=get&options=mr&search=0x{ALICE}"
+BEGIN = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
+
+
+class Authority(NamedTuple):
+    """Issues certificates for localhost."""
+
+    openssl: str
+    folder: Path
+
+    @property
+    def cert(self) -> Path:
+        """What clients believe."""
+        return self.folder / "ca.pem"
+
+    @classmethod
+    def make(cls, openssl: str, folder: Path) -> Authority:
+        """Make one in `folder`."""
+        made = cls(openssl, folder)
+        made.run("req", "-x509", "-subj", "/CN=test authority", "-keyout", "ca.key", "-out", "ca.pem")
+        return made
+
+    def issue(self, serial: int) -> None:
+        """Write node.pem and node.key, in place of those that are there."""
+        names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
+        issuer = ("-CA", "ca.pem", "-CAkey", "ca.key", "-set_serial", str(serial))
+        self.run(
+            "req",
+            "-x509",
+            *names,
+            *issuer,
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+            "-keyout",
+            "node.key",
+            "-out",
+            "node.pem",
+        )
+
+    def run(self, verb: str, *arguments: str) -> None:
+        """Run openssl in the folder; keys are P-256."""
+        key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "2")
+        done = run(self.openssl, verb, *key, *arguments, folder=self.folder)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def authority(need: Need, tmp_path: Path) -> Authority:
+    """Return an authority that has issued a certificate."""
+    made = Authority.make(need("openssl"), tmp_path)
+    made.issue(1)
+    return made
+
+
+class Site(NamedTuple):
+    """A guard in front of the demo keyserver that speaks TLS."""
+
+    guard: Guard
+    authority: Authority
+    plain_port: int
+    tls_port: int
+    both_port: int
+
+    def serial(self) -> int:
+        """Return the serial number of the certificate that a new connection gets."""
+        context = ssl.create_default_context(cafile=self.authority.cert)
+        with (
+            socket.create_connection((LOOPBACK, self.tls_port), timeout=5) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as encrypted,
+        ):
+            shown = encrypted.getpeercert()
+            assert shown
+            return int(str(shown["serialNumber"]), 16)
+
+
+@pytest.fixture
+def site(start_guard: StartGuard, authority: Authority) -> Site:
+    """Return a guard with a port for TLS and one for both."""
+    plain, tls, both = free_port(), free_port(), free_port()
+    guard = start_guard(
+        LISTEN=f"{LOOPBACK}:{plain},https://{LOOPBACK}:{tls},http+https://{LOOPBACK}:{both}",
+        TLS_CERT=str(authority.folder / "node.pem"),
+        TLS_KEY=str(authority.folder / "node.key"),
+    )
+    return Site(guard, authority, plain, tls, both)
+
+
+def test_curl(site: Site, need: Need) -> None:
+    """Curl gets a certificate over TLS 1.2 and 1.3, on the port for TLS and on the one for both, and plain there."""
+    curl = need("curl")
+    secure = (f"https://localhost:{site.tls_port}", f"https://localhost:{site.both_port}")
+    questions = [(url, version) for url in secure for version in ("1.2", "1.3")]
+    for url, version in [*questions, (f"http://localhost:{site.both_port}", "1.3")]:
+        options = ("--ipv4", "--silent", "--show-error", "--cacert", str(site.authority.cert), "--tls-max", version)
+        done = run(curl, *options, url + GET_ALICE, url + GET_ALICE)  # the second over the same connection
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count(BEGIN) == 2
+
+
+def test_sq(site: Site, need: Need, tmp_path: Path) -> None:
+    """Sq finds a certificate with hkps."""
+    sq = need("sq")
+    environ = {**os.environ, "SSL_CERT_FILE": str(site.authority.cert), "HOME": str(tmp_path)}
+    url = f"hkps://localhost:{site.tls_port}"
+    done = run(sq, "keyserver", "--server", url, "get", ALICE, environ=environ)
+    assert done.returncode == 0, done.stderr
+    assert BEGIN in done.stdout
+
+
+def test_plain_port_never_redirects(site: Site, need: Need) -> None:
+    """Peers and sq follow no redirect: the port for plain HTTP answers itself."""
+    done = run(need("curl"), "--silent", "--include", f"http://{LOOPBACK}:{site.plain_port}{GET_ALICE}")
+    assert done.stdout.startswith("HTTP/1.1 200")
+
+
+def test_new_certificate_without_a_restart(site: Site) -> None:
+    """SIGHUP puts a renewed certificate into use; a connection that is open stays, and a broken pair changes nothing."""
+    context = ssl.create_default_context(cafile=site.authority.cert)
+    with (
+        socket.create_connection((LOOPBACK, site.tls_port), timeout=5) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as before,
+    ):
+        before.sendall(f"GET {GET_ALICE} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert before.recv(12) == b"HTTP/1.1 200"
+        site.authority.issue(2)
+        os.kill(site.guard.program.pid, signal.SIGHUP)
+        until(lambda: {site.serial() for _ in range(8)} == {2}, "all workers show the new certificate")
+        (site.authority.folder / "node.pem").write_text("rubbish")
+        os.kill(site.guard.program.pid, signal.SIGHUP)
+        until(lambda: site.guard.metric("reload_failures_total") == 1, "the broken pair is refused")
+        assert {site.serial() for _ in range(8)} == {2}
+        before.sendall(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while not (piece := before.recv(65536)).endswith(b"\n") or b"404" not in piece:
+            assert piece
