@@ -138,7 +138,7 @@ def test_plain_port_never_redirects(site: Site, need: Need) -> None:
 
 
 def test_new_certificate_without_a_restart(site: Site) -> None:
-    """SIGHUP puts a renewed certificate into use; a connection that is open stays, and a broken pair changes nothing."""
+    """SIGHUP puts a renewed certificate into use; open connections stay, and a broken pair changes nothing."""
     context = ssl.create_default_context(cafile=site.authority.cert)
     with (
         socket.create_connection((LOOPBACK, site.tls_port), timeout=5) as plain,
