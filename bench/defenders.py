@@ -2,8 +2,8 @@
 
 hkpguard has its defaults, but for the limits of the honest clients, who are two addresses here instead of thousands,
 its access log, which HAProxy does not write either, and what a scenario needs. HAProxy has what its manual has to
-offer, set to the same values: time-outs, a cap of connections for each client, a rate limit, a list of the banned, a
-tarpit for the path of a trap.
+offer, set to the same values: time-outs, uploads held back until they are whole, a cap of connections for each
+client, a rate limit, a list of the banned, a tarpit for the path of a trap.
 """
 
 import json
@@ -34,6 +34,7 @@ defaults
     mode http
     option http-keep-alive
     option forwardfor
+    option http-buffer-request
     http-reuse always
     timeout connect 3s
     timeout client 30s

@@ -1,7 +1,9 @@
 """The attacks of `python -m bench attacks`, and what the guard may spend on each.
 
 Bounds of memory. Each open connection may take IDLE_BYTES (the budget of DESIGN.md section 5), and on top of that what
-the settings and constants let it buffer, which stands with each scenario; all of it on top of the guard at rest.
+the settings and constants let it buffer, which stands with each scenario. With 10,000 clients comes a part of the
+client table to life: it is of fixed size, but memory only where somebody has written, a page for each at worst. All
+of it on top of the guard at rest.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,6 +16,7 @@ from bench.targets import source
 
 KIB, MIB = 1024, 1024 * 1024
 IDLE_BYTES = 4 * KIB
+TABLE_BYTES = 4 * KIB
 SLACK_BYTES = 32 * MIB  # of the whole tree: what allocators keep, and the analyst's bounded books about the offenders
 PACE = 2000.0
 CONNECTIONS = 10_000
@@ -41,7 +44,7 @@ class Scenario:
         receive_bytes: See `hoard.Orders`.
         tls: The attack goes to a port with TLS; so do the honest requests then.
         banned: The one address that it comes from is banned before.
-        each_bytes: What a connection may take beyond IDLE_BYTES.
+        each_bytes: What a connection may take beyond IDLE_BYTES and TABLE_BYTES.
         all_bytes: What all together may take beyond that.
         settings: HKPGUARD_* that it needs other than the defaults.
 
@@ -77,7 +80,7 @@ class Scenario:
 
     def bound_bytes(self, connections: int) -> int:
         """Return how much more memory the guard may take than at rest."""
-        return connections * (IDLE_BYTES + self.each_bytes) + self.all_bytes + SLACK_BYTES
+        return connections * (IDLE_BYTES + TABLE_BYTES + self.each_bytes) + self.all_bytes + SLACK_BYTES
 
 
 _BIG_URL = scripts.BIG

@@ -91,14 +91,17 @@ def measure(port: int, crowd: Crowd, seconds: float, *, core: int | None) -> dic
     """
     rates = [f"{kind.value}={rate}" for kind, rate in crowd.rates.items()]
     command = [sys.executable, "-m", "bench.visitors", str(port), str(seconds), str(int(crowd.tls)), *rates]
-    done = subprocess.run(
-        pinned(command, core),
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-        timeout=seconds + SPARE_S,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            pinned(command, core),
+            cwd=Path(__file__).parent.parent,
+            capture_output=True,
+            text=True,
+            timeout=seconds + SPARE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise VisitorsError(f"{command} did not end") from error
     if done.returncode != 0:
         raise VisitorsError(f"{command}: {done.stderr.strip()[-300:]}")
     return {Client(kind): Experience(**each) for kind, each in json.loads(done.stdout).items()}
@@ -146,6 +149,12 @@ class Tally:
         """Take note that a request went wrong."""
         if number >= self._skip:
             self._errors[why] += 1
+
+    def give_up(self) -> None:
+        """Take note that what is left will not be sent: no connection became free."""
+        while self.sent < self.total:
+            self.fail(self.sent, "not sent")
+            self.sent += 1
 
     def experience(self) -> Experience:
         """Return the sums."""
@@ -234,18 +243,16 @@ class Visits:
         self._open: dict[int, Visitor] = {}
         self._idle: deque[Visitor] = deque()
         start_ns = monotonic_ns()
+        self._end_ns = start_ns + int((WARM_UP_S + seconds + PATIENCE_S) * 1e9)
         self.tallies = {kind: Tally(start_ns, rate, seconds) for kind, rate in crowd.rates.items()}
         self._staying = 0
         self._heads = {Client.KEEPALIVE: cycle(keepalive_heads()), Client.DIRMNGR: cycle(dirmngr_heads())}
 
     def run(self) -> None:
-        """Return when the last answer is there, or nothing came for PATIENCE_S."""
-        last_ns = monotonic_ns()
+        """Return when the last answer is there, or PATIENCE_S after the last request was due."""
         while (due_ns := self._ask_due()) is not None or self._busy():
             now_ns = monotonic_ns()
-            if due_ns is not None:
-                last_ns = max(now_ns, due_ns)
-            elif now_ns - last_ns > PATIENCE_S * 1e9:
+            if now_ns > self._end_ns:
                 break
             wait_ns = 100_000_000 if due_ns is None else max(0, due_ns - now_ns)
             select.select([self._poll], [], [], wait_ns / 1e9)  # to the us, which epoll is not
@@ -255,6 +262,8 @@ class Visits:
             if visitor.number >= 0:
                 self.tallies[visitor.kind].fail(visitor.number, "no answer")
             visitor.sock.close()
+        for tally in self.tallies.values():
+            tally.give_up()
         self._poll.close()
 
     def _busy(self) -> bool:

@@ -49,7 +49,7 @@ class Channel:
         self._buffer += data
         while (message := self._next()) is not None:
             parsed = json.loads(message)
-            self._reload(Config.from_env(parsed["environ"]), parsed["generation"])
+            self._reload(Config.from_env(parsed["environ"], try_files=False), parsed["generation"])
 
     def _next(self) -> bytes | None:
         size = int.from_bytes(self._buffer[:PREFIX_BYTES])

@@ -145,10 +145,10 @@ def bans(
         Console().print(bans_view(answer))
 
 
-def _config(environ: Mapping[str, str], *, upstream: bool) -> Config:
+def _config(environ: Mapping[str, str], *, upstream: bool, try_files: bool = True) -> Config:
     """Return the configuration, or end with all its faults."""
     try:
-        config = Config.from_env(environ)
+        config = Config.from_env(environ, try_files=try_files)
         if upstream:
             config.require_upstream()
     except ConfigError as error:
@@ -192,7 +192,7 @@ def _ask(
 ) -> dict[str, Any]:
     """Ask the running instance through its admin API, or end with what went wrong."""
     try:
-        return ask(_config(environ, upstream=False), method, path, body)
+        return ask(_config(environ, upstream=False, try_files=False), method, path, body)
     except AdminError as error:
         typer.echo(f"hkpguard: {error}", err=True)
         raise typer.Exit(1) from None

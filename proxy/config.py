@@ -6,13 +6,13 @@ call `grace` is `grace_ns` here: the suffix is our unit, the alias their key.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Final, Literal, Self, get_args
 
 from pydantic import Field
 
 from proxy.settings.abuse import BansConfig, TarpitConfig, TrapsConfig
-from proxy.settings.checks import conflicts, warnings
+from proxy.settings.checks import Conflict, conflicts, file_conflicts, warnings
 from proxy.settings.kinds import (
     HOUR,
     KIB,
@@ -184,8 +184,13 @@ class Config(Section):
     ratelimit_headers: Annotated[Literal["draft", "legacy", "off"], Choice(("draft", "legacy", "off"))] = "draft"
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Self:
+    def from_env(cls, environ: Mapping[str, str], *, try_files: bool = True) -> Self:
         """Read `HKPGUARD_*` of `environ` and the TOML file that HKPGUARD_CONFIG names; the environment wins.
+
+        Args:
+            environ: As os.environ.
+            try_files: Look whether the files that it names can be used. Not everybody who reads the configuration may
+                read the private key, and a child takes what the supervisor has tried.
 
         Raises:
             ConfigError: With every fault: unknown keys, bad values, settings that do not fit together.
@@ -197,7 +202,9 @@ class Config(Section):
         doubtful = {setting.path for setting, _ in bad}
         good = {path: setting for path, setting in settings.items() if path not in doubtful}
         config = cls.model_validate(nested(good))
-        faults += _conflict_faults(config, settings, doubtful)
+        faults += _faults_of(conflicts(config), settings, doubtful)
+        if try_files:
+            faults += _faults_of(file_conflicts(config), settings, doubtful)
         if faults:
             raise ConfigError(faults)
         return config
@@ -252,11 +259,11 @@ def _shown(setting: Setting) -> object:
     return MASK if KEYS[setting.path].kind.secret and setting.value else setting.value
 
 
-def _conflict_faults(
-    config: Config, settings: Mapping[SettingPath, Setting], doubtful: set[SettingPath]
+def _faults_of(
+    found: Iterable[Conflict], settings: Mapping[SettingPath, Setting], doubtful: set[SettingPath]
 ) -> Iterator[Fault]:
-    """Name the conflicts of `config`, but none with a default that stands in for a value already refused."""
-    for conflict in conflicts(config):
+    """Name conflicts, but none with a default that stands in for a value already refused."""
+    for conflict in found:
         path = conflict.paths[0]
         setting = settings.get(path, Setting(path, None, variable(path)))
         if doubtful.isdisjoint(conflict.paths):

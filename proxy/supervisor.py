@@ -220,14 +220,15 @@ class Supervisor:
     def _reload(self) -> None:
         try:
             fresh = Config.from_env(self._environ)
+            stays = [name for name in NEEDS_RESTART if getattr(fresh, name) != getattr(self.config, name)]
+            mixed = fresh.model_copy(update={name: getattr(self.config, name) for name in stays})
+            self.config = Config.from_env(mixed.environ(), try_files=False)  # old and new must fit together as well
         except ConfigError as error:
             self._region.control[Control.RELOAD_FAILURES] += 1
             self._region.control[Control.RELOAD_OK] = 0
             self._log.error("configuration refused, the old one stays", faults=[str(each) for each in error.faults])
             return
-        stays = [name for name in NEEDS_RESTART if getattr(fresh, name) != getattr(self.config, name)]
         log.configure(fresh.log)
-        self.config = fresh.model_copy(update={name: getattr(self.config, name) for name in stays})
         self._generation += 1
         self._region.control[Control.POLICY_GENERATION] = self._generation
         self._region.control[Control.RELOAD_OK] = 1

@@ -15,7 +15,7 @@ import uvloop
 from fastpath import BanTable, ClientTable, Control, Counters, Crowd, Leases, Ring, Tarpit, TarpitMode, monotonic_ns
 from proxy.channel import Channel
 from proxy.hkp.operation import STATIC_PREFIXES, Classifier, ClassifierOptions
-from proxy.hkp.traps import TRAP_PATHS
+from proxy.hkp.traps import trap_prefixes
 from proxy.http.admission import Admission
 from proxy.http.entrance import Entrance
 from proxy.http.guard import SWEEP_SECONDS, Guard
@@ -45,13 +45,12 @@ GC_THRESHOLDS = (20_000, 50, 100)
 def classifier(config: Config) -> Classifier:
     """Return the classifier that the configuration asks for."""
     prefixes = STATIC_PREFIXES if config.static_paths is None else config.static_paths
-    traps = TRAP_PATHS if config.traps.paths is None else config.traps.paths
     options = ClassifierOptions(
         pass_unknown=config.unknown == "pass",
         word_search=config.word_search,
         word_min_chars=config.word_min_chars,
         static_prefixes=prefixes,
-        trap_prefixes=() if config.traps.mode == "off" else traps,
+        trap_prefixes=trap_prefixes(config.traps),
     )
     return Classifier(options)
 

@@ -189,7 +189,7 @@ class Classifier:
     def _unknown(self, path: str, parameters: dict[str, str]) -> Operation:
         target = encode_target(path, parameters)
         trap = is_trap(path, self._trap_prefixes)
-        refusal = 0 if self._options.pass_unknown and not trap else HTTPStatus.NOT_FOUND
+        refusal = 0 if self._options.pass_unknown else HTTPStatus.NOT_FOUND
         return Operation(OperationClass.UNKNOWN, "", PRICES[OperationClass.UNKNOWN], target, refusal, trap=trap)
 
 

@@ -4,10 +4,17 @@ Paths are those that scanners try on any web server. Canaries are certificates o
 made up, and put where only harvesters read.
 """
 
-from collections.abc import Iterable
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from proxy.hkp.classes import OperationClass
 from proxy.hkp.terms import read_term
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from proxy.settings.abuse import TrapsConfig
 
 # Each is itself, and all that begins with it. None begins like a path of a keyserver, or of the pages around one.
 TRAP_PATHS = (
@@ -21,6 +28,13 @@ FINGERPRINT_DIGITS_V6 = 64
 KEY_ID_DIGITS = 16
 
 
+def trap_prefixes(traps: TrapsConfig) -> tuple[str, ...]:
+    """Return the beginnings of paths that are traps; none if traps are off."""
+    if traps.mode == "off":
+        return ()
+    return TRAP_PATHS if traps.paths is None else traps.paths
+
+
 def is_trap(path: str, prefixes: tuple[str, ...]) -> bool:
     """Tell whether a decoded path begins with one of `prefixes`, which are in lower case; the case does not matter."""
     return path.lower().startswith(prefixes)
@@ -30,7 +44,7 @@ def canary_subjects(searches: Iterable[str]) -> frozenset[str]:
     """Return the subjects under which searches for the operator's canaries come; a fingerprint's key id too."""
     terms = [read_term(search) for search in searches]
     key_ids = {_key_id(term.subject) for term in terms if term.kind is OperationClass.CERT}
-    return frozenset({term.subject for term in terms} | key_ids)
+    return frozenset(({term.subject for term in terms} | key_ids) - {""})
 
 
 def _key_id(digits: str) -> str:

@@ -1,5 +1,5 @@
 """
-The step `admit`: whether a connection is taken on, decided from shared memory before anything is made for it.
+The step `admit`: whether a connection is taken on, decided from shared memory before more is made for it than two words.
 
 The rate at which a client connects says nothing: gpg opens one connection for each key, more than a hundred a second.
 What counts is whether it is banned, and how many connections it and its network hold at once, over all workers.

@@ -54,4 +54,5 @@ cdef class ClientConnection:
     cdef int expire(self) except -1
     cdef int drain(self) except -1
     cdef bint hold(self) except -1
-    cdef bint waits(self) noexcept
+    cdef bint may_be_shed(self) except -1
+    cdef bint _is_trusted(self) except -1

@@ -29,6 +29,7 @@ cdef enum:
     LINGER_BYTES = 1 << 20  # thrown away at most, of what a refused client still sends
 
 cdef int64_t LINGER_NS = 2_000_000_000
+cdef int _PEER = Source.PEER
 cdef int _TRUSTED_PEER = Source.TRUSTED_PEER
 cdef int _DENY = Action.DENY
 cdef Verdict TIMEOUT = Verdict(Action.DENY, Reason.TIMEOUT, 408)
@@ -44,7 +45,7 @@ cdef class ClientConnection:
         self.network = network
         self.encrypted = encrypted
         self.policy = guard.policy
-        self.trusted = guard.trusts(peer)
+        self.trusted = self._is_trusted()
         self.client = guard.client_of(peer, source)
         self.buffer = b""
         self.state = HANDSHAKING if encrypted else READING_HEAD
@@ -132,10 +133,16 @@ cdef class ClientConnection:
             self.guard.admission.leave(self.client.key, self.network)
         return 0
 
+    cdef bint _is_trusted(self) except -1:
+        """Whether the peer speaks for others. After a PROXY header that names nobody it speaks for itself alone: the
+        forwarding fields behind that header were written by anybody."""
+        return self.source != _TRUSTED_PEER and self.guard.trusts(self.peer)
+
     cdef bint hold(self) except -1:
-        """Give the descriptor to the tarpit, and be gone; false if the tarpit has no room."""
+        """Give the descriptor to the tarpit, and be gone; false if the tarpit has no room, or the connection is not
+        the client's but that of a proxy, which would suffer for its clients."""
         cdef Guard guard = self.guard
-        if not guard.tarpit_open or self.stream.backlog_bytes:
+        if self.trusted or self.source != _PEER or not guard.tarpit_open or self.stream.backlog_bytes:
             return False
         if not guard.tarpit.hold(self.stream.fd, monotonic_ns(), self.encrypted):
             return False
@@ -145,9 +152,19 @@ cdef class ClientConnection:
         self._leave()
         return True
 
-    cdef bint waits(self) noexcept:
-        """Whether it waits for its client to say something."""
-        return self.state <= READING_HEAD
+    cdef bint may_be_shed(self) except -1:
+        """Whether it waits for its client to say something, and the client is nobody in particular."""
+        return self.state <= READING_HEAD and not self.trusted and not self.client.exempt and not self.client.peer
+
+    @property
+    def shed_order(self):
+        """Sorts those that make room for others: idle ones before those that have begun, who waits longest first."""
+        cdef int64_t allowed_ns = self.guard.head_ns
+        if self.state == IDLE:
+            allowed_ns = self.guard.keepalive_ns
+        elif self.state == HANDSHAKING:
+            allowed_ns = self.guard.handshake_ns
+        return self.state != IDLE, self.deadline_ns - allowed_ns
 
     # Requests.
 
@@ -236,7 +253,7 @@ cdef class ClientConnection:
         cdef Guard guard = self.guard
         if self.policy is not guard.policy:  # reloaded meanwhile
             self.policy = guard.policy
-            self.trusted = guard.trusts(self.peer)
+            self.trusted = self._is_trusted()
             self.client = guard.client_of(self.peer, self.source)
         if not self.trusted:
             return self.client

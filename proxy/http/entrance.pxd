@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from proxy.http.guard cimport Guard
 
@@ -20,6 +20,7 @@ cdef class Arrival:
     cdef Entrance entrance
     cdef bytes peer
     cdef int source
+    cdef uint64_t network  # around the peer, if the connection has been counted in; else 0
     cdef int fd
     cdef bint watched
     cdef bint named

@@ -9,12 +9,15 @@ bytes that are looked at and left would wake the loop again and again.
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from fastpath.clock cimport monotonic_ns
+from fastpath.keys cimport client_key
 from proxy.http.guard cimport Guard
 from proxy.http.proxy_header cimport ProxyHeader, read_proxy_header
+from proxy.http.tls cimport is_over
 
+from fastpath.keys import network_key
 from proxy.http.address import Source
 from proxy.http.proxy_header import ProxyHeaderError
 from proxy.policy.actions import TurnedAway
@@ -40,6 +43,7 @@ cdef enum:
 cdef dict SCHEMES = {"http": PLAIN, "https": TLS, "http+https": EITHER}
 cdef int _UNTOLD = TurnedAway.UNTOLD
 cdef int _PEER = Source.PEER
+cdef int _TRUSTED_PEER = Source.TRUSTED_PEER
 cdef int _PROXY_PROTOCOL = Source.PROXY_PROTOCOL
 cdef char _scratch[LOOK_BYTES]
 
@@ -55,11 +59,12 @@ cdef class Entrance:
 cdef class Arrival:
     """A connection of which the first bytes have to be seen before it can be served."""
 
-    def __cinit__(self, Guard guard, Entrance entrance, int fd, bytes peer):
+    def __cinit__(self, Guard guard, Entrance entrance, int fd, bytes peer, uint64_t network):
         self.guard = guard
         self.entrance = entrance
         self.fd = fd
         self.peer = peer
+        self.network = network
         self.source = _PEER
         self.deadline_ns = monotonic_ns() + guard.proxy_header_ns
 
@@ -104,12 +109,17 @@ cdef class Arrival:
             return False
         if header is None:
             self.seen = len(data)
-            self._wait_for(self.seen + 1)
+            if is_over(self.fd):  # after a reset nobody would wake us
+                self.drop()
+            else:
+                self._wait_for(self.seen + 1)
             return False
         recv(self.fd, _scratch, header.size, 0)
         self.named = True
         self.seen = 0
-        if not header.local:
+        if header.local:
+            self.source = _TRUSTED_PEER
+        else:
             self.peer = header.address
             self.source = _PROXY_PROTOCOL
         return True
@@ -132,11 +142,18 @@ cdef class Arrival:
 
     cdef int _welcome(self, bint encrypted) except -1:
         """Hand the connection on: it is known by now who it is from and how it speaks."""
+        cdef Guard guard = self.guard
+        cdef uint64_t network = self.network
         cdef int fd = self.fd
         self._unwatch()
         self.fd = -1
-        self.guard.arrivals.discard(self)
-        return self.guard.welcome(fd, self.peer, self.source, encrypted)
+        self.network = 0
+        guard.arrivals.discard(self)
+        if not network:  # only now it is known whose it is
+            network = network_key(self.peer)
+            if not guard.enter(fd, self.peer, network, self.source):
+                return 0
+        return guard.serve(fd, self.peer, network, self.source, encrypted)
 
     cdef int drop(self) except -1:
         """Close the connection: it says nothing, or rubbish."""
@@ -146,4 +163,7 @@ cdef class Arrival:
             self.fd = -1
             self.guard.arrivals.discard(self)
             self.guard.turned_away(_UNTOLD)
+            if self.network:
+                self.guard.admission.leave(client_key(self.peer), self.network)
+                self.network = 0
         return 0

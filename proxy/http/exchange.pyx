@@ -26,8 +26,9 @@ from proxy.policy.judge cimport Client, Facts, Verdict, allowed, decide, exempte
 
 from proxy.hkp.canonical import BadTarget
 from proxy.hkp.classes import PRICES, OperationClass
+from proxy.hkp.endpoints import LOOKUP
 from proxy.http.body import decoder_for
-from proxy.http.captive import evidence
+from proxy.http.captive import by_browser, evidence
 from proxy.http.chunks import ChunkError
 from proxy.http.head import CHUNKED
 from proxy.policy.actions import Action, Reason
@@ -45,6 +46,7 @@ cdef int _DELAY = Action.DELAY
 cdef int _LIMIT = Action.LIMIT
 cdef int _TARPIT = Action.TARPIT
 cdef int _UNKNOWN = OperationClass.UNKNOWN
+cdef int _WORDS = OperationClass.WORDS
 cdef int _CERT = OperationClass.CERT
 cdef int _CERT_PRICE = PRICES[OperationClass.CERT]
 cdef int _GONE = Reason.GONE
@@ -99,6 +101,9 @@ cdef class Exchange:
         try:
             facts = self._classify()
         except BadTarget:
+            self.reusable = False
+            if self.head.target.startswith(LOOKUP):
+                self.kind = _WORDS  # a slip in a search, which is no offence
             return self._refuse(MALFORMED)
         if self.head.length > guard.body_bytes:
             return self._refuse(TOO_LARGE)
@@ -118,11 +123,15 @@ cdef class Exchange:
             return facts_of(self.client, _CERT, _CERT_PRICE, 0, "", self._canary())
         operation = self.guard.classify(head.method, head.target)
         self.kind, self.subject, self.price, self.target, refused, allow, trap = operation
+        if trap and by_browser(head):
+            trap = False  # an unknown path like others
         return facts_of(self.client, self.kind, self.price, refused, allow, _TRAP if trap else self._canary())
 
     cdef int _canary(self) except -1:
         """Return Reason.CANARY if the operator has set the subject as a trap, else 0."""
-        return _CANARY if self.guard.canaries and self.subject in self.guard.canaries else 0
+        if not self.guard.canaries or self.subject not in self.guard.canaries or by_browser(self.head):
+            return 0
+        return _CANARY
 
     cdef int _act(self) except -1:
         if self.verdict.action == _ALLOW:

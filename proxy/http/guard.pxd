@@ -35,6 +35,7 @@ cdef class Guard:
     cdef readonly object trusted
     cdef readonly str forwarded_header
     cdef readonly frozenset canaries
+    cdef readonly tuple trap_prefixes
     cdef readonly str ban_refusal
     cdef readonly bint tarpit_open
     cdef readonly Py_ssize_t head_bytes
@@ -51,9 +52,12 @@ cdef class Guard:
     cdef readonly Refusals refusals
 
     cpdef admit(self, int fd, bytes peer, Entrance entrance)
-    cdef int welcome(self, int fd, bytes peer, int source, bint encrypted) except -1
+    cdef bint enter(self, int fd, bytes peer, uint64_t network, int source) except -1
+    cdef int serve(self, int fd, bytes peer, uint64_t network, int source, bint encrypted) except -1
+    cdef int _close(self, int fd, int reason, int source) except -1
     cdef int turned_away(self, int reason) except -1
-    cdef int _refuse_banned(self, int fd) except -1
+    cdef int _refuse_banned(self, int fd, int source) except -1
+    cdef bint _asks_for_trap(self, int fd) except -1
     cdef bint _has_room(self, int64_t now_ns) except -1
     cdef int _expire(self, connections) except -1
     cdef uint64_t next_request_id(self) noexcept

@@ -21,7 +21,7 @@ import os
 from operator import attrgetter
 
 from fastpath.keys import network_key
-from proxy.hkp.traps import canary_subjects
+from proxy.hkp.traps import canary_subjects, trap_prefixes
 from proxy.http.address import Source
 from proxy.http.turnstile import Turnstile
 from proxy.policy.actions import TurnedAway
@@ -47,20 +47,18 @@ cdef extern from *:
         SO_LINGER
 
 cdef enum:
-    SHED_PART = 16  # of the connections that wait, where there is no room: the one that is nearest to its deadline
+    SHED_PART = 16  # one in so many of the connections that wait makes room for others
     LOOK_BYTES = 32
 
 cdef int64_t SHED_NS = 100_000_000  # not more often: it looks at all connections
 SWEEP_SECONDS = 0.25
 cdef bytes MAPPED = b"\0" * 10 + b"\xff\xff"  # an IPv4 address on a socket that takes both kinds
-# How requests of keyserver clients begin; who sends one is never held in the tarpit.
-cdef tuple HKP_BEGINNINGS = (b"GET /pks/", b"POST /pks/", b"GET /vks/", b"POST /vks/", b"GET /.well-known/openpgpkey/")
 cdef int _PEER = Source.PEER
 cdef int _FULL = TurnedAway.FULL
 cdef int _BANNED = TurnedAway.BANNED
 cdef int _HANDSHAKE = TurnedAway.HANDSHAKE
 cdef int _UNTRUSTED = TurnedAway.UNTRUSTED
-_deadline = attrgetter("deadline_ns")
+_shed_order = attrgetter("shed_order")
 
 
 cdef class Guard:
@@ -90,6 +88,7 @@ cdef class Guard:
         self.admission.reload(config, policy)
         self.forwarded_header = config.forwarded_header
         self.canaries = frozenset() if config.traps.mode == "off" else canary_subjects(config.traps.subjects)
+        self.trap_prefixes = tuple([prefix.lower().encode("ascii") for prefix in trap_prefixes(config.traps)])
         self.ban_refusal = config.bans.refusal
         self.tarpit_open = config.tarpit.mode != "off"
         self.head_bytes = config.http.head_bytes
@@ -106,36 +105,50 @@ cdef class Guard:
         self.refusals = Refusals(config.ratelimit_headers)
 
     cpdef admit(self, int fd, bytes peer, Entrance entrance):
+        cdef uint64_t network
         if peer.startswith(MAPPED):
             peer = peer[12:]
-        if (entrance.proxy_header or not entrance.direct) and not self.trusts(peer):
-            close_fd(fd)
-            self.turned_away(_UNTRUSTED)
-        elif entrance.proxy_header or entrance.scheme == EITHER:
-            Arrival(self, entrance, fd, peer).begin()
-        else:
-            self.welcome(fd, peer, _PEER, entrance.scheme == ALWAYS_TLS)
+        if entrance.proxy_header or not entrance.direct:
+            if not self.trusts(peer):
+                close_fd(fd)
+                self.turned_away(_UNTRUSTED)
+                return
+        network = network_key(peer)
+        if entrance.proxy_header:  # who it is for is not known yet
+            if self._has_room(monotonic_ns()):
+                Arrival(self, entrance, fd, peer, 0).begin()
+            else:
+                self._close(fd, _FULL, _PEER)
+        elif self.enter(fd, peer, network, _PEER):
+            if entrance.scheme == EITHER:
+                Arrival(self, entrance, fd, peer, network).begin()
+            else:
+                self.serve(fd, peer, network, _PEER, entrance.scheme == ALWAYS_TLS)
 
-    cdef int welcome(self, int fd, bytes peer, int source, bint encrypted) except -1:
-        """Serve the connection of `peer`, or turn it away; owns the descriptor."""
+    cdef bint enter(self, int fd, bytes peer, uint64_t network, int source) except -1:
+        """Count a connection of `peer` in; false if it is turned away, and its descriptor closed."""
         cdef int64_t now_ns = monotonic_ns()
-        cdef uint64_t key = client_key(peer), network = network_key(peer)
-        cdef Stream stream
-        cdef ClientConnection connection
+        cdef uint64_t key = client_key(peer)
         cdef int reason = self.admission.enter(peer, key, network, now_ns)
         if reason == WELCOME and not self._has_room(now_ns):
             self.admission.leave(key, network)
             reason = _FULL
-        if reason != WELCOME:
-            self.turned_away(reason)
-            if reason == _BANNED:
-                return self._refuse_banned(fd)
-            close_fd(fd)
-            return 0
-        stream = TlsStream(self.loop, fd, self.tls) if encrypted else Stream(self.loop, fd)
-        connection = ClientConnection(self, stream, peer, source, network, encrypted)
-        stream.protocol = connection
-        self.connections.add(connection)
+        if reason == WELCOME:
+            return True
+        self._close(fd, reason, source)
+        return False
+
+    cdef int serve(self, int fd, bytes peer, uint64_t network, int source, bint encrypted) except -1:
+        """Serve a connection that has been counted in; owns the descriptor."""
+        cdef ClientConnection connection
+        cdef Stream stream = TlsStream(self.loop, fd, self.tls) if encrypted else Stream(self.loop, fd)
+        try:
+            connection = ClientConnection(self, stream, peer, source, network, encrypted)
+            stream.protocol = connection
+            self.connections.add(connection)
+        except BaseException:  # the stream closes the descriptor
+            self.admission.leave(client_key(peer), network)
+            raise
         try:
             connection.begin()
         except Exception as error:  # our bug: it costs this connection, not the worker
@@ -143,20 +156,24 @@ cdef class Guard:
             stream.abort()
         return 0
 
+    cdef int _close(self, int fd, int reason, int source) except -1:
+        """Turn a connection away."""
+        self.turned_away(reason)
+        if reason == _BANNED:
+            return self._refuse_banned(fd, source)
+        close_fd(fd)
+        return 0
+
     cdef int turned_away(self, int reason) except -1:
         """Count a connection that is not taken on."""
         return self.recorder.turned_away(reason)
 
-    cdef int _refuse_banned(self, int fd) except -1:
+    cdef int _refuse_banned(self, int fd, int source) except -1:
         """Let go of a banned client's connection in the way that the operator chose."""
         cdef linger at_once
-        cdef char seen[LOOK_BYTES]
-        cdef ssize_t n
-        if self.ban_refusal == "tarpit" and self.tarpit_open:
-            n = recv(fd, seen, LOOK_BYTES, MSG_PEEK | MSG_DONTWAIT)
-            if n == LOOK_BYTES and 65 <= seen[0] <= 90 and not seen[:n].startswith(HKP_BEGINNINGS):
-                if self.tarpit.hold(fd, monotonic_ns(), False):
-                    return 0
+        if self.ban_refusal == "tarpit":
+            if source == _PEER and self._asks_for_trap(fd) and self.tarpit.hold(fd, monotonic_ns(), False):
+                return 0
         elif self.ban_refusal == "reset":
             at_once.l_onoff = 1
             at_once.l_linger = 0
@@ -164,17 +181,26 @@ cdef class Guard:
         close_fd(fd)
         return 0
 
+    cdef bint _asks_for_trap(self, int fd) except -1:
+        """Whether a plain request waits there that no client of a keyserver sends."""
+        cdef char seen[LOOK_BYTES]
+        cdef ssize_t n = recv(fd, seen, LOOK_BYTES, MSG_PEEK | MSG_DONTWAIT)
+        if n <= 0 or not self.tarpit_open:
+            return False
+        target = seen[:n].lower().partition(b" ")[2]
+        return target.startswith(self.trap_prefixes)
+
     cdef bint _has_room(self, int64_t now_ns) except -1:
         """Whether one more connection may be open; if not, those that wait longest for their client make room."""
         cdef ClientConnection connection
-        cdef int most
-        if len(self.connections) < self.most_connections:
+        cdef Py_ssize_t most
+        if len(self.connections) + len(self.arrivals) < self.most_connections:
             return True
         if now_ns - self.shed_ns < SHED_NS:
             return False
         self.shed_ns = now_ns
-        waiting = [each for each in self.connections if (<ClientConnection>each).waits()]
-        waiting.sort(key=_deadline)
+        waiting = [each for each in self.connections if (<ClientConnection>each).may_be_shed()]
+        waiting.sort(key=_shed_order)
         most = (len(waiting) + SHED_PART - 1) // SHED_PART
         for connection in waiting[:most]:
             connection.stream.abort()

@@ -10,6 +10,7 @@ cdef class Connecting:
     cdef Exchange exchange
     cdef object sock
     cdef list untried  # endpoints
+    cdef bint blameless  # it was not for the upstream that no connection could be made
     cdef readonly int64_t deadline_ns
 
     cdef int begin(self, Upstream upstream, Exchange exchange) except -1
@@ -32,7 +33,7 @@ cdef class Upstream:
 
     cdef bint full(self)
     cdef int connect(self, Exchange exchange) except -1
-    cdef int connected(self, Connecting connecting, Stream stream, Exchange exchange) except -1
+    cdef int connected(self, Connecting connecting, Stream stream, Exchange exchange, bint introduced) except -1
     cdef int connect_failed(self, Connecting connecting, Exchange exchange) except -1
     cdef int keep(self, UpstreamConnection connection) except -1
     cdef int lost(self, UpstreamConnection connection) except -1

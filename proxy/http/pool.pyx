@@ -48,7 +48,8 @@ cdef class Connecting:
             family, address = self.untried.pop(0)
             try:
                 self.sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            except OSError:  # out of descriptors
+            except OSError:  # out of descriptors: not the upstream's fault
+                self.blameless = True
                 break
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.sock.connect_ex(address) in (0, EINPROGRESS):
@@ -70,7 +71,7 @@ cdef class Connecting:
             stream = Stream(self.upstream.pool.loop, self.sock.detach())
             if introduction:
                 stream.write(introduction)
-            self.upstream.connected(self, stream, self.exchange)
+            self.upstream.connected(self, stream, self.exchange, len(introduction) > 0)
             return
         self.sock.close()
         self._try_next()
@@ -108,9 +109,10 @@ cdef class Upstream:
         """Open a connection for `exchange`."""
         return (<Connecting>Connecting.__new__(Connecting)).begin(self, exchange)
 
-    cdef int connected(self, Connecting connecting, Stream stream, Exchange exchange) except -1:
+    cdef int connected(self, Connecting connecting, Stream stream, Exchange exchange, bint introduced) except -1:
         """Use the new connection, for `exchange` if it still wants it."""
         cdef UpstreamConnection connection = UpstreamConnection(self, stream)
+        connection.introduced = introduced
         stream.protocol = connection
         self.connecting.discard(connecting)
         self.connections.add(connection)
@@ -125,7 +127,8 @@ cdef class Upstream:
         if self.pool.waiting:
             self.pool.loop.call_soon(self.pool.redispatch)
         self.outstanding -= 1
-        self.health.failed(monotonic_ns())
+        if not connecting.blameless:
+            self.health.failed(monotonic_ns())
         if exchange.phase != FINISHED:
             exchange.tried += (self,)
             self.pool.dispatch(exchange)
@@ -135,8 +138,8 @@ cdef class Upstream:
         """Take back a connection that may serve again; give it to who waits, or keep it."""
         self.outstanding -= 1
         connection.rest(monotonic_ns() + self.pool.keep_ns)
-        if self.pool.introduces:  # the connection speaks for one client
-            connection.stream.close()
+        if connection.introduced or self.pool.introduces:  # it speaks for one client; a reset leaves no port occupied
+            connection.stream.reset()
             return 0
         if self.pool.waiting and self.pool._serve_waiting(connection):
             return 0
@@ -186,7 +189,9 @@ cdef class Upstreams:
         """Work by the bounds of a new configuration; the keyservers stay."""
         self.most_connections = config.pool.connections
         self.most_idle = config.pool.idle
-        self.introduces = config.upstream_proxy_protocol == "v2"
+        if self.introduces != (config.upstream_proxy_protocol == "v2"):
+            self.introduces = not self.introduces
+            self.close()
         self.connect_ns = config.timeouts.connect_ns
         self.first_byte_ns = config.timeouts.first_byte_ns
         self.idle_ns = self.keep_ns = config.timeouts.upstream_idle_ns

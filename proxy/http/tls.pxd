@@ -35,3 +35,5 @@ cdef class TlsStream(Stream):
     cdef int _flush(self) except -1
     cdef int _say_goodbye(self) except -1
     cdef int _count(self, bint done) noexcept
+
+cdef bint is_over(int fd) noexcept

@@ -98,7 +98,7 @@ def make_context(cert_path, key_path):
     return context
 
 
-cdef bint _is_over(int fd) noexcept:
+cdef bint is_over(int fd) noexcept:
     """Whether the peer sends no more, whatever waits to be read."""
     cdef pollfd watched
     watched.fd = fd
@@ -266,12 +266,12 @@ cdef class TlsStream(Stream):
         if size < 0:
             raise ConnectionAbortedError("no TLS")
         if n < size:
+            if is_over(self.fd):  # after a reset nobody would wake us
+                raise ConnectionResetError("ended during the handshake")
             if n > self.peeked:
                 self.peeked = n
                 self._wait_for(size)
                 return False
-            if _is_over(self.fd):
-                raise ConnectionResetError("ended during the handshake")
         if self.peeked:
             self._wait_for(1)
         self.incoming = MemoryBIO()

@@ -15,6 +15,7 @@ cdef class UpstreamConnection:
     cdef int interim
     cdef bytes buffer
     cdef readonly bint used  # served an exchange before the present one
+    cdef bint introduced  # it began with a PROXY header
     cdef bint hopeless
     cdef bint paused
     cdef readonly bint congested  # it takes the request slower than it comes

@@ -93,11 +93,13 @@ cdef class UpstreamConnection:
     cdef int _head_received(self, Exchange exchange, ReplyHead head, bytes rest, int64_t first_byte_ns) except -1:
         cdef long long length = head.length
         cdef bytes payload
+        self.reusable = head.keep_alive
         if head.status == 204 or head.status == 304 or exchange.head.method == "HEAD":
             length = 0
-        self.reusable = head.keep_alive and length != _NO_LENGTH
-        if head.status == 204 and head.length != _NO_LENGTH and head.length != 0:
-            self.reusable = False  # it announces a body that it must not have, and may send it
+            # A body is announced that must not come. If it does, it must not be taken for the next reply.
+            self.reusable = self.reusable and (head.length == _NO_LENGTH or head.length == 0)
+        elif length == _NO_LENGTH:
+            self.reusable = False
         if length == len(rest):
             self._release(exchange)
             return exchange.reply_whole(head, rest, first_byte_ns)

@@ -2,7 +2,7 @@
 The step `judge`: facts in, verdict out. Plain synchronous code: no clock of its own, no I/O, no logging.
 
 A verdict is a value; the step `act` carries it out. Checks are a tuple built once, ordered cheap to costly, and the
-first objection wins. A refused request has paid nothing: the only check that takes anything is the last, and it takes
+first objection that binds wins. A refused request has paid nothing: the only check that takes anything is the last, and it takes
 all or nothing.
 """
 
@@ -180,14 +180,22 @@ cdef Verdict _verdict(Spending spending):
 
 
 cdef Verdict _first_objection(Facts facts, tuple checks, int64_t now_ns):
-    """Return it, ALLOW if there is none. Who would be refused but for shadow mode is noted, and the others asked."""
+    """
+    Return the first check's verdict that binds, else the first one that would but for shadow mode, else ALLOW.
+
+    A trap in shadow mode is mostly refused as an unknown path: the verdict tells of both.
+    """
     cdef Verdict verdict, noted = allowed
     cdef Check check
     for check in checks:
         verdict = check.judge(facts, now_ns)
-        if verdict is not None:
-            if not verdict.shadow:
-                return verdict
+        if verdict is None:
+            continue
+        if not verdict.shadow:
+            if noted is _TRAPPED_SHADOW:
+                return Verdict(verdict.action, _TRAP, verdict.status, verdict.wait_ns, verdict.spending, _TARPIT)
+            return verdict
+        if noted is allowed:
             noted = verdict
     return noted
 

@@ -23,7 +23,7 @@ class Conflict(NamedTuple):
 
 
 def conflicts(config: "Config") -> list[Conflict]:
-    """Return every conflict between settings."""
+    """Return every conflict between settings, as far as no file has to be opened."""
     return [
         *_sizes(config),
         *_sockets(config),
@@ -33,6 +33,17 @@ def conflicts(config: "Config") -> list[Conflict]:
         *_trust(config),
         *_admin(config),
     ]
+
+
+def file_conflicts(config: "Config") -> list[Conflict]:
+    """Return what is wrong with files that settings name: no node must start, or be reloaded, with such."""
+    if not config.tls_cert or not config.tls_key:
+        return []
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(config.tls_cert, config.tls_key, password="")
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        return [Conflict((("tls_cert",), ("tls_key",)), f"cannot be used with HKPGUARD_TLS_KEY: {error}")]
+    return []
 
 
 def warnings(config: "Config") -> list[str]:
@@ -77,21 +88,10 @@ def _networks(config: "Config") -> Iterator[Conflict]:
 
 
 def _tls(config: "Config") -> Iterator[Conflict]:
-    """Try the certificate: a node that cannot use it must not start, nor take it on reload."""
     encrypted = [each for each in config.listen if each.scheme != "http"]
-    files = {"tls_cert": config.tls_cert, "tls_key": config.tls_key}
-    missing = [name for name, path in files.items() if not path]
-    if encrypted and missing:
-        for name in missing:
+    for name in ("tls_cert", "tls_key"):
+        if encrypted and not getattr(config, name):
             yield Conflict(((name,), ("listen",)), f"must be set: HKPGUARD_LISTEN has {encrypted[0]}")
-        return
-    if not missing:
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
-                str(config.tls_cert), str(config.tls_key), password=""
-            )
-        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            yield Conflict((("tls_cert",), ("tls_key",)), f"cannot be used with HKPGUARD_TLS_KEY: {error}")
 
 
 def _trust(config: "Config") -> Iterator[Conflict]:

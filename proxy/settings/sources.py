@@ -132,7 +132,7 @@ def _repeated(settings: Sequence[Setting]) -> list[Fault]:
     """Find keys that differ only in case; which of them wins would be chance."""
     times = Counter(setting.path for setting in settings)
     again = [setting for setting in settings if times[setting.path] > 1]
-    return [Fault(setting.name, setting.value, "is set more than once, spelt differently") for setting in again]
+    return [Fault(setting.name, None, "is set more than once, spelt differently") for setting in again]
 
 
 def _unknown(setting: Setting, known: Collection[SettingPath]) -> Fault | None:

@@ -22,7 +22,7 @@ MOST_CAPTIVES: Final = 1024
 MOST_TOOLS: Final = 4
 MOST_PATHS: Final = 16
 TOOL_BYTES: Final = 32
-PATH_BYTES: Final = 48
+PATH_BYTES: Final = 31  # what a record has room for
 NOT_SHOWN: Final = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -34,7 +34,7 @@ class Captive(NamedTuple):
     last_ns: int
     connections: int  # since `first_ns`: how persistent it is
     tools: tuple[str, ...]  # the first that it called itself, at most MOST_TOOLS of at most 32 characters
-    paths: tuple[str, ...]  # the first that it asked for, at most MOST_PATHS of at most 48 characters
+    paths: tuple[str, ...]  # the first that it asked for, at most MOST_PATHS of at most 31 characters
 
 
 @dataclass(slots=True)

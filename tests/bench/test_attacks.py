@@ -15,7 +15,7 @@ from bench.visitors import Experience
 MANY = 1000
 
 
-def _round(p99_us: float, failed: int = 0, late_us: float = 10.0) -> Round:
+def _round(p99_us: float, failed: int = 0, late_us: float = 10.0, foreign: float = 0.0) -> Round:
     met = Experience(
         sent=110,
         counted=100,
@@ -24,7 +24,13 @@ def _round(p99_us: float, failed: int = 0, late_us: float = 10.0) -> Round:
         p99_us=p99_us,
         late_p99_us=late_us,
     )
-    return Round(met={Client.KEEPALIVE: met, Client.DIRMNGR: met}, core_share=0.5, foreign_share=0.0)
+    return Round(
+        met={Client.KEEPALIVE: met, Client.DIRMNGR: met},
+        core_share=0.5,
+        foreign_share=foreign,
+        counted=200,
+        failed=failed,
+    )
 
 
 GOOD = Outcome(
@@ -48,9 +54,19 @@ def test_the_ratio_is_that_of_the_medians() -> None:
 
 
 @pytest.mark.parametrize(
+    ("disturbed", "calm"),
+    [(_round(1.0), True), (_round(1.0, late_us=251.0), False), (_round(1.0, foreign=0.21), False)],
+)
+def test_a_round_is_calm_if_nobody_disturbed_it(disturbed: Round, *, calm: bool) -> None:
+    """Neither the generator nor the guard; what the guard did is not asked."""
+    assert (disturbed.disturbance <= 1.0) == calm
+
+
+@pytest.mark.parametrize(
     ("outcome", "missed"),
     [
         (replace(GOOD, attacked=[_round(300.0)]), ["p99"]),
+        (replace(GOOD, attacked=[_round(0.0, failed=100)]), ["p99", "errors"]),
         (replace(GOOD, attacked=[_round(299.0), _round(1.0, failed=1), _round(299.0)]), ["errors"]),
         (replace(GOOD, attacked_bytes=201), ["memory"]),
     ],
@@ -65,6 +81,7 @@ def test_goals_of_the_issue(outcome: Outcome, missed: list[str]) -> None:
     [
         (replace(GOOD, quiet=[_round(100.0, failed=1)]), "before the attack"),
         (replace(GOOD, attacked=[_round(100.0, late_us=51.0)]), "late"),
+        (replace(GOOD, attacked=[_round(100.0, foreign=0.41)]), "others"),
         (replace(GOOD, held=(MANY, 799), opened=0.79 * PACE), "weak"),
     ],
 )

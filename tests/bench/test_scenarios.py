@@ -3,7 +3,7 @@
 import pytest
 
 from bench.attackers import Force, slowhttptest
-from bench.scenarios import CONNECTIONS, IDLE_BYTES, SCENARIOS, SLACK_BYTES, Origin, Scenario
+from bench.scenarios import CONNECTIONS, IDLE_BYTES, SCENARIOS, SLACK_BYTES, TABLE_BYTES, Origin, Scenario
 
 ALL = list(SCENARIOS.values())
 
@@ -37,7 +37,7 @@ def test_one_address_is_one() -> None:
 def test_the_bound_of_memory_is_the_sum_of_what_is_allowed() -> None:
     """Each connection, all together, and the slack."""
     scenario = Scenario(key="k", title="t", each_bytes=10, all_bytes=7)
-    assert scenario.bound_bytes(3) == 3 * (IDLE_BYTES + 10) + 7 + SLACK_BYTES
+    assert scenario.bound_bytes(3) == 3 * (IDLE_BYTES + TABLE_BYTES + 10) + 7 + SLACK_BYTES
 
 
 def test_slowhttptest_is_told_all_it_needs() -> None:

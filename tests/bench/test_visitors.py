@@ -7,6 +7,7 @@ from threading import Thread
 
 import pytest
 
+from bench import visitors
 from bench.load import Client
 from bench.targets import BODY_END
 from bench.visitors import ADDRESSES, Crowd, Experience, Tally, Visits
@@ -79,6 +80,17 @@ def test_a_server_that_is_not_there_is_an_error_of_each_request() -> None:
     visits.run()
     for tally in visits.tallies.values():
         assert tally.experience().errors == {"ECONNREFUSED": 20}
+
+
+def test_what_cannot_be_sent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guard that answers nobody does not stop the run; each request that fell due has failed."""
+    monkeypatch.setattr(visitors, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(visitors, "STAYING", 3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        visits = Visits(silent.getsockname()[1], Crowd(rates={Client.KEEPALIVE: RATE}), SECONDS)
+        visits.run()
+    met = visits.tallies[Client.KEEPALIVE].experience()
+    assert (met.sent, met.counted, met.errors) == (70, 20, {"not sent": 20})
 
 
 def test_the_time_counts_from_when_a_request_was_due() -> None:

@@ -68,6 +68,15 @@ def build(kind: str) -> Path:
     return target
 
 
+def built(kind: str) -> Path:
+    """Bring a build up to date, in a process of its own; return its folder.
+
+    A compiler in this process would count for the memory of all its children.
+    """
+    subprocess.run([sys.executable, __file__, kind], check=True)
+    return folder(kind)
+
+
 def _files(path: Path) -> list[Path]:
     """Return the files in a folder, or the file itself, but none that a build or a run has made."""
     found = [path] if path.is_file() else path.rglob("*")

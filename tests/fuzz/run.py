@@ -22,7 +22,7 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.fuzz.build import ROOT, build
+from tests.fuzz.build import ROOT, built
 from tests.fuzz.target import NAMES, load
 
 CORPORA = ROOT / "build" / "fuzz"
@@ -160,7 +160,7 @@ def plan_of(arguments: list[str]) -> Plan:
         parser.error(f"no such target: {', '.join(sorted(unknown))}")
     guided = not given.plain and find_spec("atheris") is not None
     seconds = given.seconds or (0 if given.inputs else DEFAULT_SECONDS)
-    tree = given.tree or (build("covered") if guided else ROOT)
+    tree = given.tree or (built("covered") if guided else ROOT)
     return Plan(tuple(given.targets) or NAMES, given.inputs, seconds, guided, tree.resolve())
 
 

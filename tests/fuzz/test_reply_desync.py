@@ -241,3 +241,18 @@ def test_any_reply(seed: bytes, number: int, places: list[int], request: bytes) 
     MUTATOR.restart(number)
     with asyncio.Runner(loop_factory=ManualLoop) as runner:
         runner.run(play(cut(MUTATOR.changed(seed), places), request))
+
+
+async def test_late_body_is_never_the_next_reply(start: Start) -> None:
+    """A keyserver that sends the body of a HEAD after all, when the next request is on its way, fools nobody."""
+    node = await start()
+    late = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nEVIL\n"
+    client, link = await node.begin(get("/pks/stats", method="HEAD"))
+    await link.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(late))
+    await client.reply("HEAD")
+    await client.send(get())
+    link.push(late)
+    link = await node.keyserver.accept()
+    await link.head()
+    await link.send(ok(b"truth\n"))
+    assert (await client.reply()).body == b"truth\n"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.http_client import Connection, Question, Reply
+from tests.integration.http_client import Connection, Question, Reply, connected
 from tests.integration.keyserver import ok
-from tests.integration.programs import accepted_from, until
+from tests.integration.programs import accepted_from, free_port, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,6 +127,22 @@ async def test_bad_file_changes_nothing(reloading: Reloading) -> None:
     assert reloading.guard.readyz() == (200, "ready\n")
     assert reloading.guard.metric("reload_failures_total") == 1
     await reloading.close()
+
+
+async def test_new_settings_must_fit_those_that_stay(
+    start_guard: StartGuard, start_keyserver: StartKeyserver, tmp_path: Path
+) -> None:
+    """A reload that would leave nobody to an address that only trusted proxies may use is refused as a whole."""
+    file, port = tmp_path / "hkpguard.toml", free_port()
+    file.write_text('trusted_proxies = ["127.0.0.1"]\n')
+    listen = f"127.0.0.1:{port}?direct=deny"
+    reloading = Reloading(start_guard(start_keyserver(ok).url, CONFIG=str(file), LISTEN=listen), file)
+    await reloading.reload("")
+    assert reloading.guard.readyz() == (200, REFUSED)
+    assert reloading.guard.metric("reload_failures_total") == 1
+    assert reloading.guard.metric("policy_generation") == 0
+    async with connected(port) as connection:
+        assert (await connection.ask(ALICE)).status == 200
 
 
 async def test_replaced_worker_has_the_new_limit(reloading: Reloading) -> None:

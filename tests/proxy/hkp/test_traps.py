@@ -36,11 +36,10 @@ def test_traps_are_found_in_every_spelling(method: str, target: str, *, trap: bo
     assert trapping(method, target).trap is trap
 
 
-def test_traps_are_refused_where_unknown_paths_pass() -> None:
-    """A trap never reaches the keyserver."""
+def test_traps_are_unknown_paths() -> None:
+    """Where unknown paths pass it is for the judge to say what becomes of a trap."""
     passing = Classifier(ClassifierOptions(trap_prefixes=TRAP_PATHS, pass_unknown=True))
-    assert passing("GET", "/.env").refusal == 404
-    assert passing("GET", "/robots.txt").refusal == 0
+    assert (passing("GET", "/.env").refusal, passing("GET", "/.env").trap) == (0, True)
 
 
 def test_without_traps_nothing_is_one() -> None:
@@ -65,6 +64,7 @@ def test_no_path_of_a_keyserver_is_a_trap(path: str) -> None:
         (V6, {V6, V6[:16]}),
         ("0x03ABB900BF91A610", {"03ABB900BF91A610"}),
         ("Canary@Example.ORG", {"canary@example.org"}),
+        ("<>", set()),
     ],
 )
 def test_canaries_are_known_under_all_their_names(search: str, subjects: set[str]) -> None:

@@ -14,7 +14,8 @@ from proxy.http.address import Source
 from proxy.http.entrance import Entrance
 from proxy.http.tls import make_context
 from proxy.policy.actions import Action, Reason, TurnedAway
-from tests.proxy.http.harness import CLIENT, KEY_TARGET, Node, get, ok, turns, until
+from proxy.telemetry.numbers import SHADOW
+from tests.proxy.http.harness import CLIENT, FPR, KEY_TARGET, Node, get, ok, turns, until
 from tests.proxy.http.tls_harness import Pair, TlsWire, make_pair, trusting
 
 if TYPE_CHECKING:
@@ -93,11 +94,12 @@ async def test_ban_finds_clients_behind_a_trusted_proxy(start: Start) -> None:
 
 
 async def test_banned_scanner_is_held_if_the_operator_wants(start: Start) -> None:
-    """With BANS__REFUSAL=tarpit a banned client is held, but never one whose request gpg could have sent."""
+    """With BANS__REFUSAL=tarpit a banned client is held if it asks for a trap; whatever else it asks, it is closed."""
     node = await start({"BANS__REFUSAL": "tarpit", "TARPIT__MODE": "sticky"})
     ban(node, client_key(PACKED))
-    held = await node.connect(get("/index.php?id=1%27%20OR%201=1"), tcp=True)
-    for request in (get(), get("/pks/lookup?op=stats"), b"GET", b"\x16\x03\x01\x02\x00" + bytes(60)):
+    held = await node.connect(get("/.ENV?id=1%27%20OR%201=1"), tcp=True)
+    others = (get(), get("/"), get("/favicon.ico"), get(method="OPTIONS"), b"GET", b"\x16\x03\x01\x02\x00" + bytes(60))
+    for request in others:
         client = await node.connect(request, tcp=True)
         assert await client.end() in {"closed", "reset"}
     assert await held.quiet()
@@ -180,6 +182,43 @@ async def test_trap_without_room_is_a_plain_404(start: Start, settings: dict[str
     assert (record.action, record.reason, record.status) == (Action.DENY, Reason.TRAP, 404)
 
 
+@pytest.mark.parametrize(
+    ("settings", "how"),
+    [({"TRUSTED_PROXIES": CLIENT}, {}), (NO_DEFER, {"entrance": Entrance(proxy_header=True), "peer": PROXY})],
+)
+async def test_connection_of_a_proxy_is_not_held(start: Start, settings: dict[str, str], how: dict[str, Any]) -> None:
+    """A proxy's connection is not its client's to lose: behind one a trap is a plain 404, with the same evidence."""
+    node = await start({"TARPIT__MODE": "sticky", **settings})
+    begin = V1 if how else b""
+    client = await node.connect(begin + get("/.env", f"X-Forwarded-For: {OTHER}"), tcp=True, **how)
+    assert (await client.reply()).status == 404
+    assert (node.guard.tarpit.held, node.records()[0].reason) == (0, Reason.TRAP)
+
+
+@pytest.mark.parametrize("line", ["Accept-Language: en", "Sec-Fetch-Site: cross-site"])
+async def test_browser_in_a_trap_is_told_404(start: Start, line: str) -> None:
+    """What a browser asks for, a page of somebody else may have told it to: no tarpit, and no evidence."""
+    node = await start({"TRAPS__SUBJECTS": f"0x{FPR}"})
+    client = await node.connect(get("/.env", line), tcp=True)
+    assert (await client.reply()).status == 404
+    await node.ask(get(KEY_TARGET, line), ok())
+    assert [record.reason for record in node.records()] == [Reason.UNKNOWN, Reason.NONE]
+
+
+async def test_trap_in_shadow_mode_is_recorded(start: Start) -> None:
+    """In shadow mode a trap is answered as without traps, and the record says what would have been done."""
+    for unknown, status in (("refuse", 404), ("pass", 200)):
+        node = await start({"TRAPS__MODE": "shadow", "UNKNOWN": unknown})
+        client = await node.connect(get("/.env"), tcp=True)
+        if unknown == "pass":
+            link = await node.keyserver.accept()
+            await link.request()
+            await link.send(ok())
+        assert (await client.reply()).status == status
+        (record,) = node.records()
+        assert (record.action, record.reason) == (SHADOW + Action.TARPIT, Reason.TRAP)
+
+
 async def test_held_connections_free_their_place(start: Start) -> None:
     """A held connection is no connection of the client's any more: scanners do not fill the worker."""
     node = await start({"CONNECTIONS_PER_CLIENT": "1", "TARPIT__MODE": "sticky"})
@@ -190,8 +229,7 @@ async def test_held_connections_free_their_place(start: Start) -> None:
 
 async def test_canary_is_answered_and_recorded(start: Start) -> None:
     """A search for a canary reaches the keyserver like any other; only the record tells."""
-    fingerprint = KEY_TARGET.partition("search=0x")[2][:40]
-    node = await start({"TRAPS__SUBJECTS": f"0x{fingerprint}"})
+    node = await start({"TRAPS__SUBJECTS": f"0x{FPR}"})
     _, reply = await node.ask(get(), ok())
     (record,) = node.records()
     assert (reply.status, record.action, record.reason) == (200, Action.ALLOW, Reason.CANARY)
@@ -278,6 +316,27 @@ async def test_named_client_is_banned_and_counted(start: Start) -> None:
     assert turned_away(node) == {"CROWDED": 1, "BANNED": 1}
 
 
+@pytest.mark.parametrize(
+    "header", [b"PROXY UNKNOWN\r\n", bytes.fromhex("0d0a0d0a000d0a515549540a 2000 0000"), V2[:13] + bytes(3)]
+)
+async def test_header_that_names_nobody_makes_nothing_credible(start: Start, header: bytes) -> None:
+    """Forwarding fields behind such a header were written by anybody: they are not read."""
+    node = await start(NO_DEFER)
+    forged = get(KEY_TARGET, "X-Forwarded-For: 203.0.113.9")
+    await node.connect(header + forged, peer=PROXY, entrance=Entrance(proxy_header=True), tcp=True)
+    link = await node.keyserver.accept()
+    assert (await link.request()).fields["X-Forwarded-For"] == PROXY
+
+
+async def test_chain_behind_a_named_proxy_is_followed(start: Start) -> None:
+    """If the client that the header names is a trusted proxy itself, its forwarding field is read."""
+    node = await start({"TRUSTED_PROXIES": f"10.0.0.0/8,{OTHER}"})
+    chained = get(KEY_TARGET, "X-Forwarded-For: 203.0.113.9")
+    await node.connect(V1 + chained, peer=PROXY, entrance=Entrance(proxy_header=True), tcp=True)
+    link = await node.keyserver.accept()
+    assert (await link.request()).fields["X-Forwarded-For"] == f"203.0.113.9, {OTHER}"
+
+
 async def test_local_proxy_header_speaks_for_the_proxy(start: Start) -> None:
     """The health check of a proxy (LOCAL) is its own request."""
     node = await start(NO_DEFER)
@@ -296,6 +355,33 @@ async def test_plain_request_where_both_are_possible(start: Start) -> None:
     await client.send(get("/nowhere"))
     assert (await client.reply()).status == 404
     assert len(node.guard.arrivals) == 0
+
+
+async def test_bans_and_caps_hold_before_the_first_byte(start: Start) -> None:
+    """A port for both asks about the client at accept like any other, and counts it in once."""
+    node = await start({"CONNECTIONS_PER_CLIENT": "2"})
+    both = Entrance("http+https")
+    first, second = [await node.connect(entrance=both, tcp=True) for _ in range(2)]
+    assert await (await node.connect(entrance=both, tcp=True)).end() in {"closed", "reset"}
+    ban(node, client_key(ipaddress.ip_address(OTHER).packed))
+    assert await (await node.connect(entrance=both, tcp=True, peer=OTHER)).end() in {"closed", "reset"}
+    assert turned_away(node) == {"CROWDED": 1, "BANNED": 1}
+    await first.send(get("/nowhere"))
+    assert (await first.reply()).status == 404
+    second.close()
+    await until(lambda: not node.guard.arrivals)
+    again = await node.connect(get("/nowhere"), entrance=both)
+    assert (await again.reply()).status == 404
+
+
+@pytest.mark.parametrize("entrance", [Entrance("http+https"), Entrance(proxy_header=True)])
+async def test_arrivals_take_a_place(start: Start, entrance: Entrance) -> None:
+    """Connections that are not served yet count among those that a worker may have open."""
+    node = await start({"CONNECTIONS": "16", **NO_DEFER})
+    for _ in range(16):
+        await node.connect(entrance=entrance, tcp=True, peer=PROXY)
+    assert await (await node.connect(entrance=entrance, tcp=True, peer=PROXY)).end() in {"closed", "reset"}
+    assert (turned_away(node), len(node.guard.arrivals)) == ({"FULL": 1}, 16)
 
 
 async def test_silent_arrivals_are_dropped(start: Start) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Reason
 from tests.proxy.http.harness import FPR, chunked, get, ok, turns, until
 
@@ -363,11 +364,21 @@ async def test_empty_line_before_a_request(start: Start) -> None:
 
 
 async def test_target_that_has_no_canonical_form(start: Start) -> None:
-    """400 for the request, not for the connection: its framing was clear."""
+    """400, and the connection is closed: who sends such things is not asked for more."""
     node = await start()
-    client = await node.connect(get("/pks/lookup?op=get&search=%zz") + get("/nowhere"))
+    client = await node.connect(get("/%zz") + get("/nowhere"))
+    reply = await client.reply()
+    assert (reply.status, reply.fields["Connection"]) == (400, "close")
+    assert await client.to_end() == b""
+
+
+async def test_slip_in_a_search_is_no_offence(start: Start) -> None:
+    """A percent sign in a search, as careless scripts send it, is recorded as a search."""
+    node = await start()
+    client = await node.connect(get("/pks/lookup?op=get&search=50%"))
     assert (await client.reply()).status == 400
-    assert (await client.reply()).status == 404
+    (record,) = node.records()
+    assert (record.operation, record.reason) == (OperationClass.WORDS, Reason.MALFORMED)
 
 
 async def test_unknown_path_does_not_trouble_the_keyserver(start: Start) -> None:

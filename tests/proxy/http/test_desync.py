@@ -36,6 +36,12 @@ class Turn(NamedTuple):
     reply: tuple[bytes, ...]
     framing: str  # of the reply
 
+    @property
+    def announces(self) -> bool:
+        """Whether the head speaks of a body that must not come: the guard uses no such connection again."""
+        chunks_or_bytes = self.framing == "chunked" or (self.framing == "length" and any(self.reply))
+        return self.method == "HEAD" and chunks_or_bytes
+
     def request(self, number: int) -> bytes:
         """Return the request on the wire."""
         path = "/pks/add" if self.method == "POST" else "/pks/stats"
@@ -96,6 +102,9 @@ async def serve(keyserver: Keyserver, turns: list[Turn], cuts: list[int]) -> Non
         await link.send(*cut(turn.answer(), cuts))
         if turn.framing == "close" and turn.method != "HEAD":
             link.close()
+            link = None
+        elif turn.announces:
+            assert await link.to_end() == b""
             link = None
 
 

@@ -168,7 +168,9 @@ BODILESS = {
 
 @pytest.mark.parametrize(("method", "reply", "length"), BODILESS.values(), ids=BODILESS)
 async def test_reply_without_a_body(start: Start, method: str, reply: bytes, length: list[str]) -> None:
-    """Replies that have no body say so by their nature, and both connections serve the next request."""
+    """Replies that have no body say so by their nature. The client's connection serves the next request; so does the
+    keyserver's, unless a body was announced, which might come after all.
+    """
     node = await start()
     client, link = await node.begin(get("/pks/stats", method=method))
     await link.send(reply)
@@ -176,6 +178,9 @@ async def test_reply_without_a_body(start: Start, method: str, reply: bytes, len
     assert got.fields.all("Content-Length") == length
     assert "Transfer-Encoding" not in got.fields
     await client.send(get())
+    if b"Length: 9" in reply or b"chunked" in reply:
+        assert await link.to_end() == b""
+        link = await node.keyserver.accept()
     await link.head()
     await link.send(ok(b"next\n"))
     assert (await client.reply()).body == b"next\n"

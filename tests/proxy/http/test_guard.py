@@ -43,6 +43,30 @@ async def test_who_waits_longest_makes_room(start: Start) -> None:
     assert node.open == 16
 
 
+async def test_idle_connections_make_room_first(start: Start) -> None:
+    """Who has been answered and keeps the connection goes before who has just come, whatever their deadlines."""
+    node = await start({"CONNECTIONS": "16"})
+    fresh = await node.connect()
+    idle = []
+    for number in range(15):
+        idle.append(await node.connect(get("/nowhere"), peer=f"203.0.{number}.1"))
+        await idle[-1].reply()
+    await node.connect(get("/nowhere"), peer="198.51.100.1")
+    assert await idle[0].to_end() == b""
+    assert await fresh.quiet()
+
+
+@pytest.mark.parametrize("setting", ["TRUSTED_PROXIES", "ALLOW", "PEERS"])
+async def test_known_clients_make_no_room(start: Start, setting: str) -> None:
+    """Idle connections of proxies, peers and allowed networks are not closed for strangers."""
+    node = await start({"CONNECTIONS": "16", setting: CLIENT})
+    for _ in range(16):
+        await node.connect()
+    stranger = await node.connect(get("/nowhere"), peer="198.51.100.1", tcp=True)
+    assert await stranger.end() in {"closed", "reset"}
+    assert node.open == 16
+
+
 async def test_drain_closes_idle_connections(start: Start) -> None:
     """At the end connections without a request are closed, to clients and to keyservers."""
     node = await start()

@@ -287,14 +287,14 @@ def test_limits_hold_for_whom_a_shadow_ban_lets_pass(table: ClientTable) -> None
         ({}, TRAPPED, 0),
         ({"ALLOW": "192.0.2.0/24"}, (Action.DENY, Reason.UNKNOWN, 404), 0),
         ({"PEERS": "192.0.2.1"}, (Action.DENY, Reason.UNKNOWN, 404), 0),
-        ({"TRAPS__MODE": "shadow"}, (Action.DENY, Reason.UNKNOWN, 404), 0),
-        ({"MODE": "shadow"}, (Action.DENY, Reason.UNKNOWN, 404), 0),
+        ({"TRAPS__MODE": "shadow"}, (Action.DENY, Reason.TRAP, 404), Action.TARPIT),
+        ({"MODE": "shadow"}, (Action.DENY, Reason.TRAP, 404), Action.TARPIT),
     ],
 )
 def test_traps_lead_to_the_tarpit(
     table: ClientTable, settings: Mapping[str, str], expected: tuple[int, int, int], shadow: int
 ) -> None:
-    """Who asks for a trap goes to the tarpit; allowed networks, peers, and all in shadow mode, get the usual 404."""
+    """Who asks for a trap goes to the tarpit; allowed networks, peers, and in shadow mode all, get the usual 404."""
     subject = policy(table, settings)
     asked = facts(subject, kind=OperationClass.UNKNOWN, refusal=404, trap=Reason.TRAP)
     verdict = subject.judge(asked, NOW)
@@ -324,3 +324,12 @@ def test_canaries_say_nothing_of_allowed_networks(table: ClientTable) -> None:
     """The operator's own machines may look at the canaries."""
     subject = policy(table, {"ALLOW": "192.0.2.0/24"})
     assert subject.judge(facts(subject, trap=Reason.CANARY), NOW) is EXEMPT
+
+
+def test_first_shadow_verdict_is_told(table: ClientTable) -> None:
+    """In shadow mode a banned client that is over its limit is recorded as banned: that would have come first."""
+    bans = ban_table()
+    bans.put(client_key(ALICE), NOW + SECOND)
+    subject = policy(table, {"MODE": "shadow", "LIMITS__IDENTITY__BURST": "1"}, bans)
+    asked = facts(subject, kind=OperationClass.IDENTITY)
+    assert [subject.judge(asked, NOW).reason for _ in range(3)] == [Reason.BANNED] * 3
