@@ -28,7 +28,7 @@ from bench.attackers import AttackError, Force
 from bench.cpu import Meter, ProcessGoneError
 from bench.defenders import DEFENDERS, KEYSERVER
 from bench.load import Client
-from bench.memory import pss_bytes
+from bench.memory import kernel_bytes, pss_bytes
 from bench.openloop import PUNCTUAL_US
 from bench.peers import ROOT, Running, Setup, serving
 from bench.processes import Cores, free_port, scratch
@@ -113,6 +113,7 @@ class Outcome:
         rest_bytes: Pss of the whole tree before.
         attacked_bytes: The same at the end of the attack.
         bound_bytes: What that may be.
+        kernel_bytes: How much more the kernel had at the end of the attack, for both ends of all connections.
         invalid: Why this means nothing; empty: it does.
 
     """
@@ -127,6 +128,7 @@ class Outcome:
     rest_bytes: int = 0
     attacked_bytes: int = 0
     bound_bytes: int = 0
+    kernel_bytes: int = 0
     invalid: str = ""
 
     def p99_us(self, kind: Client) -> tuple[float, float]:
@@ -182,11 +184,12 @@ def _case(scenario: Scenario, origin: Origin, name: str, siege: Siege) -> Outcom
     with _guarded(scenario, origin, name, siege.cores) as guard:
         visitors.measure(guard.port, crowd, WARM_UP_S, core=siege.cores.load)
         quiet = _rounds(guard, crowd, siege)
-        rest_bytes = pss_bytes(guard.pid)
+        rest_bytes, kernel_before = pss_bytes(guard.pid), kernel_bytes()
         with attackers.attacking(scenario, origin, guard.port, force) as attack:
             before = attack.gather()
             attacked = _rounds(guard, crowd, siege)
-            attacked_bytes, after = pss_bytes(guard.pid), attack.held()
+            attacked_bytes, kernel_after = pss_bytes(guard.pid), kernel_bytes()
+            after = attack.held()
     outcome = Outcome(
         scenario=scenario.key,
         origin=origin.value,
@@ -198,6 +201,7 @@ def _case(scenario: Scenario, origin: Origin, name: str, siege: Siege) -> Outcom
         rest_bytes=rest_bytes,
         attacked_bytes=attacked_bytes,
         bound_bytes=rest_bytes + scenario.bound_bytes(siege.connections),
+        kernel_bytes=kernel_after - kernel_before,
     )
     return replace(outcome, invalid=doubt(outcome, siege.connections))
 
@@ -280,7 +284,19 @@ def table(outcomes: Sequence[Outcome]) -> Table:
     shown = Table(title="Under attack; medians of the rounds", title_justify="left")
     for heading in ("scenario", "from", "guard"):
         shown.add_column(heading, no_wrap=True)
-    for heading in ("held", "p99 ms", "x", "gpg p99 ms", "x", "failed", "MB (bound)", "core", "others", "goals"):
+    for heading in (
+        "held",
+        "p99 ms",
+        "x",
+        "gpg p99 ms",
+        "x",
+        "failed",
+        "MB (bound)",
+        "kernel",
+        "core",
+        "others",
+        "goals",
+    ):
         shown.add_column(heading, justify="right")
     for each in outcomes:
         shown.add_row(each.scenario, each.origin, each.defender, *_cells(each))
@@ -289,7 +305,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
 
 def _cells(outcome: Outcome) -> list[str]:
     if not outcome.attacked:
-        return ["-"] * 9 + ["not measured"]
+        return ["-"] * 10 + ["not measured"]
     cells = [f"{min(outcome.held):,}"]
     for kind in (Client.KEEPALIVE, Client.DIRMNGR):
         quiet_us, attacked_us = outcome.p99_us(kind)
@@ -301,6 +317,7 @@ def _cells(outcome: Outcome) -> list[str]:
         *cells,
         f"{outcome.errors:,} of {outcome.requests:,}",
         f"{outcome.rest_bytes / MIB:.0f} > {outcome.attacked_bytes / MIB:.0f}{bound}",
+        f"{outcome.kernel_bytes / MIB:+.0f}",
         " > ".join(f"{share:.2f}" for share in shares),
         f"{median(each.foreign_share for each in outcome.attacked):.2f}",
         _verdict(outcome) if ours or outcome.invalid else "",

@@ -25,6 +25,7 @@ SETTLE_S = 2.0  # until buffers that were used are given back
 MILLION_SLOTS = 1_048_576
 REST_WORKERS = 2
 BYTES_PER_KB = 1024
+PAGE_BYTES = 4096
 
 
 def pss_bytes(pid: int) -> int:
@@ -35,6 +36,13 @@ def pss_bytes(pid: int) -> int:
 def _pss_kb(pid: int) -> int:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def kernel_bytes(proc: Path = Path("/proc")) -> int:
+    """Return what the kernel of this machine has in slabs and in buffers of TCP."""
+    slab = next(line for line in (proc / "meminfo").read_text().splitlines() if line.startswith("Slab:"))
+    tcp = next(line for line in (proc / "net/sockstat").read_text().splitlines() if line.startswith("TCP:"))
+    return int(slab.split()[1]) * BYTES_PER_KB + int(tcp.split()[-1]) * PAGE_BYTES
 
 
 def at_rest(cores: Cores) -> int:

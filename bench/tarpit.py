@@ -39,8 +39,6 @@ FULL = 0.98
 MOST_RATIO = 1.05
 MOST_BYTES = 256.0
 SCANNERS = SCENARIOS["scanners"]
-KIB = 1024
-PAGE_BYTES = 4096
 
 
 class TarpitError(RuntimeError):
@@ -163,14 +161,7 @@ def _idle_us(proxy: Running, trial: Trial) -> float:
 
 def _memory(pid: int) -> Memory:
     holder = max(cpu.tree(pid), key=lambda member: len(list(Path(f"/proc/{member}/fd").iterdir())))
-    return Memory(memory.pss_bytes(holder), memory.pss_bytes(pid), kernel_bytes())
-
-
-def kernel_bytes(proc: Path = Path("/proc")) -> int:
-    """Return what the kernel has in slabs and in buffers of TCP."""
-    slab = next(line for line in (proc / "meminfo").read_text().splitlines() if line.startswith("Slab:"))
-    tcp = next(line for line in (proc / "net/sockstat").read_text().splitlines() if line.startswith("TCP:"))
-    return int(slab.split()[1]) * KIB + int(tcp.split()[-1]) * PAGE_BYTES
+    return Memory(memory.pss_bytes(holder), memory.pss_bytes(pid), memory.kernel_bytes())
 
 
 def _hkpguard(folder: Path, port: int, upstream_port: int, setup: Setup) -> Launch:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench.tarpit import NAMES, Figures, Memory, Turn, content, kernel_bytes, table
+from bench.memory import kernel_bytes
+from bench.tarpit import NAMES, Figures, Memory, Turn, content, table
 
 EACH = Memory(256, 999, 9999)
 GOOD = Figures(
