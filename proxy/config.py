@@ -90,6 +90,7 @@ class Timeouts(Section):
     body_ns: Timeout = Field(default=30 * SECOND, alias="body")  # between two pieces of an upload; all of it: 4 x
     keepalive_ns: Timeout = Field(default=30 * SECOND, alias="keepalive")  # of an idle client connection
     write_ns: Timeout = Field(default=MINUTE, alias="write")  # a client takes nothing of its answer
+    stalled_ns: Timeout = Field(default=2 * SECOND, alias="stalled")  # the same, while others wait for its place
     connect_ns: Timeout = Field(default=3 * SECOND, alias="connect")  # to an upstream
     first_byte_ns: Timeout = Field(default=MINUTE, alias="first_byte")  # of an upstream's answer
     upstream_idle_ns: Timeout = Field(default=30 * SECOND, alias="upstream_idle")  # between two pieces of it

@@ -48,6 +48,7 @@ cdef class Upstreams:
     cdef readonly int most_connections
     cdef readonly int most_idle
     cdef readonly bint introduces  # each connection begins with a PROXY header
+    cdef readonly int64_t stalled_ns
     cdef readonly int64_t connect_ns
     cdef readonly int64_t first_byte_ns
     cdef readonly int64_t idle_ns
@@ -57,5 +58,6 @@ cdef class Upstreams:
 
     cpdef dispatch(self, Exchange exchange)
     cdef bint _send(self, Exchange exchange) except -1
+    cdef int _make_room(self, int64_t since_ns) except -1
     cdef Upstream _choose(self, Exchange exchange)
     cdef bint _serve_waiting(self, UpstreamConnection connection) except -1

@@ -16,11 +16,14 @@ from proxy.http.upstream cimport UpstreamConnection
 import socket
 from collections import deque
 from errno import EINPROGRESS
+from operator import attrgetter
 
 from fastpath import parse_address
 from proxy.http.proxy_header import proxy_v2_header
 
 Endpoint = tuple[int, tuple[str, int]]
+
+_paused_ns = attrgetter("paused_ns")
 
 cdef enum:
     MOST_WAITING = 4096  # requests of one worker that wait for a free connection
@@ -192,6 +195,7 @@ cdef class Upstreams:
         if self.introduces != (config.upstream_proxy_protocol == "v2"):
             self.introduces = not self.introduces
             self.close()
+        self.stalled_ns = config.timeouts.stalled_ns
         self.connect_ns = config.timeouts.connect_ns
         self.first_byte_ns = config.timeouts.first_byte_ns
         self.idle_ns = self.keep_ns = config.timeouts.upstream_idle_ns
@@ -281,6 +285,8 @@ cdef class Upstreams:
         cdef Exchange exchange
         for upstream in self.all:
             upstream.expire(now_ns)
+        if self.waiting:
+            self._make_room(now_ns - self.stalled_ns)
         while self.waiting:
             exchange, gives_up_ns = self.waiting[0]
             if exchange.phase != FINISHED and gives_up_ns >= now_ns:
@@ -288,6 +294,19 @@ cdef class Upstreams:
             self.waiting.popleft()
             if exchange.phase != FINISHED:
                 exchange.upstream_failed()
+
+    cdef int _make_room(self, int64_t since_ns) except -1:
+        """Let go of the replies that their clients have not read since then: others wait for those connections."""
+        cdef Upstream upstream
+        cdef UpstreamConnection connection
+        cdef Py_ssize_t places
+        for upstream in self.all:
+            stalled = [each for each in upstream.connections if (<UpstreamConnection>each).stalled(since_ns)]
+            stalled.sort(key=_paused_ns)
+            places = len(self.waiting)
+            for connection in stalled[:places]:
+                connection.yield_place()
+        return 0
 
     def close(self):
         """Close the idle connections."""

@@ -155,3 +155,38 @@ async def test_replies_that_nobody_reads_are_not_fetched(start: Start) -> None:
 
     await exhaust(step)
     assert served < 20
+
+
+async def test_stalled_readers_yield_to_who_waits(start: Start) -> None:
+    """When no connection to the keyserver is free, replies that nobody reads are broken off, for as many as wait."""
+    node = await start({"POOL__CONNECTIONS": "2"}, small=True, stalled_ns=0)
+    stalled = [await node.connect(get(), small=True, tcp=True) for _ in range(2)]
+    for _ in stalled:
+        link = await node.keyserver.accept()
+        await link.head()
+        await link.send(of_length(len(PLENTY)))
+        await link.push_all(PLENTY)
+    node.guard.sweep()
+    assert node.open == 2  # nobody waits
+    patient = await node.connect(get())
+    assert await node.keyserver.untouched()
+    node.guard.sweep()
+    link = await node.keyserver.accept()
+    await link.head()
+    await link.send(ok())
+    assert (await patient.reply()).status == 200
+    assert node.open == 2
+
+
+async def test_readers_that_go_on_are_not_broken_off(start: Start) -> None:
+    """However many wait: a client that has read lately keeps its reply."""
+    node = await start({"POOL__CONNECTIONS": "1"}, small=True)
+    reader = await node.connect(get(), small=True)
+    link = await node.keyserver.accept()
+    await link.head()
+    await link.send(of_length(len(PLENTY)))
+    await link.push_all(PLENTY)
+    await node.connect(get())
+    node.guard.sweep()
+    assert node.open == 2
+    assert reader.pull() > 0
