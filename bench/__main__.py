@@ -47,7 +47,7 @@ FAULTS = (
     OSError,
 )
 ORIGINS = ",".join(each.value for each in Origin)
-TABLE_WIDTH = 150  # also where the output is a file
+TABLE_WIDTH = 190  # also where the output is a file
 HERE = Path(__file__).parent
 
 Only = Annotated[str, typer.Option(help="Which proxies, comma-separated.")]

@@ -26,7 +26,7 @@ from rich.table import Table
 from bench import attackers, visitors
 from bench.attackers import AttackError, Force
 from bench.cpu import Meter, ProcessGoneError
-from bench.defenders import DEFENDERS, KEYSERVER
+from bench.defenders import DEFENDERS, KEYSERVER, prove
 from bench.load import Client
 from bench.memory import kernel_bytes, pss_bytes
 from bench.openloop import PUNCTUAL_US
@@ -230,6 +230,7 @@ def _guarded(scenario: Scenario, origin: Origin, name: str, cores: Cores) -> Ite
     with ExitStack() as stack:
         folder = stack.enter_context(scratch())
         server = stack.enter_context(serving(KEYSERVER, folder, core=cores.load))
+        prove(server)
         admin = free_port()
         program = DEFENDERS[name](scenario, origin, admin)
         guard = stack.enter_context(serving(program, folder, upstream=server.port, setup=setup, core=cores.proxy))
@@ -297,7 +298,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
         "others",
         "goals",
     ):
-        shown.add_column(heading, justify="right")
+        shown.add_column(heading, justify="right", no_wrap=True)
     for each in outcomes:
         shown.add_row(each.scenario, each.origin, each.defender, *_cells(each))
     return shown

@@ -8,19 +8,21 @@ client, a rate limit, a list of the banned, a tarpit for the path of a trap.
 
 import json
 import sys
+from http.client import HTTPConnection
 from pathlib import Path
 from string import Template
 
 from bench import peers
 from bench.certificate import certificate
-from bench.peers import ROOT, Launch, Program, Setup
+from bench.peers import ROOT, Launch, Program, Running, Setup
 from bench.scenarios import Origin, Scenario
 from bench.scripts import BIG
 from bench.targets import armored_body
+from bench.verify import ATTEMPT_TIMEOUT_S, AnswerError
 from bench.visitors import NETWORK
 
 WORKERS = 2
-BIG_BYTES = 500_000
+BIG_PART_BYTES, BIG_PARTS = 4000, 125  # nginx takes no longer word in its configuration
 
 # The honest clients' network may ask as much as it likes; it is still counted.
 _PLENTY = {"burst": 1_000_000, "count": 1_000_000}
@@ -69,7 +71,8 @@ _KEYSERVER = Template("""
         location = /big {
             internal;
             default_type application/pgp-keys;
-            alias $file;
+            set $$part "$part";
+            return 200 "$parts";
         }""")
 
 
@@ -122,10 +125,23 @@ def haproxy(scenario: Scenario, origin: Origin, _admin: int) -> Program:
 
 def _keyserver(folder: Path, port: int, _upstream: int, _setup: Setup) -> Launch:
     """Return the upstream with one large certificate more, and uploads."""
-    file = folder / "big.asc"
-    file.write_text("A" * BIG_BYTES)
-    more = _KEYSERVER.substitute(port=port, args=BIG.partition("?")[2], body=armored_body(), file=file)
+    big = {"part": "A" * BIG_PART_BYTES, "parts": "$part" * BIG_PARTS}
+    more = _KEYSERVER.substitute(port=port, args=BIG.partition("?")[2], body=armored_body(), **big)
     return peers.keyserver(folder, port, more)
+
+
+def prove(keyserver: Running) -> None:
+    """Ask `keyserver` for what the attacks need.
+
+    Raises:
+        AnswerError: the large certificate is not large.
+
+    """
+    connection = HTTPConnection("127.0.0.1", keyserver.port, timeout=ATTEMPT_TIMEOUT_S)
+    connection.request("GET", BIG)
+    if (size := len(connection.getresponse().read())) != BIG_PART_BYTES * BIG_PARTS:
+        raise AnswerError(f"the large certificate has {size} bytes")
+    connection.close()
 
 
 KEYSERVER = Program("upstream", _keyserver)

@@ -1,14 +1,16 @@
 """How the attacked are set up."""
 
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from bench.defenders import DEFENDERS, KEYSERVER
-from bench.peers import Launch, Setup
+from bench.defenders import DEFENDERS, KEYSERVER, prove
+from bench.peers import Launch, Setup, serving
 from bench.scenarios import SCENARIOS, Origin
+from bench.verify import verify
 from proxy.config import Config
 
 CASES = [(key, origin) for key, scenario in SCENARIOS.items() for origin in scenario.origins]
@@ -63,8 +65,16 @@ def test_the_ban_is_in_one_scenario_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("nginx"), reason="needs nginx")
-def test_nginx_takes_the_configuration_of_the_keyserver(tmp_path: Path) -> None:
-    """`nginx -t` finds no fault."""
-    command = KEYSERVER.prepare(tmp_path, 1111, 0, Setup.OPEN).command
-    done = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_the_keyserver_has_what_the_attacks_need(tmp_path: Path) -> None:
+    """A large certificate for slow readers, and uploads that are read before they are answered."""
+    with serving(KEYSERVER, tmp_path, core=None) as keyserver:
+        prove(keyserver)
+        verify(keyserver, keyserver, Setup.OPEN)
+        with socket.create_connection(("127.0.0.1", keyserver.port), timeout=10) as upload:
+            upload.sendall(b"POST /pks/add HTTP/1.1\r\nHost: k\r\nContent-Length: 9\r\n\r\nkeytext")
+            upload.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                upload.recv(1)
+            upload.settimeout(10)
+            upload.sendall(b"=A")
+            assert upload.recv(100).startswith(b"HTTP/1.1 200 ")

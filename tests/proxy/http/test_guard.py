@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fastpath import client_key
 from fastpath.record import NO_UPSTREAM
 from proxy.hkp.classes import OperationClass
 from proxy.http.guard import SWEEP_SECONDS
@@ -41,6 +42,25 @@ async def test_who_waits_longest_makes_room(start: Start) -> None:
     assert (await client.reply()).status == 404
     assert await silent[0].to_end() == b""
     assert node.open == 16
+
+
+async def test_sixteenth_makes_room(start: Start) -> None:
+    """Room is made for more than one newcomer, so that not each of them costs a look at all connections."""
+    node = await start({"CONNECTIONS": "32"})
+    for number in range(32):
+        await node.connect(peer=f"203.0.{number}.1")
+    await node.connect()
+    assert node.open == 32 - 2 + 1
+
+
+async def test_pipeline_lets_others_have_their_turn(start: Start) -> None:
+    """After 32 requests of one connection others are served before it goes on."""
+    node = await start()
+    await node.connect(get("/nowhere") * 40, run=False)
+    await node.connect(get("/nowhere"), peer="198.51.100.1", run=False)
+    await until(lambda: node.snapshot().responses[404] == 41)
+    other = client_key(bytes([198, 51, 100, 1]))
+    assert [record.client == other for record in node.records()].index(True) == 32
 
 
 async def test_idle_connections_make_room_first(start: Start) -> None:

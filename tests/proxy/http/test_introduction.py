@@ -128,3 +128,15 @@ async def test_reload_mixes_nobody_up(start: Start, before: dict[str, str], afte
     if after:
         assert await introduced(link) == ipaddress.ip_address("198.51.100.9").packed
     assert (await link.request()).target == KEY_TARGET
+
+
+async def test_health_check_without_an_answer() -> None:
+    """Who takes the question and says nothing is not alive; the check ends at its time limit."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        address = Address("127.0.0.1", server.sockets[0].getsockname()[1])
+        assert not await answers(address, "/", seconds=0.01, introduce=False)

@@ -8,7 +8,7 @@ import os
 import resource
 import socket
 import struct
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -364,3 +364,21 @@ async def test_listener_takes_the_queue_of_the_kernel_before_it_closes() -> None
         client.close()
     for fd in admitted:
         os.close(fd)
+
+
+async def test_listener_accepts_a_bounded_number_in_a_turn() -> None:
+    """A burst of connections does not keep the loop from those that are open: 32, then others have their turn."""
+    admitted: list[int] = []
+    listening = socket.create_server(("127.0.0.1", 0), backlog=64)
+    listening.setblocking(False)
+    with ExitStack() as stack:
+        for _ in range(40):
+            stack.enter_context(socket.create_connection(listening.getsockname()))
+        listener = Listener(asyncio.get_running_loop(), listening, lambda fd, *_: admitted.append(fd), None)
+        await until(lambda: bool(admitted))
+        first_turn = len(admitted)
+        await until(lambda: len(admitted) == 40)
+        listener.close()
+        for fd in admitted:
+            os.close(fd)
+    assert first_turn == 32
