@@ -17,6 +17,7 @@ from proxy.http.exchange cimport WAITING, Exchange
 from proxy.http.guard cimport Guard
 from proxy.http.head cimport RequestHead, read_request
 from proxy.http.stream cimport Stream
+from proxy.http.tls cimport TlsStream
 from proxy.policy.judge cimport Client, Verdict
 
 from proxy.http.address import Source, origin
@@ -155,6 +156,10 @@ cdef class ClientConnection:
     cdef bint may_be_shed(self) except -1:
         """Whether it waits for its client to say something, and the client is nobody in particular."""
         return self.state <= READING_HEAD and not self.trusted and not self.client.exempt and not self.client.peer
+
+    cdef bint shakes_hands(self) except -1:
+        """Whether a handshake of TLS is under way, for which memory was taken."""
+        return self.state == HANDSHAKING and (<TlsStream>self.stream).ssl is not None
 
     @property
     def shed_order(self):

@@ -59,7 +59,7 @@ cdef class Guard:
     cdef int _refuse_banned(self, int fd, int source) except -1
     cdef bint _asks_for_trap(self, int fd) except -1
     cdef bint _has_room(self, int64_t now_ns) except -1
-    cdef int _expire(self, connections) except -1
+    cdef int _expire(self, list connections) except -1
     cdef uint64_t next_request_id(self) noexcept
     cpdef Client client_of(self, bytes address, int source)
     cdef bint trusts(self, bytes peer)

@@ -48,6 +48,7 @@ cdef extern from *:
 
 cdef enum:
     SHED_PART = 16  # one in so many of the connections that wait makes room for others
+    EXPIRED_PER_TURN = 64
     LOOK_BYTES = 32
 
 cdef int64_t SHED_NS = 100_000_000  # not more often: it looks at all connections
@@ -75,6 +76,8 @@ cdef class Guard:
         self.admission = admission
         self.tarpit = tarpit
         self.tls = tls
+        if tls is not None:
+            tls.make_room = self._end_oldest_handshakes
         self.connections = set()
         self.arrivals = set()
         self.request_id = int.from_bytes(os.urandom(8), "little")
@@ -206,6 +209,14 @@ cdef class Guard:
             connection.stream.abort()
         return len(waiting) > 0
 
+    def _end_oldest_handshakes(self):
+        """Let newcomers try: those that began their handshake first had their time, and left it unfinished."""
+        cdef ClientConnection connection
+        begun = [each for each in self.connections if (<ClientConnection>each).shakes_hands()]
+        begun.sort(key=_shed_order)
+        for connection in begun[:len(begun) // SHED_PART + 1]:
+            connection.stream.abort()
+
     cdef uint64_t next_request_id(self) noexcept:
         self.request_id += 1
         return self.request_id
@@ -224,7 +235,7 @@ cdef class Guard:
         for connection in self.connections:
             if connection.deadline_ns < now_ns:
                 late.append(connection)
-        self._expire(late)
+        self._expire_some(late)
         for arrival in list(self.arrivals):
             if arrival.deadline_ns < now_ns:
                 arrival.drop()
@@ -234,9 +245,18 @@ cdef class Guard:
             self.turned_away(_HANDSHAKE)
         self.recorder.gauges(len(self.connections), self.parked, self.tarpit.held)
 
-    cdef int _expire(self, connections) except -1:
+    def _expire_some(self, list late):
+        """End what is late, not all in one turn: ten thousand heads that were begun together are late together."""
+        self._expire(late[:EXPIRED_PER_TURN])
+        if len(late) > EXPIRED_PER_TURN:
+            self.loop.call_soon(self._expire_some, late[EXPIRED_PER_TURN:])
+
+    cdef int _expire(self, list connections) except -1:
         cdef ClientConnection connection
+        cdef int64_t now_ns = monotonic_ns()
         for connection in connections:
+            if connection.deadline_ns >= now_ns:  # it has said something meanwhile
+                continue
             try:
                 connection.expire()
             except Exception as error:  # our bug: it costs this connection, not the sweep

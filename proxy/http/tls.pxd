@@ -7,6 +7,7 @@ cdef class Tls:
     cdef readonly object context
     cdef object renewed  # what handshakes use since the last reload; None: `context`
     cdef public int most_handshakes
+    cdef public object make_room  # called when there is none for another handshake; None: nobody can
     cdef readonly int handshakes  # that are running
     cdef readonly uint64_t completed
     cdef readonly uint64_t failed
@@ -21,7 +22,7 @@ cdef class TlsStream(Stream):
     cdef int peeked  # bytes of the first record that were there when we looked last
     cdef Py_ssize_t chatter
     cdef Tls tls
-    cdef object ssl  # None until the first record is there
+    cdef readonly object ssl  # None until the first record is there
     cdef object incoming
     cdef object outgoing
 

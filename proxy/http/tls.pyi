@@ -1,6 +1,7 @@
 """TLS on raw descriptors; the theory is in `tls.pyx`."""
 
 from asyncio import AbstractEventLoop
+from collections.abc import Callable
 from os import PathLike
 from ssl import SSLContext
 from typing import Protocol
@@ -30,6 +31,7 @@ class Tls:
 
     context: SSLContext
     most_handshakes: int
+    make_room: Callable[[], None] | None
     handshakes: int
     completed: int
     failed: int
@@ -40,7 +42,8 @@ class Tls:
 
         Args:
             context: The same in all workers.
-            most_handshakes: Those that may run at a time; who comes then is dropped. May be changed.
+            most_handshakes: Those that may run at a time; who comes then is dropped, unless `make_room`
+                ends others. May be changed.
 
         """
 

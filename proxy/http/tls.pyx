@@ -137,6 +137,8 @@ cdef class Tls:
 
     cdef object begin(self, incoming, outgoing):
         """Return the SSLObject of a new handshake; raises ConnectionAbortedError if there are too many."""
+        if self.handshakes >= self.most_handshakes and self.make_room is not None:
+            self.make_room()
         if self.handshakes >= self.most_handshakes:
             self.refused += 1
             raise ConnectionAbortedError("too many handshakes at a time")

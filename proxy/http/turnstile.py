@@ -6,11 +6,10 @@ worker gives back is noticed within `POLL_SECONDS`, while somebody waits.
 """
 
 from asyncio import AbstractEventLoop, TimerHandle
-from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from fastpath import Leases, monotonic_ns
+from fastpath import TOTAL_BUSY, Leases, monotonic_ns
 from proxy.policy.policy import Cap
 
 POLL_SECONDS = 0.02
@@ -51,41 +50,41 @@ class Turnstile:
         self._leases = leases
         self._bucket = bucket
         self._clock = clock
-        self._queue: deque[_Waiting] = deque()
+        self._queue: dict[int, _Waiting] = {}  # by the id of the entrant, who comes first is first
         self._timer: TimerHandle | None = None
         self._advancing = False
         self._moved = False  # something changed since the last look
 
     def enter(self, entrant: Entrant, key: int, cap: Cap) -> None:
         """Give `entrant` a place now, later or never: one of its two methods is called, unless it leaves first."""
-        if not self._queue and self._take(entrant, key, cap):
+        if not self._queue and self._take(entrant, key, cap) >= 0:
             entrant.entered()
         elif cap.queue_ns == 0 or not cap.enforced or self._crowded(key, cap):
             entrant.turned_away()
         else:
-            self._queue.append(_Waiting(entrant, key, cap, self._clock() + cap.queue_ns))
+            self._queue[id(entrant)] = _Waiting(entrant, key, cap, self._clock() + cap.queue_ns)
             self._advance()
 
     def _crowded(self, key: int, cap: Cap) -> bool:
         """Whether the queue is full, or one client has more than its part of it."""
-        mine = sum(each.key == key for each in self._queue)
+        mine = sum(each.key == key for each in self._queue.values())
         return len(self._queue) >= MOST_WAITING or (cap.client > 0 and mine >= WAITING_TIMES * cap.client)
 
     def leave(self, entrant: Entrant) -> None:
         """Give back the place of `entrant`, or its place in the queue."""
         if entrant.lease == NO_LEASE:
-            self._queue = deque(each for each in self._queue if each.entrant is not entrant)
+            self._queue.pop(id(entrant), None)
             return
         self._leases.release(entrant.lease)
         entrant.lease = NO_LEASE
         self._advance()
 
-    def _take(self, entrant: Entrant, key: int, cap: Cap) -> bool:
+    def _take(self, entrant: Entrant, key: int, cap: Cap) -> int:
+        """Return the lease that `entrant` got; CLIENT_BUSY or TOTAL_BUSY, both negative, if it got none."""
         lease = self._leases.acquire(self._bucket, key, cap.client, cap.total)
-        if lease < 0:
-            return False
-        entrant.lease = lease
-        return True
+        if lease >= 0:
+            entrant.lease = lease
+        return lease
 
     def _advance(self) -> None:
         """Let in who can be let in, in order; one client at its own cap does not hold up the others.
@@ -105,17 +104,21 @@ class Turnstile:
         self._arm()
 
     def _look_once(self) -> None:
-        """Look once at each that waits."""
+        """Look once at each that waits; a total cap that is reached is not tried again in this look."""
         now_ns = self._clock()
-        for waiting in tuple(self._queue):
-            if waiting not in self._queue:  # left meanwhile
+        reached: set[int] = set()  # networks may have total caps of their own
+        for name, waiting in tuple(self._queue.items()):
+            if name not in self._queue:  # left meanwhile
                 continue
-            if self._take(waiting.entrant, waiting.key, waiting.cap):
-                self._queue.remove(waiting)
+            lease = TOTAL_BUSY if waiting.cap.total in reached else self._take(*waiting[:3])
+            if lease >= 0:
+                del self._queue[name]
                 waiting.entrant.entered()
             elif waiting.deadline_ns <= now_ns:
-                self._queue.remove(waiting)
+                del self._queue[name]
                 waiting.entrant.turned_away()
+            if lease == TOTAL_BUSY:
+                reached.add(waiting.cap.total)
 
     def _arm(self) -> None:
         if self._queue and self._timer is None:

@@ -459,6 +459,20 @@ async def test_unfinished_handshake_has_its_time(start: Start, pair: Pair, conte
     assert (turned_away(node), node.records(), node.open) == ({"HANDSHAKE": 2}, [], 0)
 
 
+async def test_oldest_handshakes_make_room(start: Start, pair: Pair, context: SSLContext) -> None:
+    """Who leaves handshakes unfinished does not keep others from theirs: where there are too many the oldest go."""
+    node = await start({"HANDSHAKES": "2"}, context=context)
+    half_open = [await encrypted(node, pair) for _ in range(2)]
+    for wire in half_open:
+        await wire.raw(wire.hello())
+    client = await encrypted(node, pair)
+    await client.shake()
+    await client.send(get("/nowhere"))
+    assert (await client.reply()).status == 404
+    await half_open[0].rest()  # and the end
+    assert node.open == 2
+
+
 async def test_encrypted_trap_is_held_in_silence(start: Start, pair: Pair, context: SSLContext) -> None:
     """A trap over TLS is held, and never written to: a plain byte would be nonsense there."""
     node = await start({"TARPIT__INTERVAL": "100ms"}, context=context)

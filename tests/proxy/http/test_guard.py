@@ -44,6 +44,17 @@ async def test_who_waits_longest_makes_room(start: Start) -> None:
     assert node.open == 16
 
 
+async def test_many_deadlines_at_once_are_met_in_turns(start: Start) -> None:
+    """Connections that are late together are ended a few in a turn of the loop, so that others are served between."""
+    node = await start(head_ns=1)
+    for number in range(200):
+        await node.connect(b"GET", peer=f"203.0.{number}.1", run=False)
+    await turns()
+    node.guard.sweep()
+    assert node.snapshot().responses[408] == 64
+    await until(lambda: node.snapshot().responses[408] == 200)
+
+
 async def test_sixteenth_makes_room(start: Start) -> None:
     """Room is made for more than one newcomer, so that not each of them costs a look at all connections."""
     node = await start({"CONNECTIONS": "32"})
