@@ -90,7 +90,6 @@ class Timeouts(Section):
     body_ns: Timeout = Field(default=30 * SECOND, alias="body")  # between two pieces of an upload; all of it: 4 x
     keepalive_ns: Timeout = Field(default=30 * SECOND, alias="keepalive")  # of an idle client connection
     write_ns: Timeout = Field(default=MINUTE, alias="write")  # a client takes nothing of its answer
-    stalled_ns: Timeout = Field(default=2 * SECOND, alias="stalled")  # the same, while others wait for its place
     connect_ns: Timeout = Field(default=3 * SECOND, alias="connect")  # to an upstream
     first_byte_ns: Timeout = Field(default=MINUTE, alias="first_byte")  # of an upstream's answer
     upstream_idle_ns: Timeout = Field(default=30 * SECOND, alias="upstream_idle")  # between two pieces of it
@@ -111,6 +110,7 @@ class PoolConfig(Section):
 
     connections: Annotated[int, Whole(1, 65_536)] = 256
     idle: Annotated[int, Whole(0, 65_536)] = 64
+    slow: Annotated[int, Whole(1, 65_536)] = 512  # besides `connections`: their clients are slow to read
 
 
 class HealthConfig(Section):

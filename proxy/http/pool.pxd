@@ -28,10 +28,12 @@ cdef class Upstream:
     cdef list idle
     cdef set connections
     cdef set connecting
+    cdef dict slow  # connections whose clients do not read, who stalled first is first
     cdef public int outstanding
     cdef int turn
 
     cdef bint full(self)
+    cdef int stalled(self, UpstreamConnection connection) except -1
     cdef int connect(self, Exchange exchange) except -1
     cdef int connected(self, Connecting connecting, Stream stream, Exchange exchange, bint introduced) except -1
     cdef int connect_failed(self, Connecting connecting, Exchange exchange) except -1
@@ -48,7 +50,7 @@ cdef class Upstreams:
     cdef readonly int most_connections
     cdef readonly int most_idle
     cdef readonly bint introduces  # each connection begins with a PROXY header
-    cdef readonly int64_t stalled_ns
+    cdef readonly int most_slow
     cdef readonly int64_t connect_ns
     cdef readonly int64_t first_byte_ns
     cdef readonly int64_t idle_ns
@@ -58,6 +60,5 @@ cdef class Upstreams:
 
     cpdef dispatch(self, Exchange exchange)
     cdef bint _send(self, Exchange exchange) except -1
-    cdef int _make_room(self, int64_t since_ns) except -1
     cdef Upstream _choose(self, Exchange exchange)
     cdef bint _serve_waiting(self, UpstreamConnection connection) except -1

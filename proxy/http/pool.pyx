@@ -16,14 +16,11 @@ from proxy.http.upstream cimport UpstreamConnection
 import socket
 from collections import deque
 from errno import EINPROGRESS
-from operator import attrgetter
 
 from fastpath import parse_address
 from proxy.http.proxy_header import proxy_v2_header
 
 Endpoint = tuple[int, tuple[str, int]]
-
-_paused_ns = attrgetter("paused_ns")
 
 cdef enum:
     MOST_WAITING = 4096  # requests of one worker that wait for a free connection
@@ -103,10 +100,27 @@ cdef class Upstream:
         self.idle = []
         self.connections = set()
         self.connecting = set()
+        self.slow = {}
 
     cdef bint full(self):
-        """Whether no further connection may be opened."""
-        return len(self.connections) + len(self.connecting) >= self.pool.most_connections
+        """Whether no further connection may be opened; those that wait for their clients do not count."""
+        return len(self.connections) - len(self.slow) + len(self.connecting) >= self.pool.most_connections
+
+    cdef int stalled(self, UpstreamConnection connection) except -1:
+        """
+        Count a connection whose client does not read its reply among the slow ones.
+
+        It gives up its place to others, else so many slow clients would keep everybody from the upstream. Where there
+        are too many slow ones the reply that has stalled longest is broken off.
+        """
+        cdef UpstreamConnection oldest
+        self.slow[connection] = None
+        if len(self.slow) > self.pool.most_slow:
+            oldest = next(iter(self.slow))
+            oldest.yield_place()
+        if self.pool.waiting:
+            self.pool.loop.call_soon(self.pool.redispatch)
+        return 0
 
     cdef int connect(self, Exchange exchange) except -1:
         """Open a connection for `exchange`."""
@@ -140,6 +154,7 @@ cdef class Upstream:
     cdef int keep(self, UpstreamConnection connection) except -1:
         """Take back a connection that may serve again; give it to who waits, or keep it."""
         self.outstanding -= 1
+        self.slow.pop(connection, None)
         connection.rest(monotonic_ns() + self.pool.keep_ns)
         if connection.introduced or self.pool.introduces:  # it speaks for one client; a reset leaves no port occupied
             connection.stream.reset()
@@ -155,6 +170,7 @@ cdef class Upstream:
     cdef int lost(self, UpstreamConnection connection) except -1:
         """Forget a closed connection; who waits for one may open another."""
         self.connections.discard(connection)
+        self.slow.pop(connection, None)
         if connection in self.idle:
             self.idle.remove(connection)
         if self.pool.waiting:
@@ -195,7 +211,7 @@ cdef class Upstreams:
         if self.introduces != (config.upstream_proxy_protocol == "v2"):
             self.introduces = not self.introduces
             self.close()
-        self.stalled_ns = config.timeouts.stalled_ns
+        self.most_slow = config.pool.slow
         self.connect_ns = config.timeouts.connect_ns
         self.first_byte_ns = config.timeouts.first_byte_ns
         self.idle_ns = self.keep_ns = config.timeouts.upstream_idle_ns
@@ -285,8 +301,6 @@ cdef class Upstreams:
         cdef Exchange exchange
         for upstream in self.all:
             upstream.expire(now_ns)
-        if self.waiting:
-            self._make_room(now_ns - self.stalled_ns)
         while self.waiting:
             exchange, gives_up_ns = self.waiting[0]
             if exchange.phase != FINISHED and gives_up_ns >= now_ns:
@@ -294,19 +308,6 @@ cdef class Upstreams:
             self.waiting.popleft()
             if exchange.phase != FINISHED:
                 exchange.upstream_failed()
-
-    cdef int _make_room(self, int64_t since_ns) except -1:
-        """Let go of the replies that their clients have not read since then: others wait for those connections."""
-        cdef Upstream upstream
-        cdef UpstreamConnection connection
-        cdef Py_ssize_t places
-        for upstream in self.all:
-            stalled = [each for each in upstream.connections if (<UpstreamConnection>each).stalled(since_ns)]
-            stalled.sort(key=_paused_ns)
-            places = len(self.waiting)
-            for connection in stalled[:places]:
-                connection.yield_place()
-        return 0
 
     def close(self):
         """Close the idle connections."""

@@ -18,7 +18,6 @@ cdef class UpstreamConnection:
     cdef bint introduced  # it began with a PROXY header
     cdef bint hopeless
     cdef bint paused
-    cdef readonly int64_t paused_ns  # since when
     cdef readonly bint congested  # it takes the request slower than it comes
     cdef readonly int64_t deadline_ns
 
@@ -30,7 +29,6 @@ cdef class UpstreamConnection:
     cdef int _body_received(self, Exchange exchange, bytes data) except -1
     cdef int _release(self, Exchange exchange) except -1
     cdef int pause_reading(self) except -1
-    cdef bint stalled(self, int64_t since_ns) noexcept
     cdef int yield_place(self) except -1
     cdef int resume_reading(self) except -1
     cdef int abandon(self) except -1

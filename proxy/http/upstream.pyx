@@ -192,25 +192,23 @@ cdef class UpstreamConnection:
     cdef int pause_reading(self) except -1:
         """Leave the reply with the upstream while the client is slow."""
         self.paused = True
-        self.paused_ns = monotonic_ns()
         self.deadline_ns = INT64_MAX
         self.stream.pause_reading()
-        return 0
-
-    cdef bint stalled(self, int64_t since_ns) noexcept:
-        """Whether its client has taken nothing since then."""
-        return self.paused and self.exchange is not None and self.paused_ns < since_ns
+        return self.upstream.stalled(self)
 
     cdef int yield_place(self) except -1:
         """Break off for the sake of others: its client does not read."""
         cdef Exchange exchange = self.exchange
-        cdef Stream client = exchange.connection.stream
-        client.reset()
+        cdef Stream client
+        if exchange is not None:
+            client = exchange.connection.stream
+            client.reset()
         return 0
 
     cdef int resume_reading(self) except -1:
         """Go on reading."""
         self.paused = False
+        self.upstream.slow.pop(self, None)
         self.deadline_ns = monotonic_ns() + self.upstream.pool.idle_ns
         self.stream.resume_reading()
         return 0

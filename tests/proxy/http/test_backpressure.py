@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tests.proxy.http.harness import exhaust, get, ok
+from tests.proxy.http.harness import exhaust, get, ok, turns
 
 if TYPE_CHECKING:
     from tests.proxy.http.conftest import Start
-    from tests.proxy.http.harness import Wire
+    from tests.proxy.http.harness import Node, Wire
 
 MIB = 1 << 20
 # What the kernel keeps of a loopback connection (sysctl tcp_wmem) and a worker of an exchange, with room to spare;
@@ -157,36 +157,32 @@ async def test_replies_that_nobody_reads_are_not_fetched(start: Start) -> None:
     assert served < 20
 
 
-async def test_stalled_readers_yield_to_who_waits(start: Start) -> None:
-    """When no connection to the keyserver is free, replies that nobody reads are broken off, for as many as wait."""
-    node = await start({"POOL__CONNECTIONS": "2"}, small=True, stalled_ns=0)
-    stalled = [await node.connect(get(), small=True, tcp=True) for _ in range(2)]
-    for _ in stalled:
-        link = await node.keyserver.accept()
-        await link.head()
-        await link.send(of_length(len(PLENTY)))
-        await link.push_all(PLENTY)
-    node.guard.sweep()
-    assert node.open == 2  # nobody waits
-    patient = await node.connect(get())
-    assert await node.keyserver.untouched()
-    node.guard.sweep()
-    link = await node.keyserver.accept()
-    await link.head()
-    await link.send(ok())
-    assert (await patient.reply()).status == 200
-    assert node.open == 2
-
-
-async def test_readers_that_go_on_are_not_broken_off(start: Start) -> None:
-    """However many wait: a client that has read lately keeps its reply."""
-    node = await start({"POOL__CONNECTIONS": "1"}, small=True)
-    reader = await node.connect(get(), small=True)
+async def stall(node: Node) -> Wire:
+    """Return the client's end of a connection whose reply nobody reads."""
+    client = await node.connect(get(), small=True, tcp=True)
     link = await node.keyserver.accept()
     await link.head()
     await link.send(of_length(len(PLENTY)))
     await link.push_all(PLENTY)
-    await node.connect(get())
-    node.guard.sweep()
-    assert node.open == 2
-    assert reader.pull() > 0
+    return client
+
+
+async def test_slow_readers_leave_their_places(start: Start) -> None:
+    """A reply that its client does not read does not keep others from the keyserver, nor from the line for it."""
+    node = await start({"POOL__CONNECTIONS": "1"}, small=True)
+    for _ in range(3):
+        await stall(node)
+    _, reply = await node.ask(get(), ok())
+    assert reply.status == 200
+    assert node.open == 4
+
+
+async def test_too_many_slow_readers(start: Start) -> None:
+    """Where there are too many the reply that stalled first is broken off, and none that was read meanwhile."""
+    node = await start({"POOL__SLOW": "2"}, small=True)
+    first, second = await stall(node), await stall(node)
+    while first.pull():  # it reads on
+        await turns()
+    later = [await stall(node) for _ in range(2)]
+    assert await second.end() == "reset"
+    assert [wire.pull() > 0 for wire in later] == [True, True]
