@@ -16,7 +16,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from fastpath import RECORD_BYTES, BanTable, Control, Ring, monotonic_ns, notable
+from fastpath import RECORD_BYTES, BanTable, Control, Ring, monotonic_ns, notable, records
 from proxy.admin.api import build_app
 from proxy.admin.history import History
 from proxy.admin.state import NodeState
@@ -88,7 +88,9 @@ class Analyst:
         blocks = [ring.take(RECORDS_PER_TURN) for ring in self._rings]
         block = b"".join(blocks)
         self._history.feed(block)
-        self._warden.feed(notable(block))
+        if unusual := notable(block):
+            self._warden.feed(unusual)
+            self._history.captives.feed(records(unusual))
         with contextlib.suppress(OSError):  # nobody reads the log any more: go on without
             self._access_log.write(block)
         return any(len(each) == RECORDS_PER_TURN * RECORD_BYTES for each in blocks)

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from fastpath import RECORD_BYTES, Record, notable, records
+from fastpath import RECORD_BYTES, Record, records
 from proxy.telemetry.captives import Captives
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class History:
     """The recent past of a node, fed with blocks of records in the order of their writing.
 
     Attributes:
-        captives: The clients that the tarpit held last.
+        captives: The clients that the tarpit held last; fed apart, with records.
 
     """
 
@@ -47,7 +47,6 @@ class History:
         """Keep a block of records; forget the oldest ones beyond the bound."""
         if not block:
             return
-        self.captives.feed(records(notable(block)))
         self._blocks.append(block)
         self._bytes += len(block)
         while self._bytes > MOST_RECORDS * RECORD_BYTES and len(self._blocks) > 1:

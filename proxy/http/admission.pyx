@@ -1,5 +1,5 @@
 """
-The step `admit`: whether a connection is taken on, decided from shared memory before more is made for it than two words.
+The step `admit`: whether a connection is taken on, decided from shared memory before anything is made for it.
 
 The rate at which a client connects says nothing: gpg opens one connection for each key, more than a hundred a second.
 What counts is whether it is banned, and how many connections it and its network hold at once, over all workers.
@@ -12,7 +12,6 @@ from fastpath.crowd cimport Crowd
 
 from fastpath import Mode
 from proxy.policy.actions import TurnedAway
-from proxy.policy.networks import network_set
 
 cdef int _BANNED = TurnedAway.BANNED
 cdef int _CROWDED = TurnedAway.CROWDED
@@ -24,9 +23,9 @@ cdef class Admission:
         self.bans = bans
         self.crowd = crowd
 
-    def reload(self, config, policy):
+    def reload(self, config, policy, trusted):
         self.policy = policy
-        self.trusted = network_set(config.trusted_proxies)
+        self.trusted = trusted
         self.bans_hold = policy.bans_mode is Mode.ENFORCE
         self.most_of_client = config.connections_per_client
         self.most_of_network = config.connections_per_network

@@ -88,7 +88,7 @@ cdef class Guard:
         self.checks = policy.checks
         self.classify = classify
         self.trusted = network_set(config.trusted_proxies)
-        self.admission.reload(config, policy)
+        self.admission.reload(config, policy, self.trusted)
         self.forwarded_header = config.forwarded_header
         self.canaries = frozenset() if config.traps.mode == "off" else canary_subjects(config.traps.subjects)
         self.trap_prefixes = tuple([prefix.lower().encode("ascii") for prefix in trap_prefixes(config.traps)])

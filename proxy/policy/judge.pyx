@@ -2,8 +2,8 @@
 The step `judge`: facts in, verdict out. Plain synchronous code: no clock of its own, no I/O, no logging.
 
 A verdict is a value; the step `act` carries it out. Checks are a tuple built once, ordered cheap to costly, and the
-first objection that binds wins. A refused request has paid nothing: the only check that takes anything is the last, and it takes
-all or nothing.
+first objection that binds wins. A refused request has paid nothing: the only check that takes anything is the last,
+and it takes all or nothing.
 """
 
 from fastpath.bans cimport BanTable

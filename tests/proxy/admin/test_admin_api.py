@@ -363,7 +363,7 @@ async def test_captives(node: Node) -> None:
         record("192.0.2.1", subject=b"/wp-login.php\tscanner/1.0", **held),
         record("192.0.2.2", subject=b"\x1b[2J\t", **held),
     ]
-    node.history.feed(block(*visits, record("192.0.2.9")))
+    node.history.captives.feed([*visits, record("192.0.2.9")])
     answer = await node.ask("/api/v1/tarpit")
     assert [(each["client"], each["connections"]) for each in answer["clients"]] == [("192.0.2.2", 1), ("192.0.2.1", 2)]
     assert answer["clients"][1]["paths"] == ["/.env", "/wp-login.php"]
