@@ -11,6 +11,7 @@ import ssl
 import struct
 import subprocess
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
@@ -757,8 +758,8 @@ async def test_abort(connect: Connect) -> None:
     await line.shake()
     line.stream.abort()
     assert line.calls == ["done", "lost"]
-    with pytest.raises(ssl.SSLEOFError):
-        await line.wire.to_end()
+    with suppress(ssl.SSLEOFError):  # some versions of Python take it for an end all the same
+        assert await line.wire.to_end() == b""
 
 
 async def test_reset(connect: Connect) -> None:
