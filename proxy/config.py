@@ -109,7 +109,7 @@ class PoolConfig(Section):
     """Connections of one worker to one upstream."""
 
     connections: Annotated[int, Whole(1, 65_536)] = 256
-    idle: Annotated[int, Whole(0, 65_536)] = 64
+    idle: Annotated[int, Whole(0, 65_536)] = 256  # fewer than `connections`: bursts open and close them again and again
     slow: Annotated[int, Whole(1, 65_536)] = 512  # besides `connections`: their clients are slow to read
 
 
