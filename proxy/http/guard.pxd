@@ -22,6 +22,7 @@ cdef class Guard:
     cdef readonly Tarpit tarpit
     cdef readonly Tls tls  # None without a certificate
     cdef readonly set connections
+    cdef list late  # those of them that are past their deadlines
     cdef readonly set arrivals
     cdef int64_t shed_ns
     cdef uint64_t failed_handshakes  # that have been counted

@@ -48,11 +48,12 @@ cdef extern from *:
 
 cdef enum:
     SHED_PART = 16  # one in so many of the connections that wait makes room for others
-    EXPIRED_PER_TURN = 64
+    EXPIRED_AT_ONCE = 8
     LOOK_BYTES = 32
 
 cdef int64_t SHED_NS = 100_000_000  # not more often: it looks at all connections
 SWEEP_SECONDS = 0.25
+REST_SECONDS = 0.004
 cdef bytes MAPPED = b"\0" * 10 + b"\xff\xff"  # an IPv4 address on a socket that takes both kinds
 cdef int _PEER = Source.PEER
 cdef int _FULL = TurnedAway.FULL
@@ -79,6 +80,7 @@ cdef class Guard:
         if tls is not None:
             tls.make_room = self._end_oldest_handshakes
         self.connections = set()
+        self.late = []
         self.arrivals = set()
         self.request_id = int.from_bytes(os.urandom(8), "little")
         self.reload(config, policy, classify)
@@ -231,11 +233,11 @@ cdef class Guard:
         cdef int64_t now_ns = monotonic_ns()
         cdef ClientConnection connection
         cdef Arrival arrival
-        late = []
-        for connection in self.connections:
-            if connection.deadline_ns < now_ns:
-                late.append(connection)
-        self._expire_some(late)
+        if not self.late:
+            for connection in self.connections:
+                if connection.deadline_ns < now_ns:
+                    self.late.append(connection)
+            self._expire_some()
         for arrival in list(self.arrivals):
             if arrival.deadline_ns < now_ns:
                 arrival.drop()
@@ -245,17 +247,25 @@ cdef class Guard:
             self.turned_away(_HANDSHAKE)
         self.recorder.gauges(len(self.connections), self.parked, self.tarpit.held)
 
-    def _expire_some(self, list late):
-        """End what is late, not all in one turn: ten thousand heads that were begun together are late together."""
-        self._expire(late[:EXPIRED_PER_TURN])
-        if len(late) > EXPIRED_PER_TURN:
-            self.loop.call_soon(self._expire_some, late[EXPIRED_PER_TURN:])
+    def _expire_some(self):
+        """
+        End a few of those that are late, and more after a rest.
+
+        Connections that were begun together are late together. All in one go they cost milliseconds, in which not only
+        this worker's clients wait but also whoever shares its core: a process that works without rest is interrupted
+        by the kernel's clock only, 4 ms later.
+        """
+        cdef Py_ssize_t some = max(EXPIRED_AT_ONCE, len(self.late) // 64)
+        self._expire(self.late[-some:])
+        del self.late[-some:]
+        if self.late:
+            self.loop.call_later(REST_SECONDS, self._expire_some)
 
     cdef int _expire(self, list connections) except -1:
         cdef ClientConnection connection
         cdef int64_t now_ns = monotonic_ns()
         for connection in connections:
-            if connection.deadline_ns >= now_ns:  # it has said something meanwhile
+            if connection.deadline_ns >= now_ns or connection not in self.connections:  # it has said something, or gone
                 continue
             try:
                 connection.expire()

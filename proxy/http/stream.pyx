@@ -65,7 +65,7 @@ cdef enum:
     HIGH_BYTES = 65536
     LOW_BYTES = 16384
     # Connections accepted in one turn of the loop, so that a flood of them cannot starve the open ones.
-    ACCEPTS_PER_TURN = 32
+    ACCEPTS_PER_TURN = 8
     MOST_QUEUED = 65536  # more than any queue of the kernel holds
 
 HIGH_WATER_BYTES = HIGH_BYTES
