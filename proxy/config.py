@@ -103,6 +103,7 @@ class HttpConfig(Section):
     head_bytes: Annotated[int, Size(KIB, 256 * KIB)] = 16 * KIB  # request line and headers
     target_bytes: Annotated[int, Size(256, 128 * KIB)] = 8 * KIB  # path and query
     body_bytes: Annotated[int, Size(KIB, 64 * MIB)] = MIB
+    body_store_bytes: Annotated[int, Size(8 * KIB, 4096 * MIB)] = 64 * MIB  # of a worker, for all that it reads at a time
 
 
 class PoolConfig(Section):

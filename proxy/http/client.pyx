@@ -276,10 +276,10 @@ cdef class ClientConnection:
         return _fields(chain, b"https" if self.encrypted or head.forwarded_proto == b"https" else b"http")
 
     cdef int feed_body(self) except -1:
-        """Pass on what there is of the request body, and ask for more."""
+        """Hand over what there is of the request body, and ask for more."""
         cdef Exchange exchange = self.exchange
         cdef bytes data = self.buffer
-        if exchange is None or exchange.upstream is None:
+        if exchange is None or not exchange.wants_body():
             return 0
         self.buffer = b""
         if data:
@@ -287,7 +287,7 @@ cdef class ClientConnection:
             if self.exchange is not exchange:  # refused meanwhile
                 return 0
             self.buffer = rest
-        if exchange.wants_body() and not exchange.upstream.congested:
+        if exchange.wants_body():
             self.deadline_ns = min(monotonic_ns() + self.guard.body_ns, exchange.body_until_ns)
             self.stream.resume_reading()
         else:

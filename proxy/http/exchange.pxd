@@ -10,6 +10,7 @@ from proxy.policy.judge cimport Client, Facts, Verdict
 # Where an exchange stands.
 cdef enum Phase:
     JUDGING
+    READING  # its body
     WAITING  # parked, or in the queue of its class
     SENDING
     RELAYING
@@ -29,9 +30,8 @@ cdef class Exchange:
     cdef readonly int price
     cdef readonly str subject
     cdef readonly bytes target
-    # The request body while it comes; None without one.
-    cdef readonly object decoder
-    cdef readonly int64_t received
+    cdef readonly object intake  # its body; None without one
+    cdef readonly int64_t received  # bytes of it
     cdef readonly int64_t body_until_ns  # all of it has to be there by then
     # The upstream side.
     cdef UpstreamConnection upstream
@@ -50,6 +50,7 @@ cdef class Exchange:
     # Times, ns; 0: not reached.
     cdef readonly int64_t started_ns
     cdef readonly int64_t decided_ns
+    cdef readonly int64_t ready_ns  # all of the request was there
     cdef readonly int64_t wait_ns
     cdef readonly int64_t sent_ns
     cdef readonly int64_t relay_ns
@@ -59,7 +60,10 @@ cdef class Exchange:
     cdef Facts _classify(self)
     cdef int _canary(self) except -1
     cdef int _act(self) except -1
+    cdef int _go_on(self) except -1
     cdef int _park(self) except -1
+    cdef int _read_body(self) except -1
+    cdef int _give_up_body(self, Verdict verdict) except -1
     cdef int _enter(self) except -1
     cdef int _dispatch(self) except -1
     cdef bint repeatable(self)
@@ -80,7 +84,6 @@ cdef class Exchange:
     cdef int body_timed_out(self) except -1
     cdef int client_gone(self) except -1
     cdef int _write(self, bytes data) except -1
-    cdef int _fail(self, Verdict verdict) except -1
     cdef int _refuse(self, Verdict verdict) except -1
     cdef int _hold(self) except -1
     cdef int _refund(self) except -1

@@ -3,6 +3,9 @@ One request and its reply: gather, decide, act.
 
     read head > identify > classify > judge > act > relay > settle > record
 
+A body is read whole, and looked at, before the request goes on (intake.py): after `judge`, so that who is refused need
+not send it, and before any wait or place among the uploads.
+
 `ClientConnection` reads the head and makes an `Exchange`; `run` takes it as far as it goes at once, callbacks of the
 upstream, a timer or the turnstile take it further. It ends in `_finish`, exactly once, whatever happens: reply
 relayed, refused, upstream lost, client gone.
@@ -27,23 +30,21 @@ from proxy.policy.judge cimport Client, Facts, Verdict, allowed, decide, exempte
 from proxy.hkp.canonical import BadTarget
 from proxy.hkp.classes import PRICES, OperationClass
 from proxy.hkp.endpoints import LOOKUP
-from proxy.http.body import decoder_for
+from proxy.hkp.bodies import BadBody
 from proxy.http.captive import by_browser, evidence
 from proxy.http.chunks import ChunkError
-from proxy.http.head import CHUNKED
+from proxy.http.intake import NO_ROOM, Intake
 from proxy.policy.actions import Action, Reason
 
 cdef enum:
     NO_LEASE = -1
-    _CHUNKED = -2
     MOST_ATTEMPTS = 2
     UPLOAD_TIMES = 4  # a body may take this many times as long as one pause in it
-
-assert CHUNKED == _CHUNKED
 
 cdef int _ALLOW = Action.ALLOW
 cdef int _DELAY = Action.DELAY
 cdef int _LIMIT = Action.LIMIT
+cdef int _DENY = Action.DENY
 cdef int _TARPIT = Action.TARPIT
 cdef int _UNKNOWN = OperationClass.UNKNOWN
 cdef int _WORDS = OperationClass.WORDS
@@ -52,6 +53,8 @@ cdef int _CERT_PRICE = PRICES[OperationClass.CERT]
 cdef int _GONE = Reason.GONE
 cdef int _UPSTREAM = Reason.UPSTREAM
 cdef int _BUSY = Reason.BUSY
+cdef int _TOO_LARGE = Reason.TOO_LARGE
+cdef int _UNWANTED = Reason.UNWANTED
 cdef int _BANNED = Reason.BANNED
 cdef int _TRAP = Reason.TRAP
 cdef int _CANARY = Reason.CANARY
@@ -87,9 +90,9 @@ cdef class Exchange:
         self.upstream_index = -1
         self.lease = NO_LEASE
         self.reusable = head.keep_alive
-        self.started_ns = self.decided_ns = monotonic_ns()
+        self.started_ns = self.decided_ns = self.ready_ns = monotonic_ns()
         if head.length != 0:
-            self.decoder = decoder_for(head.length)
+            self.intake = Intake(head.length, self.client.key, guard.bodies, most_bytes=guard.body_bytes)
         return self
 
     # identify > classify > judge > act
@@ -107,7 +110,7 @@ cdef class Exchange:
             return self._refuse(MALFORMED)
         if self.head.length > guard.body_bytes:
             return self._refuse(TOO_LARGE)
-        if self.decoder is not None and self.head.method in SAFE_METHODS:
+        if self.intake is not None and self.head.method in SAFE_METHODS:
             return self._refuse(MALFORMED)  # no such request has a use for a body, but it would hold a connection
         self.verdict = decide(facts, guard.checks, self.started_ns)
         self.decided_ns = monotonic_ns()
@@ -134,15 +137,17 @@ cdef class Exchange:
         return _CANARY
 
     cdef int _act(self) except -1:
-        if self.verdict.action == _ALLOW:
-            return self._enter()
-        if self.verdict.action == _DELAY:
-            return self._park()
+        if self.verdict.action <= _DELAY:
+            return self._go_on() if self.intake is None else self._read_body()
         if self.verdict.action == _TARPIT:
             return self._hold()
         if self.verdict.reason == _BANNED:
             self.reusable = False
         return self._refuse(self.verdict)
+
+    cdef int _go_on(self) except -1:
+        """The request is complete: wait for its tokens, or go on at once."""
+        return self._park() if self.verdict.action == _DELAY else self._enter()
 
     cdef int _hold(self) except -1:
         """Leave the client to the tarpit; if there is no room in it, answer as if there were nothing here."""
@@ -161,7 +166,7 @@ cdef class Exchange:
             return self._refuse(CROWDED)
         guard.parked += 1
         self.phase = WAITING
-        self.wait_ns = self.verdict.wait_ns
+        self.wait_ns = max(0, self.decided_ns + self.verdict.wait_ns - monotonic_ns())  # reading a body took its time
         self.timer = guard.loop.call_later(self.wait_ns / 1e9, self._unpark)
         self.connection.watch()
         return 0
@@ -206,6 +211,61 @@ cdef class Exchange:
         self._refund()
         self._refuse(BUSY)
 
+    # The body.
+
+    cdef int _read_body(self) except -1:
+        """Ask for the body, and read it."""
+        self.phase = READING
+        self.body_until_ns = monotonic_ns() + UPLOAD_TIMES * self.guard.body_ns
+        try:
+            reader = self.guard.reader_for(self.kind, self.target, self.head.content_type, self.head.length)
+        except BadBody as objection:
+            return self._give_up_body(_unwanted(objection))
+        self.intake.begin(reader, self._make_room)
+        if self.head.expects_continue:
+            self.connection.stream.write(CONTINUE)
+        return self.connection.feed_body()
+
+    cdef bytes body_received(self, bytes data):
+        """Take a piece of the body; return what comes after its end."""
+        cdef bytes rest
+        try:
+            rest = self.intake.feed(data)
+        except ChunkError:
+            self._give_up_body(MALFORMED)
+            return b""
+        except BadBody as objection:
+            self._give_up_body(_unwanted(objection))
+            return b""
+        self.received = self.intake.size
+        if self.intake.done:
+            self.ready_ns = monotonic_ns()
+            self._go_on()
+        return rest
+
+    cdef bint body_unfinished(self):
+        """Whether the client has not sent all of its request."""
+        return self.intake is not None and not self.intake.done
+
+    cdef bint wants_body(self):
+        """Whether more of the request body is to come."""
+        return self.phase == READING and not self.intake.done
+
+    cdef int body_timed_out(self) except -1:
+        """Give up on a client that stopped sending its body."""
+        return self._give_up_body(TIMEOUT)
+
+    def _make_room(self):
+        """Give this body up, which has taken longest, for the sake of others."""
+        self._give_up_body(_unwanted(NO_ROOM))
+
+    cdef int _give_up_body(self, Verdict verdict) except -1:
+        """Refuse a request because of its body."""
+        if not self.intake.done:
+            self.reusable = False
+        self._refund()
+        return self._refuse(verdict)
+
     # To the upstream.
 
     cdef int _dispatch(self) except -1:
@@ -215,7 +275,7 @@ cdef class Exchange:
 
     cdef bint repeatable(self):
         """Whether it may be sent again after a connection died without a reply (RFC 9110 section 9.2.2)."""
-        return self.decoder is None and self.head.method in SAFE_METHODS
+        return self.intake is None and self.head.method in SAFE_METHODS
 
     cdef int repeat(self, UpstreamConnection lost) except -1:
         """
@@ -231,10 +291,10 @@ cdef class Exchange:
         """Return the head as it is sent upstream: canonical target, kept fields, and what we say of the client."""
         cdef RequestHead head = self.head
         cdef bytes framing = b""
-        if head.length == _CHUNKED:
-            framing = CHUNKED_FIELD
-        elif head.length or head.method == "POST" or head.method == "PUT":
-            framing = length_field(head.length)
+        if self.intake is not None:
+            framing = length_field(self.intake.size)
+        elif head.method == "POST" or head.method == "PUT":
+            framing = length_field(0)
         return b"".join((
             b"GET" if head.method == "GET" else PyUnicode_AsASCIIString(head.method), b" ", self.target, b" HTTP/1.1\r\n",
             head.block,
@@ -254,51 +314,14 @@ cdef class Exchange:
         self.attempts += 1
         self.sent_ns = monotonic_ns()
         upstream.stream.write(self._request_bytes(upstream.upstream.host))
-        if self.decoder is not None:
-            self.body_until_ns = self.sent_ns + UPLOAD_TIMES * self.guard.body_ns
-            if self.head.expects_continue and self.received == 0:
-                self.connection.stream.write(CONTINUE)
-            self.connection.feed_body()
+        if self.intake is not None:
+            upstream.stream.write(self.intake.body())
         return 0
-
-    cdef bytes body_received(self, bytes data):
-        """Pass on a piece of the request body; return what comes after its end."""
-        cdef UpstreamConnection upstream = self.upstream
-        cdef bytes payload
-        try:
-            payload = self.decoder.feed(data)
-        except ChunkError:
-            self._fail(MALFORMED)
-            return b""
-        self.received += len(payload)
-        if self.received > self.guard.body_bytes:
-            self._fail(TOO_LARGE)
-            return b""
-        if self.head.length != _CHUNKED:
-            upstream.stream.write(payload)
-        elif payload:
-            upstream.stream.write(b"".join((chunk_head(len(payload)), payload, CRLF)))
-        if not self.decoder.done:
-            return b""
-        if self.head.length == _CHUNKED:
-            upstream.stream.write(LAST_CHUNK)
-        upstream.expect_reply()
-        return self.decoder.rest
-
-    cdef bint body_unfinished(self):
-        """Whether the client has not sent all of its request."""
-        return self.decoder is not None and not self.decoder.done
-
-    cdef bint wants_body(self):
-        """Whether more of the request body is to come, and the upstream is there to take it."""
-        return self.upstream is not None and self.body_unfinished()
 
     # From the upstream.
 
     cdef int reply_whole(self, ReplyHead reply, bytes body, int64_t first_byte_ns) except -1:
         """Relay a reply that came in one piece, which is nearly every one."""
-        if self.body_unfinished():
-            self.reusable = False
         self._write(b"".join((
             self._reply_block(reply),
             b"Via: 1.1 hkpguard\r\n" if reply.minor else b"Via: 1.0 hkpguard\r\n",
@@ -340,8 +363,6 @@ cdef class Exchange:
         """Relay the head of a reply whose body is still coming, and what there is of the body."""
         cdef bytes framing = b""
         self.phase = RELAYING
-        if self.body_unfinished():
-            self.reusable = False
         if reply.length >= 0:
             framing = length_field(reply.length)
         elif self.head.minor:
@@ -388,22 +409,6 @@ cdef class Exchange:
         return 0
 
     # Ends.
-
-    cdef int body_timed_out(self) except -1:
-        """Give up on a client that stopped sending its body."""
-        return self._fail(TIMEOUT)
-
-    cdef int _fail(self, Verdict verdict) except -1:
-        """Refuse a request whose body turned out bad, part of which the upstream has already."""
-        self.reusable = False  # where its body ends is not known, or not what was said
-        cdef UpstreamConnection upstream = self.upstream
-        self.upstream = None
-        if upstream is not None:
-            upstream.abandon()
-        if self.phase != RELAYING:
-            return self._refuse(verdict)
-        self.verdict = verdict
-        return self._finish(broken=True)
 
     cdef int _refuse(self, Verdict verdict) except -1:
         """Answer without the upstream."""
@@ -454,6 +459,14 @@ cdef class Exchange:
         if self.queued:
             self.queued = False
             self.guard.turnstiles[self.kind].leave(self)
+        if self.intake is not None:
+            self.intake.release()
         self.guard.recorder.exchange(self, monotonic_ns())
         self.connection.finished(self, broken)
         return 0
+
+
+cdef Verdict _unwanted(objection):
+    """Return the verdict on a body to which its reader, or the lack of room for it, objects."""
+    cdef int reason = _BUSY if objection is NO_ROOM else _TOO_LARGE if objection.status == 413 else _UNWANTED
+    return Verdict(_LIMIT if objection is NO_ROOM else _DENY, reason, objection.status, text=objection.text)

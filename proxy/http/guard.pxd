@@ -22,6 +22,7 @@ cdef class Guard:
     cdef readonly Tarpit tarpit
     cdef readonly Tls tls  # None without a certificate
     cdef readonly set connections
+    cdef readonly object bodies  # the memory for those that are being read
     cdef list late  # those of them that are past their deadlines
     cdef readonly set arrivals
     cdef int64_t shed_ns
@@ -33,6 +34,7 @@ cdef class Guard:
     cdef readonly object policy
     cdef readonly tuple checks
     cdef readonly object classify
+    cdef readonly object reader_for
     cdef readonly object trusted
     cdef readonly str forwarded_header
     cdef readonly frozenset canaries

@@ -21,8 +21,10 @@ import os
 from operator import attrgetter
 
 from fastpath.keys import network_key
+from proxy.hkp.readers import Readers
 from proxy.hkp.traps import canary_subjects, trap_prefixes
 from proxy.http.address import Source
+from proxy.http.intake import BodyStore
 from proxy.http.turnstile import Turnstile
 from proxy.policy.actions import TurnedAway
 from proxy.policy.networks import network_set
@@ -81,6 +83,7 @@ cdef class Guard:
             tls.make_room = self._end_oldest_handshakes
         self.connections = set()
         self.late = []
+        self.bodies = BodyStore(config.http.body_store_bytes)
         self.arrivals = set()
         self.request_id = int.from_bytes(os.urandom(8), "little")
         self.reload(config, policy, classify)
@@ -89,6 +92,8 @@ cdef class Guard:
         self.policy = policy
         self.checks = policy.checks
         self.classify = classify
+        self.reader_for = Readers()
+        self.bodies.most_bytes = config.http.body_store_bytes
         self.trusted = network_set(config.trusted_proxies)
         self.admission.reload(config, policy, self.trusted)
         self.forwarded_header = config.forwarded_header

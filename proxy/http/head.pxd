@@ -15,6 +15,7 @@ cdef class RequestHead:
     cdef readonly bytes true_client_ip
     cdef readonly bytes x_real_ip
     cdef readonly bytes accept
+    cdef readonly bytes content_type
     cdef readonly Py_ssize_t size
 
 

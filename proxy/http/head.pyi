@@ -23,6 +23,7 @@ class RequestHead:
         true_client_ip: True-Client-IP, likewise.
         x_real_ip: X-Real-IP, likewise.
         accept: Value of the first Accept, or None.
+        content_type: Value of the first Content-Type, or None.
         size: Bytes of the head in the buffer it was read from.
 
     """
@@ -42,6 +43,7 @@ class RequestHead:
     true_client_ip: bytes | None
     x_real_ip: bytes | None
     accept: bytes | None
+    content_type: bytes | None
     size: int
 
 class ReplyHead:

@@ -33,6 +33,7 @@ PHRASES = {
     413: "Content Too Large",
     414: "URI Too Long",
     417: "Expectation Failed",
+    422: "Unprocessable Content",
     429: "Too Many Requests",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
@@ -50,6 +51,7 @@ TEXTS = {
     413: "The upload is larger than this server takes.",
     414: "The request target is longer than this server takes.",
     417: "The expectation cannot be met.",
+    422: "The upload holds what this server does not take.",
     429: "Rate limit reached for this address.",
     431: "The request header is larger than this server takes.",
     500: "The keyserver cannot be reached at the moment.",
@@ -91,9 +93,9 @@ cdef int64_t retry_seconds(Verdict verdict) noexcept:
     return UPSTREAM_RETRY_SECONDS if verdict.status == 503 else 0
 
 
-cdef void put_plain(Text *text, int status, int64_t retry, uint64_t request_id) noexcept:
+cdef int put_plain(Text *text, int status, str said, int64_t retry, uint64_t request_id) except -1:
     """Write the one line of a plain body."""
-    put(text, _TEXTS[status])
+    put(text, said.encode("ascii") if said else _TEXTS[status])
     if retry:
         put(text, b" Retry after ")
         put_number(text, retry)
@@ -101,15 +103,16 @@ cdef void put_plain(Text *text, int status, int64_t retry, uint64_t request_id) 
     put(text, b" Request-ID ")
     put_hex16(text, request_id)
     put(text, b"\n")
+    return 0
 
 
-cdef bytes problem_body(int status, int64_t retry, uint64_t request_id, limit):
+cdef bytes problem_body(int status, str said, int64_t retry, uint64_t request_id, limit):
     """Return problem details (RFC 9457); the title is no status phrase, since "Too Many" means another thing to some."""
     about = {"type": PROBLEM_TYPES[status]} if status in PROBLEM_TYPES else {}
     about |= {
         "title": TEXTS[status].rstrip("."),
         "status": status,
-        "detail": f"{TEXTS[status]} Retry after {retry} s." if retry else TEXTS[status],
+        "detail": f"{said or TEXTS[status]} Retry after {retry} s." if retry else said or TEXTS[status],
         "instance": f"urn:request:{request_id:016x}",
     }
     if limit is not None:
@@ -137,9 +140,9 @@ cdef class Refusals:
         limit = limits[verdict.spending.bucket] if verdict.spending is not None and limits else None
         begin(&body)
         if problem:
-            put(&body, problem_body(verdict.status, retry, request_id, limit))
+            put(&body, problem_body(verdict.status, verdict.text, retry, request_id, limit))
         else:
-            put_plain(&body, verdict.status, retry, request_id)
+            put_plain(&body, verdict.status, verdict.text, retry, request_id)
         begin(&text)
         put(&text, self._head(verdict.status, problem, close, keep_alive, verdict.allow))
         put_hex16(&text, request_id)

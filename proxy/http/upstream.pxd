@@ -18,11 +18,9 @@ cdef class UpstreamConnection:
     cdef bint introduced  # it began with a PROXY header
     cdef bint hopeless
     cdef bint paused
-    cdef readonly bint congested  # it takes the request slower than it comes
     cdef readonly int64_t deadline_ns
 
     cdef int start(self, Exchange exchange) except -1
-    cdef int expect_reply(self) except -1
     cdef int rest(self, int64_t until_ns) except -1
     cdef ReplyHead _final_head(self, bytes data)
     cdef int _head_received(self, Exchange exchange, ReplyHead head, bytes rest, int64_t first_byte_ns) except -1

@@ -34,18 +34,11 @@ cdef class UpstreamConnection:
         self.deadline_ns = INT64_MAX
 
     cdef int start(self, Exchange exchange) except -1:
-        """Send the request of `exchange`; the time for its reply begins when all of it is sent."""
+        """Send the request of `exchange`; its reply has to begin within `first_byte`."""
         self.exchange = exchange
         self.interim = 0
-        self.deadline_ns = INT64_MAX
-        if not exchange.body_unfinished():
-            self.expect_reply()
-        return exchange.send_to(self)
-
-    cdef int expect_reply(self) except -1:
-        """The request is complete: the reply has to begin within `first_byte`."""
         self.deadline_ns = monotonic_ns() + self.upstream.pool.first_byte_ns
-        return 0
+        return exchange.send_to(self)
 
     cdef int rest(self, int64_t until_ns) except -1:
         """Wait in the pool for the next exchange."""
@@ -142,7 +135,7 @@ cdef class UpstreamConnection:
         self.upstream.health.succeeded()
         if self.paused:
             self.resume_reading()
-        if self.reusable and not exchange.body_unfinished() and self.stream.backlog_bytes == 0:
+        if self.reusable and self.stream.backlog_bytes == 0:
             self.upstream.keep(self)
         else:
             self.upstream.outstanding -= 1
@@ -159,18 +152,10 @@ cdef class UpstreamConnection:
         self.stream.abort()
 
     def pause_writing(self):
-        """Stop reading the upload: the upstream takes it slower than it comes."""
-        self.congested = True
-        self.deadline_ns = monotonic_ns() + self.upstream.pool.idle_ns
-        if self.exchange is not None:
-            self.exchange.connection.stream.pause_reading()
+        """A body is on its way, all of which is kept anyhow."""
 
     def resume_writing(self):
-        """Let the upload go on."""
-        self.congested = False
-        if self.exchange is not None and self.exchange.body_unfinished():
-            self.deadline_ns = INT64_MAX
-            self.exchange.connection.feed_body()
+        """See `pause_writing`."""
 
     def connection_lost(self, error):
         """Tell the exchange, unless it was done; a request that may be repeated gets another chance."""

@@ -45,3 +45,4 @@ class Reason(IntEnum):
     TRAP = 14  # a path that no client of a keyserver asks for
     CANARY = 15  # a subject that the operator has set as a trap
     BANNED = 16  # the client, or a network around it
+    UNWANTED = 17  # a body that holds what may not be

@@ -11,6 +11,7 @@ cdef class Verdict:
     cdef readonly Spending spending
     cdef readonly int shadow
     cdef readonly str allow
+    cdef readonly str text  # for the client; empty: the usual one
 
     cpdef Verdict because(self, int reason, int status=*)
 

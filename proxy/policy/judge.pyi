@@ -14,6 +14,7 @@ class Verdict:
         spending: Figures of the limit that decided, if one did.
         shadow: The `Action` that a limit in shadow mode would have taken; 0 if none.
         allow: Methods that the path knows, for 405.
+        text: What the client is told; empty: the usual text of the status.
 
     """
 
@@ -31,6 +32,8 @@ class Verdict:
     def shadow(self) -> int: ...
     @property
     def allow(self) -> str: ...
+    @property
+    def text(self) -> str: ...
     def __init__(
         self,
         action: int,
@@ -40,6 +43,7 @@ class Verdict:
         spending: Spending | None = None,
         shadow: int = 0,
         allow: str = "",
+        text: str = "",
     ) -> None: ...
     def because(self, reason: int, status: int = 0) -> Verdict:
         """Return the same action and wait, with the reason why it came to nothing."""

@@ -32,7 +32,8 @@ cdef dict _REASONS = {400: Reason.MALFORMED, 404: Reason.UNKNOWN, 405: Reason.ME
 cdef class Verdict:
 
     def __init__(
-        self, int action, int reason=0, int status=0, int64_t wait_ns=0, Spending spending=None, int shadow=0, str allow=""
+        self, int action, int reason=0, int status=0, int64_t wait_ns=0, Spending spending=None, int shadow=0, str allow="",
+        str text=""
     ):
         self.action = action
         self.reason = reason
@@ -41,6 +42,7 @@ cdef class Verdict:
         self.spending = spending
         self.shadow = shadow
         self.allow = allow
+        self.text = text
 
     cpdef Verdict because(self, int reason, int status=0):
         return Verdict(self.action, reason, status, self.wait_ns)
@@ -166,7 +168,7 @@ cdef Verdict _verdict(Spending spending):
     cdef Verdict verdict = Verdict.__new__(Verdict)
     verdict.reason = _BY_LIMIT
     verdict.spending = spending
-    verdict.allow = ""
+    verdict.allow = verdict.text = ""
     if spending.shadow:
         verdict.action = _ALLOW
         verdict.shadow = _LIMIT if spending.retry_after_ns else _DELAY

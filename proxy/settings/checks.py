@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from proxy.settings.kinds import SECOND, Address, Network
 from proxy.settings.sources import SettingPath
 
+BODY_PARTS: Final = 8  # one client may have one of so many parts of the memory for bodies
+
 if TYPE_CHECKING:
     from proxy.config import Config
 
@@ -58,6 +60,12 @@ def _sizes(config: "Config") -> Iterator[Conflict]:
             paths,
             f"must be larger than the target in it: head_bytes is {config.http.head_bytes}, "
             f"target_bytes {config.http.target_bytes} bytes",
+        )
+    if config.http.body_store_bytes < BODY_PARTS * config.http.body_bytes:
+        yield Conflict(
+            (("http", "body_store_bytes"), ("http", "body_bytes")),
+            f"must be {BODY_PARTS} times as large as one body, of which one client may have so many-th: "
+            f"body_store_bytes is {config.http.body_store_bytes}, body_bytes {config.http.body_bytes} bytes",
         )
 
 

@@ -46,7 +46,7 @@ cdef class Recorder:
         if exchange.sent_ns:
             upstream_ns = now_ns - exchange.sent_ns
         if exchange.relay_ns:
-            added_ns = exchange.sent_ns - exchange.started_ns - exchange.wait_ns + exchange.relay_ns
+            added_ns = exchange.sent_ns - exchange.ready_ns - exchange.wait_ns + exchange.relay_ns
         self.ring.write(
             now_ns, client.key, exchange.request_id, _hash(subject), upstream_ns // 1000, exchange.wait_ns // 1000,
             (now_ns - exchange.started_ns) // 1000, exchange.received, exchange.sent, exchange.status, exchange.kind,

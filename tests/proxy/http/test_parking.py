@@ -134,16 +134,18 @@ async def test_flood_behind_a_parked_request_is_left_with_the_kernel(start: Star
 
 
 async def test_upload_waits_with_its_body(start: Start) -> None:
-    """The body of a parked upload is sent on once the request is, whole."""
+    """The body is read first; what is left of the wait is counted from the time of the decision."""
     settings = {"LIMITS__UPLOAD__BURST": "1", "LIMITS__UPLOAD__COUNT": "1", "LIMITS__UPLOAD__PERIOD": "5s"}
     node = await start(settings)
     await served(node, UPLOAD + b"keys")
     client = await node.connect(UPLOAD + b"k")
     await client.send(b"ey")
+    assert node.parked == 0
+    await client.send(b"s")
     assert node.parked == 1
+    assert timer(node).delay_seconds < 5
     timer(node).fire()
     link = await node.keyserver.accept()
-    await client.send(b"s")
     assert (await link.request()).body == b"keys"
     await link.send(ok())
     assert (await client.reply()).status == 200
@@ -350,23 +352,21 @@ async def test_wait_for_a_place_ends(start: Start) -> None:
     assert node.loop.timers == []
 
 
-@pytest.mark.parametrize("end", ["reply", "death", "gone", "refused upload"])
+@pytest.mark.parametrize("end", ["reply", "death", "gone", "death under an upload"])
 async def test_place_is_given_back_however_a_request_ends(start: Start, end: str) -> None:
     """Whatever becomes of a request, its place is free for the next."""
     node = await start({"LIMITS__WORDS__CONCURRENT": "1", "LIMITS__UPLOAD__CONCURRENT": "1"})
-    request = UPLOAD if end == "refused upload" else get(WORDS, "Connection: close")
+    request = UPLOAD + b"keys" if end == "death under an upload" else get(WORDS, "Connection: close")
     client, link = await node.begin(request, tcp=True)
     if end == "reply":
         await link.send(ok(b"", "Connection: close"))
-    elif end == "death":
-        link.close()
     elif end == "gone":
         await link.send(b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n")
         await client.head()
         client.break_off()
         await link.push_all(b"k" * 500_000)
     else:
-        client.close()
+        link.close()
     await turns()
     await node.connect(request)
     again = await node.keyserver.accept()
@@ -411,8 +411,8 @@ async def test_delayed_and_then_queued(start: Start) -> None:
     """An upload that has waited for its token may still have to wait for a place; leaving then refunds it."""
     settings = {"LIMITS__UPLOAD__BURST": "1", "LIMITS__UPLOAD__PERIOD": "1m", "LIMITS__UPLOAD__CONCURRENT": "1"}
     node = await start(settings)
-    await node.begin(UPLOAD)
-    client = await node.connect(UPLOAD)
+    await node.begin(UPLOAD + b"keys")
+    client = await node.connect(UPLOAD + b"keys")
     first = timer(node).delay_seconds
     timer(node).fire()
     assert node.parked == 0
@@ -420,6 +420,6 @@ async def test_delayed_and_then_queued(start: Start) -> None:
     client.close()
     await until(lambda: node.open == 1)
     node.loop.timers.clear()
-    await node.connect(UPLOAD)
+    await node.connect(UPLOAD + b"keys")
     assert node.parked == 1
     assert max(each.delay_seconds for each in node.loop.timers) <= first

@@ -1,0 +1,121 @@
+"""Bodies of requests: read whole, and found good, before the upstream hears of them.
+
+So a slow upload holds memory of ours and nothing of the keyserver's, and a bad one never reaches it. The memory is
+bounded for each worker, and so is the part of one client. Where it is used up, the body that has taken longest makes
+room: an honest upload is here in a moment.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from proxy.hkp.bodies import BadBody, BodyReader
+from proxy.http.body import decoder_for
+from proxy.settings.checks import BODY_PARTS
+
+TOO_LARGE: Final = BadBody(413, "This is more than the server takes in one request.")
+NO_ROOM: Final = BadBody(429, "The server is busy with other uploads.")
+
+
+class BodyStore:
+    """The memory for the bodies that one worker reads at a time."""
+
+    def __init__(self, most_bytes: int) -> None:
+        """Keep up to `most_bytes`."""
+        self.most_bytes = most_bytes
+        self.used_bytes = 0
+        self._by_client: dict[int, int] = {}
+        self._reading: dict[Intake, Callable[[], None]] = {}  # in the order of their beginning
+
+    def admit(self, intake: "Intake", make_room: Callable[[], None]) -> None:
+        """Begin with a body; `make_room` is called if it is to be given up for others."""
+        self._reading[intake] = make_room
+
+    def take(self, intake: "Intake", size: int) -> None:
+        """Make room for `size` more bytes of a body; BadBody if its client has its part already."""
+        mine = self._by_client.get(intake.client, 0) + size
+        if mine > self.most_bytes // BODY_PARTS:
+            raise NO_ROOM
+        while self.used_bytes + size > self.most_bytes:
+            oldest = next((each for each in self._reading if each is not intake), None)
+            if oldest is None:
+                raise NO_ROOM
+            self._reading.pop(oldest)()
+        self._by_client[intake.client] = mine
+        self.used_bytes += size
+
+    def complete(self, intake: "Intake") -> None:
+        """Take note that all of a body came: from now on it makes room for nobody."""
+        self._reading.pop(intake, None)
+
+    def release(self, intake: "Intake") -> None:
+        """Give back what a body took."""
+        self._reading.pop(intake, None)
+        self.used_bytes -= intake.size
+        left = self._by_client.pop(intake.client, 0) - intake.size
+        if left > 0:
+            self._by_client[intake.client] = left
+
+
+class Intake:
+    """One body.
+
+    Attributes:
+        client: Key of the client, from `client_key`.
+        size: Bytes that are kept.
+        done: Whether all of it is here.
+        found: What the reader found in it; None before the end, and without a reader.
+
+    """
+
+    def __init__(self, length: int, client: int, store: BodyStore, *, most_bytes: int) -> None:
+        """`length`: bytes, or CHUNKED."""
+        self.client = client
+        self.size = 0
+        self.done = False
+        self.found: object = None
+        self._decoder = decoder_for(length)
+        self._most_bytes = most_bytes
+        self._store = store
+        self._reader: BodyReader | None = None
+        self._pieces: list[bytes] = []
+
+    def begin(self, reader: BodyReader | None, make_room: Callable[[], None]) -> None:
+        """Expect the body; `reader` looks at it meanwhile."""
+        self._reader = reader
+        self._store.admit(self, make_room)
+
+    def feed(self, data: bytes) -> bytes:
+        """Take a piece; return what comes after the end of the body.
+
+        Raises:
+            ChunkError: its framing is broken.
+            BadBody: it is too large, there is no room for it, or its reader objects.
+
+        """
+        payload = self._decoder.feed(data)
+        if self.size + len(payload) > self._most_bytes:
+            raise TOO_LARGE
+        self._store.take(self, len(payload))
+        self.size += len(payload)
+        self._pieces.append(payload)
+        if self._reader is not None and payload:
+            self._reader.feed(payload)
+        if not self._decoder.done:
+            return b""
+        self.done = True
+        self._store.complete(self)
+        if self._reader is not None:
+            self.found = self._reader.finish()
+        return self._decoder.rest
+
+    def body(self) -> bytes:
+        """Return all of it."""
+        if len(self._pieces) > 1:
+            self._pieces = [b"".join(self._pieces)]
+        return self._pieces[0] if self._pieces else b""
+
+    def release(self) -> None:
+        """Let go of it."""
+        self._store.release(self)
+        self.size = 0
+        self._pieces = []
