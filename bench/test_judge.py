@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from fastpath import BanTable, ClientTable, Region, client_key, monotonic_ns
+from fastpath import Region, client_key, monotonic_ns
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.http.head import read_request
+from proxy.policy.budgets import Tables
 from proxy.policy.judge import Client, Facts
 from proxy.policy.policy import Policy
 
@@ -23,30 +24,21 @@ NETWORKS = {
 }
 
 
-def tables(region: Region) -> tuple[ClientTable, BanTable]:
-    """Return what a policy judges by."""
-    return ClientTable(region.table, region.secret), BanTable(region.bans, region.secret)
-
-
 @pytest.mark.parametrize("environ", [{}, NETWORKS], ids=["defaults", "networks"])
 def test_judge(benchmark: Callable[..., Any], environ: dict[str, str]) -> None:
     """Decide about a get by fingerprint that no limit objects to."""
     region = Region.create(clients=1024, workers=1, upstreams=1)
     rates = {"HKPGUARD_LIMITS__CERT__BURST": "1000000", "HKPGUARD_LIMITS__TOTAL__BURST": "1000000"}
-    policy = Policy(
-        Config.from_env(environ | rates), ClientTable(region.table, region.secret), BanTable(region.bans, region.secret)
-    )
+    policy = Policy(Config.from_env(environ | rates), Tables.of(region))
     address = bytes([192, 0, 2, 1])
-    facts = Facts(Client(address, client_key(address), 0, policy.profile(address)), OperationClass.CERT, 1)
+    facts = Facts(Client(address, client_key(address), 0, policy.profile(address)), OperationClass.CERT, 1, subject=7)
     benchmark(lambda: policy.judge(facts, monotonic_ns()))
 
 
 def test_profile(benchmark: Callable[..., Any]) -> None:
     """Look up the networks that a new connection belongs to."""
     region = Region.create(clients=1024, workers=1, upstreams=1)
-    policy = Policy(
-        Config.from_env(NETWORKS), ClientTable(region.table, region.secret), BanTable(region.bans, region.secret)
-    )
+    policy = Policy(Config.from_env(NETWORKS), Tables.of(region))
     benchmark(policy.profile, bytes([192, 0, 2, 1]))
 
 

@@ -2,9 +2,11 @@
 
 from fastpath._gcra_py import Decision, Limit, Mode
 from fastpath.bans import BAN_TABLE_BYTES, BanEntry, BanTable, Standing
+from fastpath.buckets import BucketTable, Budget, bucket_key, hash_text
 from fastpath.clock import monotonic_ns
 from fastpath.counters import Counters
 from fastpath.crowd import Crowd, crowd_bytes
+from fastpath.distinct import DistinctTable
 from fastpath.keys import (
     address_text,
     client_key,
@@ -15,6 +17,7 @@ from fastpath.keys import (
     parse_network,
 )
 from fastpath.leases import CLIENT_BUSY, TOTAL_BUSY, Leases
+from fastpath.peer_book import PeerBook
 from fastpath.record import RECORD_BYTES, Record, records
 from fastpath.region import Control, Region
 from fastpath.ring import Ring, notable
@@ -34,15 +37,19 @@ __all__ = [
     "TOTAL_BUSY",
     "BanEntry",
     "BanTable",
+    "BucketTable",
+    "Budget",
     "ClientTable",
     "Control",
     "Counters",
     "Crowd",
     "Decision",
+    "DistinctTable",
     "Leases",
     "Limit",
     "LimitSet",
     "Mode",
+    "PeerBook",
     "Record",
     "Region",
     "Ring",
@@ -51,8 +58,10 @@ __all__ = [
     "Tarpit",
     "TarpitMode",
     "address_text",
+    "bucket_key",
     "client_key",
     "crowd_bytes",
+    "hash_text",
     "key_text",
     "monotonic_ns",
     "network_key",

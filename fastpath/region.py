@@ -4,7 +4,8 @@ It is an anonymous memory file (memfd): nothing is left behind after a crash, an
 does not matter. Nothing is written at the start except the header, so memory becomes resident only where it
 is used. Huge pages are not asked for: with them a hundred clients would make the whole table resident.
 
-    header | control | generations | upstreams | leases | bans | crowd | counters x workers | rings x workers | table
+    header | control | generations | upstreams | leases | bans | crowd | buckets | distinct
+    | peers | counters x workers | rings x workers | table
 
 Each section begins at a cache line, the table at a page. The sizes follow from three counts in the header, so
 whoever attaches can check them.
@@ -19,14 +20,17 @@ from itertools import accumulate, pairwise
 from typing import Final, NamedTuple, Self
 
 from fastpath.bans import BAN_TABLE_BYTES
+from fastpath.buckets import BUCKET_TABLE_BYTES
 from fastpath.counters import COUNTER_BYTES
 from fastpath.crowd import crowd_bytes
+from fastpath.distinct import DISTINCT_BYTES
 from fastpath.leases import LEASE_BYTES
+from fastpath.peer_book import PEER_BOOK_BYTES
 from fastpath.ring import RING_BYTES
 from fastpath.table import table_bytes
 
 MAGIC: Final = b"hkpguard"
-VERSION: Final = 2  # of the layout of all sections; raise it with any change
+VERSION: Final = 3  # of the layout of all sections; raise it with any change
 MAX_CLIENTS: Final = 2**28
 MAX_WORKERS: Final = 256  # a lease names its worker in a byte
 MAX_UPSTREAMS: Final = 255  # a record names its upstream in a byte, 255 is none
@@ -74,6 +78,9 @@ class Counts(NamedTuple):
             LEASE_BYTES,
             BAN_TABLE_BYTES,
             crowd_bytes(self.workers),
+            BUCKET_TABLE_BYTES,
+            DISTINCT_BYTES,
+            PEER_BOOK_BYTES,
             _rounded(COUNTER_BYTES, LINE_BYTES) * self.workers,
             _rounded(RING_BYTES, LINE_BYTES) * self.workers,
         )
@@ -92,6 +99,9 @@ class Region:
         leases: For `Leases`.
         bans: For `BanTable`.
         crowd: For `Crowd`, all workers.
+        buckets: For `BucketTable`.
+        distinct: For `DistinctTable`.
+        peers: For `PeerBook`.
         table: For `ClientTable`.
 
     """
@@ -102,6 +112,7 @@ class Region:
         self.counts = counts
         parts = [memory[start:end] for start, end in pairwise(_edges(counts))]
         header, control, generations, upstreams, self.leases, self.bans, self.crowd, *parts = parts
+        self.buckets, self.distinct, self.peers, *parts = parts
         self._counters, self._rings, self.table = parts
         self.secret = bytes(header[_HEADER.size - SECRET_BYTES : _HEADER.size])
         self.control = control.cast("q")

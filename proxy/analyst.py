@@ -16,12 +16,13 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from fastpath import RECORD_BYTES, BanTable, Control, Ring, monotonic_ns, notable, records
+from fastpath import RECORD_BYTES, BanTable, Control, PeerBook, Ring, monotonic_ns, notable, records
 from proxy.admin.api import build_app
 from proxy.admin.history import History
 from proxy.admin.state import NodeState
 from proxy.channel import Channel
 from proxy.http.probe import answers
+from proxy.peers import PeerWatch
 from proxy.telemetry import log
 from proxy.telemetry.log import AccessLog
 from proxy.telemetry.metrics import NodeMetrics
@@ -57,6 +58,8 @@ class Analyst:
         self._history = History()
         self._warden = Warden(config, BanTable(region.bans, region.secret))
         self._state = NodeState(config, region, self._history, self._health, self._warden)
+        self._peers = PeerWatch(config, config.sync, PeerBook(region.peers))
+        self._state.watched.append(self._peers)
         self._access_log = AccessLog(config.log, sys.stdout)
         self._log = structlog.get_logger().bind(process="analyst")
 
@@ -69,7 +72,8 @@ class Analyst:
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.SockSite(runner, sock).start()
-        beside = [asyncio.create_task(self._drain_rings()), asyncio.create_task(self._check_all())]
+        work = (self._drain_rings(), self._check_all(), self._peers.run())
+        beside = [asyncio.create_task(each) for each in work]
         for task in beside:
             task.add_done_callback(lambda _task: stop.set())  # without it we are no use: the supervisor replaces us
         await stop.wait()
@@ -129,6 +133,7 @@ class Analyst:
         for health in self._health:
             health.rules = health_rules(config)
         self._warden.reload(config)
+        self._peers.reload(config, config.sync)
         self._state.reload(config, generation)
         self._access_log = AccessLog(config.log, sys.stdout)
 

@@ -37,6 +37,10 @@ from proxy.settings.kinds import (
 )
 from proxy.settings.limits import (
     NETWORKS,
+    BudgetConfig,
+    BudgetName,
+    BudgetOverride,
+    Budgets,
     ClassName,
     LimitConfig,
     LimitOverride,
@@ -48,6 +52,7 @@ from proxy.settings.limits import (
 from proxy.settings.listen import Listen, ListenAt
 from proxy.settings.section import Key, Section, keys
 from proxy.settings.sources import MASK, ConfigError, Fault, Setting, SettingPath, nested, read, variable
+from proxy.settings.sync import SyncConfig
 
 __all__ = [
     "KEYS",
@@ -74,6 +79,7 @@ __all__ = [
 ]
 
 MOST_WORKERS: Final = 64
+STRICT_TIMES: Final = 4  # the strict profile gives a network so much more time for its distinct certificates
 
 ForwardedHeader = Literal["x-forwarded-for", "forwarded", "cf-connecting-ip", "true-client-ip", "x-real-ip"]
 OnOff = Annotated[bool, Switch()]
@@ -103,7 +109,7 @@ class HttpConfig(Section):
     head_bytes: Annotated[int, Size(KIB, 256 * KIB)] = 16 * KIB  # request line and headers
     target_bytes: Annotated[int, Size(256, 128 * KIB)] = 8 * KIB  # path and query
     body_bytes: Annotated[int, Size(KIB, 64 * MIB)] = MIB
-    body_store_bytes: Annotated[int, Size(8 * KIB, 4096 * MIB)] = 64 * MIB  # of a worker, for all that it reads at a time
+    body_store_bytes: Annotated[int, Size(8 * KIB, 4096 * MIB)] = 64 * MIB  # a worker, for all that it reads at once
 
 
 class PoolConfig(Section):
@@ -167,6 +173,9 @@ class Config(Section):
     tarpit: TarpitConfig = TarpitConfig()
     networks: Annotated[tuple[NetworkConfig, ...], NETWORKS] = ()  # the most specific first
     limits: Limits = Field(default_factory=lambda: Limits.model_validate({}))
+    budgets: Budgets = Field(default_factory=lambda: Budgets.model_validate({}))
+    profile: Annotated[Literal["default", "strict"], Choice(("default", "strict"))] = "default"
+    sync: SyncConfig = SyncConfig()
     unknown: Annotated[Literal["refuse", "pass"], Choice(("refuse", "pass"))] = "refuse"
     static_paths: Annotated[tuple[str, ...] | None, OrEmpty(ListOf(PathPrefix()))] = None  # None: built in
     word_search: OnOff = True
@@ -230,6 +239,20 @@ class Config(Section):
             name: overrides[name].onto(limit) if name in overrides else limit
             for name, limit in self.limits.by_name().items()
         }
+
+    def budgets_for(self, network: NetworkConfig | None = None) -> dict[BudgetName, BudgetConfig]:
+        """Return the complete budgets by name, in the order of their indices.
+
+        Args:
+            network: One of `networks`; None for the clients that are in none of them.
+
+        """
+        budgets = self.budgets.by_name()
+        if self.profile == "strict":
+            certs = budgets["distinct_certs"]
+            budgets["distinct_certs"] = certs.model_copy(update={"period_ns": STRICT_TIMES * certs.period_ns})
+        overrides: dict[BudgetName, BudgetOverride] = dict(network.budgets.items()) if network else {}
+        return {name: overrides[name].onto(budget) if name in overrides else budget for name, budget in budgets.items()}
 
     def describe(self) -> list[str]:
         """Return the effective configuration as lines `HKPGUARD_X=value`.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import structlog
 import uvloop
 
-from fastpath import BanTable, ClientTable, Control, Counters, Crowd, Leases, Ring, Tarpit, TarpitMode, monotonic_ns
+from fastpath import Control, Counters, Crowd, Leases, Ring, Tarpit, TarpitMode, monotonic_ns
 from proxy.channel import Channel
 from proxy.hkp.operation import STATIC_PREFIXES, Classifier, ClassifierOptions
 from proxy.hkp.traps import trap_prefixes
@@ -23,7 +23,9 @@ from proxy.http.health import Health, HealthRules
 from proxy.http.pool import Endpoint, Upstreams
 from proxy.http.stream import Listener
 from proxy.http.tls import Tls
+from proxy.policy.budgets import Tables
 from proxy.policy.policy import Policy
+from proxy.policy.subjects import Subjects
 from proxy.telemetry import log
 from proxy.telemetry.recorder import Recorder
 
@@ -107,8 +109,7 @@ class Worker:
         self._loop = loop
         self._config = config
         self._control = region.control
-        self._table = ClientTable(region.table, region.secret)
-        self._bans = BanTable(region.bans, region.secret)
+        self._tables = Tables.of(region)
         crowd = Crowd(region.crowd, region.counts.workers, index, region.secret)
         crowd.start()
         leases = Leases(region.leases, region.generations, index, region.secret)
@@ -117,13 +118,14 @@ class Worker:
         self.guard = Guard(
             loop,
             config,
-            policy=Policy(config, self._table, self._bans),
+            policy=Policy(config, self._tables),
             classify=classifier(config),
-            table=self._table,
+            table=self._tables.clients,
+            subjects=Subjects(region.secret),
             leases=leases,
             upstreams=self._upstreams(region),
             recorder=Recorder(Ring(region.ring(index)), counters),
-            admission=Admission(self._bans, crowd),
+            admission=Admission(self._tables.bans, crowd),
             tarpit=Tarpit(**tarpit_settings(config), seed=int.from_bytes(os.urandom(7))),
             tls=Tls(context, most_handshakes=config.handshakes) if context else None,
         )
@@ -167,6 +169,8 @@ class Worker:
         while True:
             await self._until_next_sweep()
             self.guard.sweep()
+            if self.guard.policy.outdated:
+                self._use(self._config, self.guard.policy.generation)
             if self._control[Control.DRAINING]:  # the grace has begun
                 self.guard.say_goodbye()
 
@@ -194,11 +198,15 @@ class Worker:
         self.guard.upstreams.reload(config)
         for upstream in self.guard.upstreams.all:
             upstream.health.rules = health_rules(config)
-        self.guard.reload(config, Policy(config, self._table, self._bans, generation), classifier(config))
+        self._use(config, generation)
         self.guard.tarpit.configure(**tarpit_settings(config))
         if self.guard.tls is not None and config.tls_cert and config.tls_key:
             self.guard.tls.most_handshakes = config.handshakes
             self._renew(self.guard.tls, config.tls_cert, config.tls_key)
+
+    def _use(self, config: Config, generation: int) -> None:
+        """Judge by a new policy."""
+        self.guard.reload(config, Policy(config, self._tables, generation), classifier(config))
 
     def _renew(self, tls: Tls, cert: str, key: str) -> None:
         """Use a new certificate for new connections; the supervisor has tried it, but files change."""

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from fastpath import BanTable, ClientTable, Control, Limit, Mode, client_key, key_text, monotonic_ns, parse_address
+from fastpath import (
+    BUCKETS,
+    Control,
+    Limit,
+    Mode,
+    bucket_key,
+    client_key,
+    key_text,
+    monotonic_ns,
+    network_key,
+    parse_address,
+)
 from fastpath._gcra_py import spend
 from proxy.hkp.operation import OperationClass
 from proxy.http.address import Source
 from proxy.policy.actions import Reason
-from proxy.policy.policy import Policy
+from proxy.policy.budgets import BudgetKind, Tables
+from proxy.policy.policy import Policy, Profile
 from proxy.telemetry.log import action_text, name_of
 
 if TYPE_CHECKING:
@@ -24,7 +36,19 @@ if TYPE_CHECKING:
 MOST_TOP = 100
 MOST_LISTED = 1000
 NANOSECONDS = 1_000_000_000
+COUNTED = {
+    OperationClass.CERT: BudgetKind.DISTINCT_CERTS,
+    OperationClass.IDENTITY: BudgetKind.DISTINCT_IDENTITIES,
+}
 Json = dict[str, Any]
+
+
+class Watched(Protocol):
+    """A part of the node that can work less well than it should."""
+
+    @property
+    def degraded(self) -> str:
+        """What is wrong; empty if all is well."""
 
 
 class NodeState:
@@ -32,9 +56,9 @@ class NodeState:
 
     def __init__(self, config: Config, region: Region, history: History, health: list[Health], warden: Warden) -> None:
         """`health`: of each upstream, in the order of the configuration."""
+        self.watched: list[Watched] = [warden]
         self._region = region
-        self._table = ClientTable(region.table, region.secret)
-        self._bans = BanTable(region.bans, region.secret)
+        self._tables = Tables.of(region)
         self._history = history
         self._health = health
         self._warden = warden
@@ -43,7 +67,8 @@ class NodeState:
     def reload(self, config: Config, generation: int) -> None:
         """Answer by a new configuration."""
         self._config = config
-        self._policy = Policy(config, self._table, self._bans, generation)
+        self._generation = generation
+        self._policy = Policy(config, self._tables, generation)
 
     def readiness(self) -> tuple[bool, str]:
         """Return whether the node should get traffic, and why not."""
@@ -54,7 +79,7 @@ class NodeState:
             return False, "no upstream is up"
         refused = self._region.control[Control.RELOAD_FAILURES] and not self._region.control[Control.RELOAD_OK]
         reload = "the last reload was refused, the configuration before it is in force" if refused else ""
-        return True, "; ".join(filter(None, ("ready", reload, self._warden.degraded)))
+        return True, "; ".join(filter(None, ("ready", reload, *(each.degraded for each in self.watched))))
 
     def client(self, text: str) -> Json:
         """Explain a client: each limit's state and the last verdicts.
@@ -66,10 +91,14 @@ class NodeState:
         address = parse_address(text)
         key = client_key(address)
         now_ns = monotonic_ns()
+        if self._policy.outdated:
+            self.reload(self._config, self._generation)
         profile = self._policy.profile(address)
-        stored = self._table.peek(key)
-        tats = stored or (0,) * len(profile.limits)
-        limits = [_limit(limit, tat, now_ns) for limit, tat in zip(profile.limits, tats, strict=True) if limit]
+        stored = self._tables.clients.peek(key)
+        tats = stored or (0,) * BUCKETS
+        limits = [
+            _limit(limit, tat, now_ns) for limit, tat in zip(profile.limits[:BUCKETS], tats, strict=True) if limit
+        ]
         return {
             "client": key_text(key),
             "known": stored is not None,
@@ -77,8 +106,19 @@ class NodeState:
             "peer": profile.peer,
             **self._account(key),
             "limits": limits,
+            "network": self._network(network_key(address), profile, now_ns),
             "last": [_verdict(record, now_ns) for record in self._history.verdicts(key)],
         }
+
+    def _network(self, network: int, profile: Profile, now_ns: int) -> Json:
+        """Tell what the network of a client has asked for lately, and what is left of its budgets."""
+        told = []
+        for counted, kind in COUNTED.items():
+            asker = bucket_key(counted, network)
+            limit, tat_ns = profile.limits[kind], self._tables.buckets.peek(asker) or 0
+            subjects = round(self._tables.distinct.estimate(asker, now_ns))
+            told += [{**_limit(limit, tat_ns, now_ns), "distinct": subjects}] if limit else []
+        return {"network": key_text(network), "budgets": told}
 
     def _account(self, client: int) -> Json:
         account = self._warden.account(client)
@@ -170,7 +210,7 @@ class NodeState:
                 {"upstream": str(address), "up": health.up(now_ns)}
                 for address, health in zip(self._config.upstream, self._health, strict=False)
             ],
-            "table": {"used": self._table.used(now_ns), "capacity": self._table.capacity},
+            "table": {"used": self._tables.clients.used(now_ns), "capacity": self._tables.clients.capacity},
             "seconds": activity.seconds,
         }
 

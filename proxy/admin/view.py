@@ -20,7 +20,7 @@ WORD_COLUMNS = 2  # the first columns of each table are words, the others figure
 def client_view(answer: dict[str, Any]) -> RenderableType:
     """Return the tables for one client."""
     limits = _table("limit", "mode", "burst", "per second", "remaining", "full in s", title=_headline(answer))
-    for each in answer["limits"]:
+    for each in answer["limits"] + answer["network"]["budgets"]:
         limits.add_row(
             each["limit"],
             each["mode"],

@@ -29,6 +29,7 @@ cdef class Exchange:
     cdef readonly int kind
     cdef readonly int price
     cdef readonly str subject
+    cdef readonly uint64_t subject_word
     cdef readonly bytes target
     cdef readonly object intake  # its body; None without one
     cdef readonly int64_t received  # bytes of it
@@ -59,6 +60,7 @@ cdef class Exchange:
     cdef int run(self) except -1
     cdef Facts _classify(self)
     cdef int _canary(self) except -1
+    cdef Facts _facts(self, int refused, str allow, int trap)
     cdef int _act(self) except -1
     cdef int _go_on(self) except -1
     cdef int _park(self) except -1

@@ -26,6 +26,7 @@ from proxy.http.refusal cimport unavailable_status, wants_problem
 from proxy.http.text cimport chunk_head, hex16, length_field
 from proxy.http.upstream cimport UpstreamConnection
 from proxy.policy.judge cimport Client, Facts, Verdict, allowed, decide, exempted, facts_of
+from proxy.policy.subjects cimport Subjects
 
 from proxy.hkp.canonical import BadTarget
 from proxy.hkp.classes import PRICES, OperationClass
@@ -84,6 +85,7 @@ cdef class Exchange:
         self.verdict = allowed
         self.kind = _UNKNOWN
         self.subject = ""
+        self.subject_word = 1  # none yet; 0 would say that no head was read
         self.request_id = guard.next_request_id()
         self.phase = JUDGING
         self.tried = ()
@@ -123,12 +125,21 @@ cdef class Exchange:
         if digits is not None:
             self.kind, self.price, self.subject = _CERT, _CERT_PRICE, digits
             self.target = PyUnicode_AsASCIIString(head.target)
-            return facts_of(self.client, _CERT, _CERT_PRICE, 0, "", self._canary())
+            return self._facts(0, "", self._canary())
         operation = self.guard.classify(head.method, head.target)
         self.kind, self.subject, self.price, self.target, refused, allow, trap = operation
         if trap and by_browser(head):
             trap = False  # an unknown path like others
-        return facts_of(self.client, self.kind, self.price, refused, allow, _TRAP if trap else self._canary())
+        return self._facts(refused, allow, _TRAP if trap else self._canary())
+
+    cdef Facts _facts(self, int refused, str allow, int trap):
+        """Gather what the checks look at."""
+        cdef Subjects subjects = self.guard.subjects
+        self.subject_word = subjects.word(self.subject)
+        return facts_of(
+            self.client, self.kind, self.price, refused, allow, trap, subjects.counted(self.kind, self.subject),
+            subjects.domain(self.kind, self.subject),
+        )
 
     cdef int _canary(self) except -1:
         """Return Reason.CANARY if the operator has set the subject as a trap, else 0."""

@@ -9,6 +9,7 @@ from proxy.http.pool cimport Upstreams
 from proxy.http.refusal cimport Refusals
 from proxy.http.tls cimport Tls
 from proxy.policy.judge cimport Client
+from proxy.policy.subjects cimport Subjects
 from proxy.telemetry.recorder cimport Recorder
 
 
@@ -17,6 +18,7 @@ cdef class Guard:
     cdef readonly ClientTable table
     cdef readonly Upstreams upstreams
     cdef readonly Recorder recorder
+    cdef readonly Subjects subjects
     cdef readonly tuple turnstiles
     cdef readonly Admission admission
     cdef readonly Tarpit tarpit

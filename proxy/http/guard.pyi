@@ -12,6 +12,7 @@ from proxy.http.pool import Upstreams
 from proxy.http.tls import Tls
 from proxy.policy.judge import Client
 from proxy.policy.policy import Policy
+from proxy.policy.subjects import Subjects
 from proxy.telemetry.recorder import Recorder
 
 SWEEP_SECONDS: float
@@ -46,6 +47,7 @@ class Guard:
         table: ClientTable,
         leases: Leases,
         upstreams: Upstreams,
+        subjects: Subjects,
         recorder: Recorder,
         admission: Admission,
         tarpit: Tarpit,

@@ -15,6 +15,7 @@ from proxy.http.refusal cimport Refusals
 from proxy.http.stream cimport Stream
 from proxy.http.tls cimport Tls, TlsStream
 from proxy.policy.judge cimport Client
+from proxy.policy.subjects cimport Subjects
 from proxy.telemetry.recorder cimport Recorder
 
 import os
@@ -69,12 +70,13 @@ cdef class Guard:
 
     def __init__(
         self, loop, config, *, policy, classify, ClientTable table not None, leases, Upstreams upstreams not None,
-        Recorder recorder not None, Admission admission not None, Tarpit tarpit not None, Tls tls=None,
+        Subjects subjects not None, Recorder recorder not None, Admission admission not None, Tarpit tarpit not None, Tls tls=None,
     ):
         self.loop = loop
         self.table = table
         self.upstreams = upstreams
         self.recorder = recorder
+        self.subjects = subjects
         self.turnstiles = tuple([Turnstile(loop, leases, bucket) for bucket in range(len(CLASS_NAMES))])
         self.admission = admission
         self.tarpit = tarpit

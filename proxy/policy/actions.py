@@ -46,3 +46,4 @@ class Reason(IntEnum):
     CANARY = 15  # a subject that the operator has set as a trap
     BANNED = 16  # the client, or a network around it
     UNWANTED = 17  # a body that holds what may not be
+    BUDGET = 18  # used up by others too: by the network, or for what was asked for

@@ -1,5 +1,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
+from fastpath.buckets cimport BucketTable, Budget
+from fastpath.distinct cimport DistinctTable
 from fastpath.table cimport ClientTable, LimitSet, Spending
 
 
@@ -19,11 +21,13 @@ cdef class Verdict:
 cdef class Client:
     cdef readonly bytes address
     cdef readonly uint64_t key
+    cdef readonly uint64_t network
     cdef readonly int source
     cdef readonly object profile
     cdef readonly LimitSet compiled
     cdef readonly tuple limits
     cdef readonly tuple caps
+    cdef readonly tuple budgets
     cdef readonly bint exempt
     cdef readonly bint peer
 
@@ -35,13 +39,17 @@ cdef class Facts:
     cdef readonly int refusal
     cdef readonly str allow
     cdef readonly int trap
+    cdef readonly uint64_t subject
+    cdef readonly uint64_t domain
 
 
 cdef class Check:
     cpdef Verdict judge(self, Facts facts, int64_t now_ns)
 
 
-cdef Facts facts_of(Client client, int kind, int price, int refusal, str allow, int trap)
+cdef Facts facts_of(
+    Client client, int kind, int price, int refusal, str allow, int trap, uint64_t subject, uint64_t domain
+)
 cpdef Verdict decide(Facts facts, tuple checks, int64_t now_ns)
 
 # Shared verdicts: nobody objects; no limit applies.

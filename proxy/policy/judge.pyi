@@ -1,6 +1,6 @@
 """The step `judge`: facts in, verdict out; the theory is in `judge.pyx`."""
 
-from fastpath import BanTable, ClientTable, Limit, LimitSet, Spending
+from fastpath import BanTable, BucketTable, Budget, ClientTable, DistinctTable, Limit, LimitSet, Spending
 from proxy.policy.policy import Cap, Profile
 
 class Verdict:
@@ -77,6 +77,10 @@ class Client:
     @property
     def caps(self) -> tuple[Cap | None, ...]: ...
     @property
+    def network(self) -> int: ...
+    @property
+    def budgets(self) -> tuple[Budget | None, ...]: ...
+    @property
     def exempt(self) -> bool: ...
     @property
     def peer(self) -> bool: ...
@@ -85,10 +89,22 @@ class Client:
 class Facts:
     """All that a check may look at: who asks, the class and price of what is asked, and whether it is offered."""
 
-    def __init__(self, client: Client, kind: int, price: int, refusal: int = 0, allow: str = "", trap: int = 0) -> None:
+    def __init__(
+        self,
+        client: Client,
+        kind: int,
+        price: int,
+        refusal: int = 0,
+        allow: str = "",
+        trap: int = 0,
+        subject: int = 0,
+        domain: int = 0,
+    ) -> None:
         """`refusal`: status with which the operation is refused whoever asks, or 0; `allow`: see Verdict.
 
         `trap`: Reason.TRAP or Reason.CANARY if that is what was asked for, else 0.
+        `subject`: A word for what is asked for, as `distinct_subject` and `hash_text` give it; 0: nothing to count.
+        `domain`: `hash_text` of the mail domain of an identity; 0: there is none.
         """
 
 class Check:
@@ -117,9 +133,13 @@ class PeersOnly(Check):
     """Keeps reconciliation traffic to peers: a tiny request there costs the server seconds (HKP.md 0, finding 8)."""
 
 class WithinLimits(Check):
-    """The token buckets: `price` tokens of the total and one of the operation's class, all or nothing."""
+    """The token buckets, all or nothing.
 
-    def __init__(self, table: ClientTable) -> None: ...
+    Of the client: `price` tokens of the total and one of the operation's class. Of its network: what the subject is
+    worth if the network has not asked for it lately. Of the mail domain: one token, likewise.
+    """
+
+    def __init__(self, clients: ClientTable, buckets: BucketTable, distinct: DistinctTable) -> None: ...
 
 def decide(facts: Facts, checks: tuple[Check, ...], now_ns: int) -> Verdict:
     """Return the first objection, ALLOW if there is none. A refused request has paid nothing.

@@ -7,9 +7,12 @@ and it takes all or nothing.
 """
 
 from fastpath.bans cimport BanTable
+from fastpath.buckets cimport mix
 
+from fastpath import network_key
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action, Reason
+from proxy.policy.budgets import BudgetKind
 
 cdef enum:
     STATUS_FORBIDDEN = 403
@@ -23,9 +26,15 @@ cdef int _LIMIT = Action.LIMIT
 cdef int _DENY = Action.DENY
 cdef int _TARPIT = Action.TARPIT
 cdef int _BY_LIMIT = Reason.LIMIT
+cdef int _BY_BUDGET = Reason.BUDGET
 cdef int _TRAP = Reason.TRAP
 cdef int _CANARY = Reason.CANARY
 cdef int _SYNC = OperationClass.SYNC
+cdef int _CERT = OperationClass.CERT
+cdef int _IDENTITY = OperationClass.IDENTITY
+cdef int _FIRST_BUDGET = BudgetKind.DISTINCT_CERTS
+cdef int _DISTINCT_IDENTITIES = BudgetKind.DISTINCT_IDENTITIES - BudgetKind.DISTINCT_CERTS
+cdef int _DOMAIN = BudgetKind.DOMAIN - BudgetKind.DISTINCT_CERTS
 cdef dict _REASONS = {400: Reason.MALFORMED, 404: Reason.UNKNOWN, 405: Reason.METHOD, 501: Reason.NOT_OFFERED}
 
 
@@ -65,27 +74,36 @@ cdef class Client:
     def __init__(self, bytes address not None, uint64_t key, int source, profile):
         self.address = address
         self.key = key
+        self.network = network_key(address)
         self.source = source
         self.profile = profile
         self.compiled = profile.compiled
         self.limits = profile.limits
         self.caps = profile.caps
+        self.budgets = profile.budgets
         self.exempt = profile.exempt
         self.peer = profile.peer
 
 
 cdef class Facts:
 
-    def __init__(self, Client client not None, int kind, int price, int refusal=0, str allow="", int trap=0):
+    def __init__(
+        self, Client client not None, int kind, int price, int refusal=0, str allow="", int trap=0, uint64_t subject=0,
+        uint64_t domain=0
+    ):
         self.client = client
         self.kind = kind
         self.price = price
         self.refusal = refusal
         self.allow = allow
         self.trap = trap
+        self.subject = subject
+        self.domain = domain
 
 
-cdef Facts facts_of(Client client, int kind, int price, int refusal, str allow, int trap):
+cdef Facts facts_of(
+    Client client, int kind, int price, int refusal, str allow, int trap, uint64_t subject, uint64_t domain
+):
     """Make Facts without the detour over Python's arguments."""
     cdef Facts facts = Facts.__new__(Facts)
     facts.client = client
@@ -94,6 +112,8 @@ cdef Facts facts_of(Client client, int kind, int price, int refusal, str allow, 
     facts.refusal = refusal
     facts.allow = allow
     facts.trap = trap
+    facts.subject = subject
+    facts.domain = domain
     return facts
 
 
@@ -153,20 +173,82 @@ cdef class PeersOnly(Check):
 
 
 cdef class WithinLimits(Check):
-    cdef ClientTable table
+    cdef ClientTable clients
+    cdef BucketTable buckets
+    cdef DistinctTable distinct
 
-    def __init__(self, ClientTable table not None):
-        self.table = table
+    def __init__(
+        self, ClientTable clients not None, BucketTable buckets not None, DistinctTable distinct not None
+    ):
+        self.clients = clients
+        self.buckets = buckets
+        self.distinct = distinct
 
     cpdef Verdict judge(self, Facts facts, int64_t now_ns):
         cdef Client client = facts.client
-        cdef Spending spending = self.table.spend(client.compiled, client.key, facts.kind, facts.price, now_ns)
-        return None if spending is None else _verdict(spending)
+        cdef Spending own = self.clients.spend(client.compiled, client.key, facts.kind, facts.price, now_ns)
+        cdef Spending shared
+        if own is not None and not own.allowed:
+            return _verdict(own)
+        shared = self._spend_of_budgets(facts, now_ns)
+        if shared is None:
+            return None if own is None else _verdict(own)
+        if not shared.allowed:
+            self.clients.refund(client.compiled, client.key, facts.kind, facts.price, now_ns)
+        return _verdict(_weightier(own, shared))
+
+    cdef Spending _spend_of_budgets(self, Facts facts, int64_t now_ns):
+        """
+        Let the network of the client pay for a subject that it has not asked for lately, or nobody for anything.
+
+        What is refused is not remembered, so a retry costs the same again. What is admitted is, and stays paid
+        even if the client leaves: the next attempt is free.
+        """
+        cdef tuple budgets = facts.client.budgets
+        cdef Budget budget
+        cdef Spending spending, of_domain
+        cdef uint64_t asker
+        cdef int64_t novelty
+        if facts.subject == 0 or facts.kind > _IDENTITY:
+            return None
+        budget = budgets[0 if facts.kind == _CERT else _DISTINCT_IDENTITIES]
+        asker = mix(facts.kind, facts.client.network, 0)
+        novelty = self.distinct.novelty(asker, facts.subject, now_ns)
+        if novelty == 0:
+            return None
+        spending = None if budget is None else self.buckets.spend(budget, asker, novelty, now_ns)
+        if spending is not None and not spending.allowed:
+            return spending
+        of_domain = self._spend_of_domain(facts, now_ns)
+        if of_domain is not None and not of_domain.allowed:
+            if budget is not None:
+                self.buckets.refund(budget, asker, novelty, now_ns)
+            return of_domain
+        self.distinct.add(asker, facts.subject, now_ns)
+        return _weightier(spending, of_domain)
+
+    cdef Spending _spend_of_domain(self, Facts facts, int64_t now_ns):
+        """Let the mail domain that is searched pay for one more address, whoever asks."""
+        cdef Budget budget = facts.client.budgets[_DOMAIN]
+        if facts.domain == 0 or budget is None:
+            return None
+        return self.buckets.spend(budget, mix(budget.kind, facts.domain, 0), 1, now_ns)
+
+
+cdef Spending _weightier(Spending one, Spending other):
+    """Return what says more: an enforced refusal, an enforced wait, one in shadow mode; of two waits the longer."""
+    if one is None or other is None:
+        return other if one is None else one
+    if one.allowed != other.allowed:
+        return other if one.allowed else one
+    if one.shadow != other.shadow:
+        return other if one.shadow else one
+    return one if one.wait_ns + one.retry_after_ns >= other.wait_ns + other.retry_after_ns else other
 
 
 cdef Verdict _verdict(Spending spending):
     cdef Verdict verdict = Verdict.__new__(Verdict)
-    verdict.reason = _BY_LIMIT
+    verdict.reason = _BY_LIMIT if spending.bucket < _FIRST_BUDGET else _BY_BUDGET
     verdict.spending = spending
     verdict.allow = verdict.text = ""
     if spending.shadow:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
-from fastpath import BUCKETS, BanTable, ClientTable, Limit, LimitSet, Mode
+from fastpath import BUCKETS, Budget, Limit, LimitSet, Mode
+from proxy.policy.budgets import BudgetKind, Tables
 from proxy.policy.judge import (
     AllowedNetwork,
     Check,
@@ -22,16 +23,15 @@ from proxy.policy.judge import (
     decide,
 )
 from proxy.policy.networks import NetworkMap, network_set
-from proxy.settings.limits import ClassName
+from proxy.settings.limits import BudgetName, ClassName
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from proxy.config import Config, ModeWord
-    from proxy.settings.limits import LimitConfig
+    from proxy.settings.limits import BudgetConfig, LimitConfig, NetworkConfig
 
 MODES = {"off": Mode.OFF, "shadow": Mode.SHADOW, "enforce": Mode.ENFORCE}
 CLASS_NAMES: tuple[ClassName, ...] = get_args(ClassName)  # in the order of OperationClass; a test compares them
+BUDGET_NAMES: tuple[BudgetName, ...] = get_args(BudgetName)  # in the order of BudgetKind; likewise
 
 
 class Cap(NamedTuple):
@@ -46,35 +46,42 @@ class Cap(NamedTuple):
 class Profile(NamedTuple):
     """What the policy grants the clients of one network."""
 
-    limits: tuple[Limit | None, ...]  # by bucket; None: no limit
+    limits: tuple[Limit | None, ...]  # by bucket, then the budgets by kind; None: no limit
     compiled: LimitSet
     caps: tuple[Cap | None, ...]  # by bucket
+    budgets: tuple[Budget | None, ...]  # by kind, from the first on; None: no budget
     exempt: bool = False
     peer: bool = False
 
 
 class Policy:
-    """One generation of the policy, over the shared tables of clients and bans."""
+    """One generation of the policy, over the shared tables."""
 
-    def __init__(self, config: Config, table: ClientTable, bans: BanTable, generation: int = 0) -> None:
-        """Compile `config`; it is valid, so nothing fails here."""
+    def __init__(self, config: Config, tables: Tables, generation: int = 0) -> None:
+        """Compile `config`, which is valid, so nothing fails here, and take the peers that are known now."""
         self.generation = generation
         self.bans_mode = _mode(config, config.bans.mode)
         self.checks: tuple[Check, ...] = (
-            *([NotBanned(bans, self.bans_mode is Mode.ENFORCE)] if self.bans_mode is not Mode.OFF else []),
+            *([NotBanned(tables.bans, self.bans_mode is Mode.ENFORCE)] if self.bans_mode is not Mode.OFF else []),
             NotTrapped(_mode(config, config.traps.mode) is Mode.ENFORCE),
             OperationOffered(),
             AllowedNetwork(),
             PeersOnly(),
-            WithinLimits(table),
+            WithinLimits(tables.clients, tables.buckets, tables.distinct),
         )
-        self._everybody = _profile(config, config.limits_for(None))
-        self._networks = NetworkMap(
-            (network.cidr, _profile(config, config.limits_for(network))) for network in config.networks
-        )
+        self._everybody = _profile(config)
+        self._networks = NetworkMap((network.cidr, _profile(config, network)) for network in config.networks)
         self._allow = network_set(config.allow)
         self._peers = network_set(config.peers)
-        self._plain = self._networks.empty and self._allow.empty and self._peers.empty
+        self._book = tables.peers
+        self._edition, learnt = tables.peers.read()
+        self._learnt = frozenset(learnt)
+        self._plain = self._networks.empty and self._allow.empty and self._peers.empty and not learnt
+
+    @property
+    def outdated(self) -> bool:
+        """Whether other peers were learnt meanwhile."""
+        return self._book.edition != self._edition
 
     def judge(self, facts: Facts, now_ns: int) -> Verdict:
         """Decide about one request; `now_ns` is CLOCK_MONOTONIC."""
@@ -86,7 +93,7 @@ class Policy:
             return self._everybody
         profile = self._networks.get(address) or self._everybody
         exempt = self._allow.get(address) is not None
-        peer = self._peers.get(address) is not None
+        peer = address in self._learnt or self._peers.get(address) is not None
         return profile._replace(exempt=exempt, peer=peer) if exempt or peer else profile
 
 
@@ -95,21 +102,29 @@ def _mode(config: Config, word: ModeWord) -> Mode:
     return min(MODES[word], MODES[config.mode])
 
 
-def _profile(config: Config, limits: Mapping[ClassName, LimitConfig]) -> Profile:
+def _profile(config: Config, network: NetworkConfig | None = None) -> Profile:
     ceiling = MODES[config.mode]
+    limits, budgets = config.limits_for(network), config.budgets_for(network)
     compiled = tuple(_limit(name, limits[name], ceiling) for name in CLASS_NAMES)
     caps = tuple(_cap(limits[name], ceiling) for name in CLASS_NAMES)
     if len(compiled) != BUCKETS:
         raise AssertionError(f"{len(compiled)} limits for {BUCKETS} buckets")
-    return Profile(compiled, LimitSet(compiled), caps)
+    shared = tuple(_limit(name, budgets[name], ceiling) for name in BUDGET_NAMES)
+    kinds = zip(shared, BudgetKind, strict=True)
+    return Profile(
+        limits=compiled + shared,
+        compiled=LimitSet(compiled),
+        caps=caps,
+        budgets=tuple(Budget(limit, kind) if limit else None for limit, kind in kinds),
+    )
 
 
-def _limit(name: str, limit: LimitConfig, ceiling: Mode) -> Limit | None:
+def _limit(name: str, limit: BudgetConfig, ceiling: Mode) -> Limit | None:
     mode = min(MODES[limit.mode], ceiling)
     if mode is Mode.OFF:
         return None
     return Limit(
-        name=name,
+        name=name.replace("_", "-"),
         burst=limit.burst,
         count=limit.count,
         period_ns=limit.period_ns,

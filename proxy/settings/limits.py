@@ -5,7 +5,7 @@ What runs is another type: `proxy/policy` compiles these. Where the figures come
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Final, Literal, TypeVar, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -22,7 +22,7 @@ from proxy.settings.kinds import (
     Network,
     Whole,
 )
-from proxy.settings.section import Section, keys
+from proxy.settings.section import Key, Section, keys
 
 ModeWord = Literal["enforce", "shadow", "off"]
 ClassName = Literal[
@@ -41,6 +41,13 @@ ClassName = Literal[
 ]
 CLASS_NAMES: Final[tuple[ClassName, ...]] = get_args(ClassName)
 
+# Budgets are not of one client: of its network (the first two), of what it asks for, of a class of clients, of all.
+NetworkBudgetName = Literal["distinct_certs", "distinct_identities"]
+BudgetName = Literal[
+    NetworkBudgetName, "domain", "cert_updates", "cert_growth", "user_id", "mail_address", "exit_uploads", "new_certs"
+]
+BUDGET_NAMES: Final[tuple[BudgetName, ...]] = get_args(BudgetName)
+
 Mode = Annotated[ModeWord, Choice(get_args(ModeWord))]
 Tokens = Annotated[int, Whole(1, 1_000_000)]
 # The shortest period has as many ns as the greatest count, so a token never takes less than one ns.
@@ -51,34 +58,47 @@ PerClient = Annotated[int, Whole(0, 16)]
 PerClass = Annotated[int, Whole(0, 256)]
 
 
-class LimitConfig(Section):
-    """One limit: `burst` tokens, of which `count` come back per period, and caps on what runs at once."""
+Rate = TypeVar("Rate", bound="BudgetConfig")
+
+
+class BudgetConfig(Section):
+    """One budget: `burst` tokens, of which `count` come back per period."""
 
     burst: Tokens
     count: Tokens
     period_ns: Period = Field(alias="period")
     max_delay_ns: Delay = Field(default=0, alias="max_delay")  # the longest wait for a token; 0: none
-    concurrent: PerClient = 0  # requests of one client; 0: no cap
-    concurrent_total: PerClass = 0  # requests of all clients of the node; 0: no cap
-    queue_ns: Queue = Field(default=0, alias="queue")  # the longest wait for one of these places
     mode: Mode = "enforce"
 
 
-class LimitOverride(Section):
-    """The fields of a limit that differ in one network; None: as everywhere. Bounds as in `LimitConfig`."""
+class LimitConfig(BudgetConfig):
+    """The limit of a class of operations: a budget of each client, and caps on what runs at once."""
+
+    concurrent: PerClient = 0  # requests of one client; 0: no cap
+    concurrent_total: PerClass = 0  # requests of all clients of the node; 0: no cap
+    queue_ns: Queue = Field(default=0, alias="queue")  # the longest wait for one of these places
+
+
+class BudgetOverride(Section):
+    """The fields of a budget that differ in one network; None: as everywhere. Bounds as in `BudgetConfig`."""
 
     burst: Tokens | None = None
     count: Tokens | None = None
     period_ns: Period | None = Field(default=None, alias="period")
     max_delay_ns: Delay | None = Field(default=None, alias="max_delay")
+    mode: Mode | None = None
+
+    def onto(self, base: Rate) -> Rate:
+        """Return `base` with what is set here. No bound depends on two fields, so the outcome is valid."""
+        return base.model_copy(update=self.model_dump(exclude_none=True))
+
+
+class LimitOverride(BudgetOverride):
+    """The same for a limit."""
+
     concurrent: PerClient | None = None
     concurrent_total: PerClass | None = None
     queue_ns: Queue | None = Field(default=None, alias="queue")
-    mode: Mode | None = None
-
-    def onto(self, base: LimitConfig) -> LimitConfig:
-        """Return `base` with what is set here. No bound depends on two fields, so the outcome is valid."""
-        return base.model_copy(update=self.model_dump(exclude_none=True))
 
 
 class NetworkConfig(Section):
@@ -86,6 +106,7 @@ class NetworkConfig(Section):
 
     cidr: Annotated[Network, Cidr()]
     limits: dict[ClassName, LimitOverride] = Field(default_factory=dict)
+    budgets: dict[NetworkBudgetName, BudgetOverride] = Field(default_factory=dict)
 
 
 LIMIT_DEFAULTS: Final[Mapping[ClassName, Mapping[str, int | str]]] = {
@@ -111,6 +132,43 @@ LIMIT_DEFAULTS: Final[Mapping[ClassName, Mapping[str, int | str]]] = {
     "static": {"burst": 300, "count": 10, "period": "1s", "mode": "off"},
     "unknown": {"burst": 60, "count": 1, "period": "1s", "mode": "off"},
 }
+
+
+BUDGET_DEFAULTS: Final[Mapping[BudgetName, Mapping[str, int | str]]] = {
+    "distinct_certs": {"burst": 1000, "count": 1, "period": "5s", "max_delay": "10s"},
+    "distinct_identities": {"burst": 200, "count": 60, "period": "1h"},
+    "domain": {"burst": 600, "count": 60, "period": "1m", "max_delay": "10s"},
+    "cert_updates": {"burst": 10, "count": 10, "period": "1h"},
+    "cert_growth": {"burst": 500, "count": 50, "period": "1d"},
+    "user_id": {"burst": 5, "count": 5, "period": "1d"},
+    "mail_address": {"burst": 1, "count": 1, "period": "1h"},
+    "exit_uploads": {"burst": 5, "count": 1, "period": "10s", "max_delay": "1m"},
+    "new_certs": {"burst": 600, "count": 600, "period": "1h", "max_delay": "1m"},
+}
+
+
+class Budgets(Section):
+    """The budgets that are not of one client."""
+
+    distinct_certs: BudgetConfig  # certificates that a network (/24, /48) has not asked for in the last hours
+    distinct_identities: BudgetConfig  # the same for e-mail addresses
+    domain: BudgetConfig  # new e-mail addresses of one domain, whoever asks
+    cert_updates: BudgetConfig  # uploads of one certificate, whoever uploads
+    cert_growth: BudgetConfig  # signatures of others on one certificate
+    user_id: BudgetConfig  # certificates with one user ID
+    mail_address: BudgetConfig  # mails to one address
+    exit_uploads: BudgetConfig  # of all shared exits together
+    new_certs: BudgetConfig  # certificates that were not seen before, of everybody
+
+    @model_validator(mode="before")
+    @classmethod
+    def _onto_the_defaults(cls, given: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
+        """Let `DOMAIN__BURST=9` change the burst of `domain` only; pydantic would ask for the other fields."""
+        return {**given, **{name: {**BUDGET_DEFAULTS[name], **given.get(name, {})} for name in BUDGET_NAMES}}
+
+    def by_name(self) -> dict[BudgetName, BudgetConfig]:
+        """Return the budgets in the order of their indices."""
+        return {name: getattr(self, name) for name in BUDGET_NAMES}
 
 
 class Limits(Section):
@@ -141,6 +199,7 @@ class Limits(Section):
 
 
 LIMIT_KEYS: Final = tuple(keys(LimitConfig))
+BUDGET_KEYS: Final = tuple(keys(BudgetConfig))
 
 
 def _networks_from(given: object) -> tuple[NetworkConfig, ...]:
@@ -161,8 +220,8 @@ def _in_our_words(fault: ErrorDetails) -> list[str]:
     texts = {
         "missing": "must be given",
         "extra_forbidden": "is unknown; "
-        f"a network has cidr and limits, a limit {', '.join(key.path[0] for key in LIMIT_KEYS)}",
-        "literal_error": f"is not an operation class; there are {', '.join(CLASS_NAMES)}",
+        f"a network has cidr, limits and budgets, a limit {', '.join(key.path[0] for key in LIMIT_KEYS)}",
+        "literal_error": _not_a_name(fault),
         "list_type": "must be a list of tables",
         "model_type": "must be a table",
         "dict_type": "must be a table",
@@ -172,20 +231,31 @@ def _in_our_words(fault: ErrorDetails) -> list[str]:
     return [f"{place} {texts.get(fault['type'], fault['msg'])}".strip()]
 
 
+def _not_a_name(fault: ErrorDetails) -> str:
+    if "budgets" in fault["loc"]:
+        return f"is not a budget of networks; there are {', '.join(get_args(NetworkBudgetName))}"
+    return f"is not an operation class; there are {', '.join(CLASS_NAMES)}"
+
+
 def _networks_text(networks: tuple[NetworkConfig, ...]) -> str:
     tables = [
         {
             "cidr": str(network.cidr),
-            "limits": {name: _written(limit) for name, limit in network.limits.items()},
+            "limits": {name: _written(limit, LIMIT_KEYS) for name, limit in network.limits.items()},
+            **({"budgets": budgets} if (budgets := _budgets_written(network)) else {}),
         }
         for network in networks
     ]
     return json.dumps(tables, separators=(",", ":")) if tables else ""
 
 
-def _written(override: LimitOverride) -> dict[str, str]:
+def _budgets_written(network: NetworkConfig) -> dict[str, dict[str, str]]:
+    return {name: _written(budget, BUDGET_KEYS) for name, budget in network.budgets.items()}
+
+
+def _written(override: BudgetOverride, known: tuple[Key, ...]) -> dict[str, str]:
     """Return the fields that are set, in the user's syntax."""
-    return {key.path[0]: key.text(override) for key in LIMIT_KEYS if key.value(override) is not None}
+    return {key.path[0]: key.text(override) for key in known if key.value(override) is not None}
 
 
 NETWORKS: Final = Made(

@@ -150,7 +150,7 @@ def test_an_empty_file_is_no_region() -> None:
     ("offset", "form", "value", "text"),
     [
         (0, "8s", b"otherone", "not a memory region of hkpguard"),
-        (8, "I", 1, "layout version 1, not 2"),
+        (8, "I", 1, "layout version 1, not 3"),
         (16, "Q", 4096, "bytes, not"),
         (24, "Q", 108, "bytes, not"),
         (24, "Q", 2**60, "clients 1152921504606846976 not in"),

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 from proxy.config import KEYS, Config
-from proxy.settings.limits import LIMIT_KEYS
+from proxy.settings.limits import BUDGET_KEYS, LIMIT_KEYS
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "configuration.md"
 PREFIX = "HKPGUARD_"
@@ -17,7 +17,7 @@ def test_documentation_lists_every_setting() -> None:
     expected = {
         key.variable: (key.text(default) or "empty", key.kind.allowed)
         for key in KEYS.values()
-        if key.path[0] != "limits"
+        if key.path[0] not in {"limits", "budgets"}
     }
     expected["HKPGUARD_WORKERS"] = ("number of cores", expected["HKPGUARD_WORKERS"][1])
     expected["HKPGUARD_CONFIG"] = ("empty", "the path of a TOML file")
@@ -33,6 +33,14 @@ def test_documentation_lists_every_limit() -> None:
     assert {field: rows[field][0] for field in fields} == {field: key.kind.allowed for field, key in fields.items()}
     for name, limit in Config.model_validate({}).limits_for().items():
         assert rows[name][:-1] == [key.text(limit) for key in LIMIT_KEYS]
+
+
+def test_documentation_lists_every_budget() -> None:
+    """The same for budgets, whose fields are fields of limits."""
+    rows = {row[0]: row[1:] for row in table_rows()}
+    assert rows["budget"][:-1] == [key.variable.removeprefix(PREFIX) for key in BUDGET_KEYS]
+    for name, budget in Config.model_validate({}).budgets_for().items():
+        assert rows[name][:-1] == [key.text(budget) for key in BUDGET_KEYS]
 
 
 def test_examples_of_the_documentation_are_valid(tmp_path: Path) -> None:

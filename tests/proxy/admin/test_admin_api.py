@@ -19,6 +19,7 @@ from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.http.health import Health, HealthRules
 from proxy.policy.actions import Action, Reason
+from proxy.policy.budgets import Tables
 from proxy.policy.policy import Policy
 from proxy.telemetry.metrics import NodeMetrics
 from proxy.warden import Warden
@@ -80,7 +81,7 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
 def spend(region: Region, times: int, address: bytes = bytes([192, 0, 2, 1])) -> None:
     """Let a client ask so often."""
     table = ClientTable(region.table, region.secret)
-    profile = Policy(Config.from_env(SETTINGS), table, BanTable(region.bans, region.secret)).profile(address)
+    profile = Policy(Config.from_env(SETTINGS), Tables.of(region)).profile(address)
     for _ in range(times):
         table.spend(profile.compiled, client_key(address), OperationClass.CERT, 1, monotonic_ns())
 

@@ -27,6 +27,20 @@ CLIENT: dict[str, Any] = {
     "limits": [
         {"limit": "cert", "mode": "enforce", "burst": 60, "per_second": 5.0, "remaining": 42, "full_in_seconds": 3.6}
     ],
+    "network": {
+        "network": "192.0.2.0/24",
+        "budgets": [
+            {
+                "limit": "distinct-certs",
+                "mode": "enforce",
+                "burst": 1000,
+                "per_second": 0.2,
+                "remaining": 958,
+                "full_in_seconds": 210.0,
+                "distinct": 42,
+            }
+        ],
+    },
     "last": [
         {
             "time": "2026-11-21T08:00:00Z",
@@ -56,8 +70,9 @@ def drawn(view: RenderableType) -> str:
 
 
 def test_client() -> None:
-    """Limits and last verdicts, in the words of the API."""
+    """Limits, its network's budgets and last verdicts, in the words of the API."""
     text = drawn(client_view(CLIENT))
+    assert "distinct-certs" in text
     for word in ("192.0.2.1", "cert", "enforce", "60", "42", "3.600", "429", "0123456789abcdef", "last verdicts"):
         assert word in text
 

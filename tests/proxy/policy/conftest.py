@@ -1,13 +1,12 @@
-"""A client table for each test."""
+"""The shared tables of a node, for each test."""
 
 import pytest
 
-from fastpath import ClientTable, Region
+from fastpath import Region
+from proxy.policy.budgets import Tables
 
 
 @pytest.fixture
-def table() -> ClientTable:
-    """Return an empty client table."""
-    region = Region.create(clients=1024, workers=1, upstreams=0)
-    region.close()
-    return ClientTable(region.table, region.secret)
+def tables() -> Tables:
+    """Return empty tables."""
+    return Tables.of(Region.create(clients=1024, workers=1, upstreams=1))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fastpath import BAN_TABLE_BYTES, BanTable, ClientTable, client_key, network_key
+from fastpath import client_key, network_key
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action, Reason
@@ -17,6 +17,8 @@ from proxy.policy.policy import Policy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from proxy.policy.budgets import Tables
+
 SECOND = 1_000_000_000
 NOW = 1_000_000 * SECOND
 ALICE = ip_address("192.0.2.1").packed
@@ -24,15 +26,10 @@ BOB = ip_address("198.51.100.1").packed
 CERT, SYNC = OperationClass.CERT, OperationClass.SYNC
 
 
-def ban_table() -> BanTable:
-    """Return an empty table of bans."""
-    return BanTable(memoryview(bytearray(BAN_TABLE_BYTES)), bytes(16))
-
-
-def policy(table: ClientTable, settings: Mapping[str, str] | None = None, bans: BanTable | None = None) -> Policy:
+def policy(tables: Tables, settings: Mapping[str, str] | None = None) -> Policy:
     """Return the policy of a configuration."""
     environ = {f"HKPGUARD_{name}": value for name, value in (settings or {}).items()}
-    return Policy(Config.from_env(environ), table, bans or ban_table())
+    return Policy(Config.from_env(environ), tables)
 
 
 def facts(
@@ -64,25 +61,25 @@ class Says(Check):
         return self.verdict
 
 
-def test_first_objection_wins(table: ClientTable) -> None:
+def test_first_objection_wins(tables: Tables) -> None:
     """The checks behind the first one that objects are not asked, so they take nothing."""
     first, second = Verdict(Action.DENY, Reason.METHOD, 405), Verdict(Action.LIMIT, Reason.LIMIT, 429)
     checks = (Says(None), Says(first), Says(second))
-    assert decide(facts(policy(table)), checks, NOW) is first
+    assert decide(facts(policy(tables)), checks, NOW) is first
     assert [check.asked for check in checks] == [[NOW], [NOW], []]
 
 
 @pytest.mark.parametrize("checks", [(), (Says(None),), (Check(), Says(None))])
-def test_no_objection_allows(table: ClientTable, checks: tuple[Check, ...]) -> None:
+def test_no_objection_allows(tables: Tables, checks: tuple[Check, ...]) -> None:
     """Nobody objects: the request goes on, and has no reason to show."""
-    verdict = decide(facts(policy(table)), checks, NOW)
+    verdict = decide(facts(policy(tables)), checks, NOW)
     assert verdict is ALLOW
     assert (verdict.action, verdict.reason, verdict.status, verdict.wait_ns) == (Action.ALLOW, Reason.NONE, 0, 0)
 
 
-def test_checks_are_cheap_to_costly(table: ClientTable) -> None:
+def test_checks_are_cheap_to_costly(tables: Tables) -> None:
     """What needs no memory is asked before what does; what takes tokens comes last."""
-    names = [type(check).__name__ for check in policy(table).checks]
+    names = [type(check).__name__ for check in policy(tables).checks]
     assert names == [
         "NotBanned",
         "NotTrapped",
@@ -102,35 +99,35 @@ def test_checks_are_cheap_to_costly(table: ClientTable) -> None:
         (501, Reason.NOT_OFFERED),
     ],
 )
-def test_operation_that_is_not_offered(table: ClientTable, refusal: int, reason: Reason) -> None:
+def test_operation_that_is_not_offered(tables: Tables, refusal: int, reason: Reason) -> None:
     """It is refused with its own status, even to those whom no limit touches, and costs nothing."""
-    judged = policy(table, {"ALLOW": "192.0.2.0/24"})
+    judged = policy(tables, {"ALLOW": "192.0.2.0/24"})
     verdict = judged.judge(facts(judged, refusal=refusal, allow="GET"), NOW)
     assert (verdict.action, verdict.reason, verdict.status, verdict.allow) == (Action.DENY, reason, refusal, "GET")
-    assert table.peek(client_key(ALICE)) is None
+    assert tables.clients.peek(client_key(ALICE)) is None
 
 
-def test_status_without_a_reason_of_its_own(table: ClientTable) -> None:
+def test_status_without_a_reason_of_its_own(tables: Tables) -> None:
     """A refusal that the policy has no word for is still a refusal."""
-    judged = policy(table)
+    judged = policy(tables)
     verdict = judged.judge(facts(judged, refusal=410), NOW)
     assert (verdict.action, verdict.status) == (Action.DENY, 410)
 
 
-def test_allowed_network(table: ClientTable) -> None:
+def test_allowed_network(tables: Tables) -> None:
     """Its clients pay nothing and meet no limit; others do."""
-    judged = policy(table, {"ALLOW": "192.0.2.0/24", "LIMITS__CERT__BURST": "1", "LIMITS__CERT__MAX_DELAY": "0"})
+    judged = policy(tables, {"ALLOW": "192.0.2.0/24", "LIMITS__CERT__BURST": "1", "LIMITS__CERT__MAX_DELAY": "0"})
     for _ in range(3):
         assert judged.judge(facts(judged), NOW) is EXEMPT
-    assert table.peek(client_key(ALICE)) is None
+    assert tables.clients.peek(client_key(ALICE)) is None
     assert judged.judge(facts(judged, BOB), NOW) is ALLOW
     assert judged.judge(facts(judged, BOB), NOW).action == Action.LIMIT
 
 
-def test_reconciliation_is_for_peers(table: ClientTable) -> None:
+def test_reconciliation_is_for_peers(tables: Tables) -> None:
     """A peer may reconcile without a limit, nobody else at all; for other requests a peer is a client."""
     settings = {"PEERS": "192.0.2.0/24", "LIMITS__CERT__BURST": "1", "LIMITS__CERT__MAX_DELAY": "0"}
-    judged = policy(table, settings)
+    judged = policy(tables, settings)
     for _ in range(100):
         assert judged.judge(facts(judged, kind=SYNC), NOW) is EXEMPT
     refused = judged.judge(facts(judged, BOB, SYNC), NOW)
@@ -148,9 +145,9 @@ SLOW = {
 }
 
 
-def test_delay_then_limit(table: ClientTable) -> None:
+def test_delay_then_limit(tables: Tables) -> None:
     """Tokens, then places in the queue, then a refusal that tells when to come back; rows of (now, verdict)."""
-    judged = policy(table, SLOW)
+    judged = policy(tables, SLOW)
     rows = [
         (0, Action.ALLOW, 0, 0),
         (0, Action.DELAY, 10, 0),
@@ -170,19 +167,19 @@ def test_delay_then_limit(table: ClientTable) -> None:
             assert verdict.spending.retry_after_ns == retry_seconds * SECOND
 
 
-def test_refused_request_has_paid_nothing(table: ClientTable) -> None:
+def test_refused_request_has_paid_nothing(tables: Tables) -> None:
     """Neither to the limit that refused it nor to the other one."""
-    judged = policy(table, {**SLOW, "LIMITS__CERT__MAX_DELAY": "0"})
+    judged = policy(tables, {**SLOW, "LIMITS__CERT__MAX_DELAY": "0"})
     judged.judge(facts(judged), NOW)
-    before = table.peek(client_key(ALICE))
+    before = tables.clients.peek(client_key(ALICE))
     for _ in range(5):
         assert judged.judge(facts(judged), NOW).action == Action.LIMIT
-    assert table.peek(client_key(ALICE)) == before
+    assert tables.clients.peek(client_key(ALICE)) == before
 
 
-def test_price_is_paid_to_the_total(table: ClientTable) -> None:
+def test_price_is_paid_to_the_total(tables: Tables) -> None:
     """A request costs one token of its class, and its price of the total."""
-    judged = policy(table, {"LIMITS__TOTAL__BURST": "100"})
+    judged = policy(tables, {"LIMITS__TOTAL__BURST": "100"})
     words = facts(judged, kind=OperationClass.WORDS, price=60)
     assert judged.judge(words, NOW) is ALLOW
     refused = judged.judge(words, NOW)
@@ -193,9 +190,9 @@ def test_price_is_paid_to_the_total(table: ClientTable) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"MODE": "shadow"}, {"LIMITS__CERT__MODE": "shadow"}])
-def test_shadow(table: ClientTable, settings: Mapping[str, str]) -> None:
+def test_shadow(tables: Tables, settings: Mapping[str, str]) -> None:
     """Nobody waits or is refused; the verdict says what would have been."""
-    judged = policy(table, {**SLOW, **settings})
+    judged = policy(tables, {**SLOW, **settings})
     verdicts = [judged.judge(facts(judged), NOW) for _ in range(4)]
     assert [verdict.action for verdict in verdicts] == [Action.ALLOW] * 4
     assert [verdict.wait_ns for verdict in verdicts] == [0] * 4
@@ -203,9 +200,9 @@ def test_shadow(table: ClientTable, settings: Mapping[str, str]) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"MODE": "off"}, {"LIMITS__CERT__MODE": "off"}])
-def test_off(table: ClientTable, settings: Mapping[str, str]) -> None:
+def test_off(tables: Tables, settings: Mapping[str, str]) -> None:
     """A limit that is off counts nothing."""
-    judged = policy(table, {**SLOW, **settings})
+    judged = policy(tables, {**SLOW, **settings})
     assert {judged.judge(facts(judged), NOW).action for _ in range(10)} == {Action.ALLOW}
 
 
@@ -224,9 +221,9 @@ def test_verdict_for_people() -> None:
     assert repr(Verdict(Action.LIMIT, Reason.BUSY, 429)) == "Verdict(LIMIT, BUSY, 429, 0 ns)"
 
 
-def test_two_generations_share_what_was_spent(table: ClientTable) -> None:
+def test_two_generations_share_what_was_spent(tables: Tables) -> None:
     """A reload forgives nobody: the new policy sees what was spent under the old one."""
-    old, new = policy(table, {**SLOW, "LIMITS__CERT__MAX_DELAY": "0"}), policy(table, SLOW)
+    old, new = policy(tables, {**SLOW, "LIMITS__CERT__MAX_DELAY": "0"}), policy(tables, SLOW)
     assert old.judge(facts(old), NOW) is ALLOW
     assert new.judge(facts(new), NOW).wait_ns == 10 * SECOND
 
@@ -249,12 +246,11 @@ PASSED = (Action.ALLOW, Reason.NONE, 0)
 )
 @pytest.mark.parametrize("banned", [client_key(ALICE), network_key(ALICE)])
 def test_banned_clients_are_refused(
-    table: ClientTable, banned: int, settings: Mapping[str, str], expected: tuple[int, int, int], shadow: int
+    tables: Tables, banned: int, settings: Mapping[str, str], expected: tuple[int, int, int], shadow: int
 ) -> None:
     """A ban of a client or of its network binds, but for allowed networks and peers, and as the mode says."""
-    bans = ban_table()
-    bans.put(banned, NOW + SECOND)
-    subject = policy(table, settings, bans)
+    tables.bans.put(banned, NOW + SECOND)
+    subject = policy(tables, settings)
     verdict = subject.judge(facts(subject), NOW)
     assert (verdict.action, verdict.reason, verdict.status) == expected
     assert verdict.shadow == shadow
@@ -262,20 +258,18 @@ def test_banned_clients_are_refused(
     assert subject.judge(facts(subject), NOW + SECOND).reason != Reason.BANNED  # it is over
 
 
-def test_banned_clients_pay_nothing(table: ClientTable) -> None:
+def test_banned_clients_pay_nothing(tables: Tables) -> None:
     """Who is refused because of a ban spends no token."""
-    bans = ban_table()
-    bans.put(client_key(ALICE), NOW + SECOND)
-    subject = policy(table, {}, bans)
+    tables.bans.put(client_key(ALICE), NOW + SECOND)
+    subject = policy(tables, {})
     subject.judge(facts(subject), NOW)
-    assert table.peek(client_key(ALICE)) is None
+    assert tables.clients.peek(client_key(ALICE)) is None
 
 
-def test_limits_hold_for_whom_a_shadow_ban_lets_pass(table: ClientTable) -> None:
+def test_limits_hold_for_whom_a_shadow_ban_lets_pass(tables: Tables) -> None:
     """A ban that is only in shadow mode does not take the place of the limits."""
-    bans = ban_table()
-    bans.put(client_key(ALICE), NOW + SECOND)
-    subject = policy(table, {"BANS__MODE": "shadow", "LIMITS__IDENTITY__BURST": "1"}, bans)
+    tables.bans.put(client_key(ALICE), NOW + SECOND)
+    subject = policy(tables, {"BANS__MODE": "shadow", "LIMITS__IDENTITY__BURST": "1"})
     asked = facts(subject, kind=OperationClass.IDENTITY)
     assert subject.judge(asked, NOW).reason == Reason.BANNED
     assert subject.judge(asked, NOW).reason == Reason.LIMIT
@@ -292,26 +286,26 @@ def test_limits_hold_for_whom_a_shadow_ban_lets_pass(table: ClientTable) -> None
     ],
 )
 def test_traps_lead_to_the_tarpit(
-    table: ClientTable, settings: Mapping[str, str], expected: tuple[int, int, int], shadow: int
+    tables: Tables, settings: Mapping[str, str], expected: tuple[int, int, int], shadow: int
 ) -> None:
     """Who asks for a trap goes to the tarpit; allowed networks, peers, and in shadow mode all, get the usual 404."""
-    subject = policy(table, settings)
+    subject = policy(tables, settings)
     asked = facts(subject, kind=OperationClass.UNKNOWN, refusal=404, trap=Reason.TRAP)
     verdict = subject.judge(asked, NOW)
     assert (verdict.action, verdict.reason, verdict.status) == expected
     assert verdict.shadow == shadow
 
 
-def test_trap_in_shadow_mode_is_noted_where_it_would_be_answered(table: ClientTable) -> None:
+def test_trap_in_shadow_mode_is_noted_where_it_would_be_answered(tables: Tables) -> None:
     """With unknown paths passed on, a trap in shadow mode goes on as well, and its record says what it is."""
-    subject = policy(table, {"TRAPS__MODE": "shadow"})
+    subject = policy(tables, {"TRAPS__MODE": "shadow"})
     verdict = subject.judge(facts(subject, kind=OperationClass.UNKNOWN, trap=Reason.TRAP), NOW)
     assert (verdict.action, verdict.reason, verdict.shadow) == (Action.ALLOW, Reason.TRAP, Action.TARPIT)
 
 
-def test_canaries_are_answered_and_noted(table: ClientTable) -> None:
+def test_canaries_are_answered_and_noted(tables: Tables) -> None:
     """A search for a canary is delayed and refused by the same limits as any other; only its reason differs."""
-    subject = policy(table, {"LIMITS__CERT__BURST": "1", "LIMITS__CERT__COUNT": "1", "LIMITS__CERT__MAX_DELAY": "1s"})
+    subject = policy(tables, {"LIMITS__CERT__BURST": "1", "LIMITS__CERT__COUNT": "1", "LIMITS__CERT__MAX_DELAY": "1s"})
     baited, plain = facts(subject, trap=Reason.CANARY), facts(subject, BOB)
     verdicts = [(subject.judge(baited, NOW), subject.judge(plain, NOW)) for _ in range(3)]
     assert [(canary.action, canary.wait_ns) for canary, _ in verdicts] == [
@@ -320,16 +314,15 @@ def test_canaries_are_answered_and_noted(table: ClientTable) -> None:
     assert [canary.reason for canary, _ in verdicts] == [Reason.CANARY, Reason.CANARY, Reason.LIMIT]
 
 
-def test_canaries_say_nothing_of_allowed_networks(table: ClientTable) -> None:
+def test_canaries_say_nothing_of_allowed_networks(tables: Tables) -> None:
     """The operator's own machines may look at the canaries."""
-    subject = policy(table, {"ALLOW": "192.0.2.0/24"})
+    subject = policy(tables, {"ALLOW": "192.0.2.0/24"})
     assert subject.judge(facts(subject, trap=Reason.CANARY), NOW) is EXEMPT
 
 
-def test_first_shadow_verdict_is_told(table: ClientTable) -> None:
+def test_first_shadow_verdict_is_told(tables: Tables) -> None:
     """In shadow mode a banned client that is over its limit is recorded as banned: that would have come first."""
-    bans = ban_table()
-    bans.put(client_key(ALICE), NOW + SECOND)
-    subject = policy(table, {"MODE": "shadow", "LIMITS__IDENTITY__BURST": "1"}, bans)
+    tables.bans.put(client_key(ALICE), NOW + SECOND)
+    subject = policy(tables, {"MODE": "shadow", "LIMITS__IDENTITY__BURST": "1"})
     asked = facts(subject, kind=OperationClass.IDENTITY)
     assert [subject.judge(asked, NOW).reason for _ in range(3)] == [Reason.BANNED] * 3

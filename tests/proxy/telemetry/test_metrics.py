@@ -14,6 +14,7 @@ from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action, TurnedAway
 from proxy.policy.offences import OffenceKind
 from proxy.policy.offender import Origin
+from proxy.policy.budgets import Tables
 from proxy.policy.policy import Policy
 from proxy.telemetry.metrics import NodeMetrics
 from proxy.telemetry.numbers import SHADOW
@@ -95,7 +96,7 @@ def busy(region: Region) -> None:
         counters.set_connections(10)
         counters.set_parked(2)
     table = ClientTable(region.table, region.secret)
-    profile = Policy(Config.from_env({}), table, BanTable(region.bans, region.secret)).profile(bytes(4))
+    profile = Policy(Config.from_env({}), Tables.of(region)).profile(bytes(4))
     for number in range(5):
         table.spend(profile.compiled, client_key(bytes([192, 0, 2, number])), OperationClass.CERT, 1, monotonic_ns())
 
