@@ -1,7 +1,7 @@
 """`python -m bench`: every claim of speed, memory and endurance, as a command.
 
 Without a command it runs `proxies`, `memory` and `judge`; a quarter of an hour. `tarpit` takes five minutes more,
-`attacks` three quarters of an hour.
+`attacks` three quarters of an hour, `scenarios` a minute, `refresh` two or three.
 """
 
 import subprocess
@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from bench import attacks, chart, machine, memory, openloop, report, tarpit
+from bench import attacks, chart, machine, memory, openloop, refresh, report, tarpit
 from bench.attackers import AttackError
 from bench.attacks import Siege
 from bench.cpu import ProcessGoneError
@@ -24,8 +24,12 @@ from bench.load import LoadError
 from bench.openloop import OpenLoopError
 from bench.peers import PROXIES
 from bench.processes import StartError, choose_cores, pinned
+from bench.refresh import RefreshError
+from bench.refresh import Trial as RefreshTrial
 from bench.rows import ROWS, Plan, Sample, measure
-from bench.scenarios import CONNECTIONS, SCENARIOS, Origin
+from bench.scenarios import plan as days
+from bench.scenarios import table as fortunes
+from bench.sieges import CONNECTIONS, SCENARIOS, Origin
 from bench.tarpit import TarpitError, Trial
 from bench.verify import AnswerError
 from bench.visitors import VisitorsError
@@ -42,6 +46,7 @@ FAULTS = (
     ProcessGoneError,
     AnswerError,
     AttackError,
+    RefreshError,
     TarpitError,
     VisitorsError,
     OSError,
@@ -165,6 +170,46 @@ def under_attack(  # noqa: PLR0913 - its options
     _doubts(
         [f"{each.scenario} from {each.origin}, {each.defender}: {each.invalid}" for each in outcomes if each.invalid]
     )
+
+
+@app.command("scenarios")
+def virtual_days(
+    *,
+    profile: Annotated[str, typer.Option(help=f"Which limits: {' or '.join(days.PROFILES)}.")] = "default",
+    hours: Annotated[float, typer.Option(min=0.1, help="Of virtual time.")] = 24.0,
+    only: Annotated[str, typer.Option(help="Which scenarios, comma-separated.")] = ",".join(days.SCENARIOS),
+    bans: Annotated[bool, typer.Option(help="Whether refusals lead to bans, as they do by default.")] = True,
+) -> None:
+    """Let the real policy meet people, scrapers and vandals in virtual time; exit code 1 if a goal is missed."""
+    [name] = chosen([profile], days.PROFILES)
+    environ = {**days.PROFILES[name], **({} if bans else days.NO_BANS)}
+    keys = chosen(only.split(","), days.SCENARIOS)
+    with Progress(console=console, transient=True) as progress:
+        track = progress.track(keys, description="scenarios")
+        outcomes = [days.play(days.SCENARIOS[key], environ, hours) for key in track]
+    title = f"{hours:g} h, limits: {name}{'' if bans else ', no bans'}"
+    console.print(fortunes.table(outcomes, title))
+    console.print(fortunes.LEGEND, style="dim")
+    console.print(report.save("scenarios", machine.describe(), fortunes.content(outcomes, title)))
+    raise typer.Exit(bool(fortunes.missed(outcomes)))
+
+
+@app.command("refresh")
+def refreshes(
+    *,
+    only: Annotated[str, typer.Option(help="Which proxies, comma-separated.")] = ",".join(refresh.PROXIES),
+    keys: Annotated[int, typer.Option(min=1, help="In the keyring.")] = refresh.KEYS,
+    seconds: Annotated[float, typer.Option(min=1, help="That the scrapers go on.")] = refresh.SECONDS,
+    answer_ms: Annotated[int, typer.Option(min=0, help="Until the keyserver answers.")] = refresh.ANSWER_MS,
+) -> None:
+    """Refresh a keyring with gpg beside two scrapers, through hkpguard and through HAProxy's stick table."""
+    names = chosen(only.split(","), refresh.PROXIES)
+    trial = RefreshTrial(keys=keys, seconds=seconds, answer_ms=answer_ms, proxies=names)
+    about = machine.describe()
+    with faults_end_it(), console.status("gpg and scrapers are at work"):
+        outcomes = refresh.measure(trial)
+    console.print(refresh.table(outcomes, trial))
+    console.print(report.save("refresh", about, refresh.content(outcomes, trial)))
 
 
 @app.command()

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from bench import memory
 from bench.hoard import Count, Hoard, Orders
 from bench.processes import STOP_S, pinned
-from bench.scenarios import PACE, SCENARIOS, Origin, Scenario
+from bench.sieges import PACE, SCENARIOS, Origin, Scenario
 
 LOOK_S = 0.25
 FULL = 0.98

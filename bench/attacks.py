@@ -33,7 +33,7 @@ from bench.openloop import PUNCTUAL_US
 from bench.peers import ROOT, Running, Setup, serving
 from bench.processes import Cores, free_port, scratch
 from bench.report import OURS
-from bench.scenarios import MIB, PACE, SCENARIOS, Origin, Scenario
+from bench.sieges import MIB, PACE, SCENARIOS, Origin, Scenario
 from bench.verify import verify
 from bench.visitors import Crowd, Experience, VisitorsError
 

@@ -15,8 +15,8 @@ from string import Template
 from bench import peers
 from bench.certificate import certificate
 from bench.peers import ROOT, Launch, Program, Running, Setup
-from bench.scenarios import Origin, Scenario
 from bench.scripts import BIG
+from bench.sieges import Origin, Scenario
 from bench.targets import armored_body
 from bench.verify import ATTEMPT_TIMEOUT_S, AnswerError
 from bench.visitors import NETWORK

@@ -14,6 +14,7 @@ PROGRAMS = {
     "nginx": ("nginx", "-v"),
     "wrk": ("wrk", "-v"),
     "openssl": ("openssl", "version"),
+    "gpg": ("gpg", "--version"),
     "slowhttptest": ("dpkg-query", "--show", "slowhttptest"),
     "commit": ("git", "describe", "--always", "--dirty"),
 }

@@ -27,7 +27,7 @@ from bench.load import Client, drive
 from bench.peers import PROXIES, Launch, Program, Running, Setup, serving, upstream
 from bench.processes import Cores, scratch
 from bench.report import OURS
-from bench.scenarios import SCENARIOS, Origin
+from bench.sieges import SCENARIOS, Origin
 from bench.verify import verify
 
 NAMES = (OURS, peers.REFERENCE)

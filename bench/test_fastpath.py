@@ -11,7 +11,9 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fastpath import _gcra_py, gcra
+from fastpath.buckets import BUCKET_TABLE_BYTES, BucketTable, Budget, bucket_key, hash_text
 from fastpath.counters import COUNTER_BYTES, Counters
+from fastpath.distinct import DISTINCT_BYTES, DistinctTable
 from fastpath.gcra import Limit
 from fastpath.leases import LEASE_BYTES, Leases
 from fastpath.ring import RING_BYTES, Ring
@@ -87,6 +89,87 @@ def test_spend_a_million_random(benchmark: BenchmarkFixture, capacity: int) -> N
             spend(limits, key, 1, 1, now_ns)
 
     measure(benchmark, CLIENTS, run)
+
+
+def test_bucket_hot(benchmark: BenchmarkFixture) -> None:
+    """One bucket of a budget, no objection."""
+    table, budget = BucketTable(memory(BUCKET_TABLE_BYTES), SECRET), Budget(LIMIT, 12)
+    key, times = bucket_key(12, ALICE), count(1_000 * SECOND, SECOND)
+
+    def run() -> None:
+        spend, now_ns = table.spend, next(times)
+        for _ in repeat(None, CALLS):
+            spend(budget, key, 1, now_ns)
+
+    measure(benchmark, CALLS, run)
+
+
+def test_bucket_a_million_random(benchmark: BenchmarkFixture) -> None:
+    """A million random keys of buckets, as many as there are places; each round half an hour later."""
+    table, budget = BucketTable(memory(BUCKET_TABLE_BYTES), SECRET), Budget(LIMIT, 12)
+    keys, times = [bucket_key(12, n) for n in range(CLIENTS)], count(1_000 * SECOND, 1_800 * SECOND)
+
+    def run() -> None:
+        spend, now_ns = table.spend, next(times)
+        for key in keys:
+            spend(budget, key, 1, now_ns)
+
+    measure(benchmark, CLIENTS, run)
+
+
+def test_hash_text(benchmark: BenchmarkFixture) -> None:
+    """The keyed hash of a fingerprint."""
+
+    def run() -> None:
+        for _ in repeat(None, CALLS):
+            hash_text(SUBJECT, SECRET)
+
+    measure(benchmark, CALLS, run)
+
+
+@pytest.mark.parametrize("size", [10, 60, 100_000])
+@pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
+def test_novelty(benchmark: BenchmarkFixture, size: int, known: bool) -> None:  # noqa: FBT001 - a row
+    """The price of one subject, of one aggregate that knows so many. Goal: 150 ns for a known one."""
+    table = DistinctTable(memory(DISTINCT_BYTES), SECRET)
+    for subject in range(size):
+        table.add(ALICE, subject, 0)
+    asked = 5 if known else next(subject for subject in count(size) if table.novelty(ALICE, subject, 0))
+
+    def run() -> None:
+        novelty = table.novelty
+        for _ in repeat(None, CALLS):
+            novelty(ALICE, asked, 0)
+
+    measure(benchmark, CALLS, run)
+
+
+def test_novelty_all_over(benchmark: BenchmarkFixture) -> None:
+    """Known subjects of 8,000 aggregates, two hundred each, in random order: hardly anything is in a cache."""
+    table, draw = DistinctTable(memory(DISTINCT_BYTES), SECRET), Random(1)  # noqa: S311 - the same draw in every run
+    for aggregate in range(1, 8_001):
+        for subject in range(200):
+            table.add(aggregate, subject, 0)
+    asked = [(draw.randrange(1, 8_001), draw.randrange(200)) for _ in range(CALLS)]
+
+    def run() -> None:
+        novelty = table.novelty
+        for aggregate, subject in asked:
+            novelty(aggregate, subject, 0)
+
+    measure(benchmark, CALLS, run)
+
+
+def test_distinct_add(benchmark: BenchmarkFixture) -> None:
+    """A new subject added, with what comes of a hundred thousand of them: a set, a sketch, a rare change."""
+    table, aggregates = DistinctTable(memory(DISTINCT_BYTES), SECRET), count(1)
+
+    def run() -> None:
+        add, aggregate = table.add, next(aggregates)
+        for subject in range(CALLS):
+            add(aggregate, subject, 0)
+
+    measure(benchmark, CALLS, run)
 
 
 @pytest.mark.parametrize("twin", [_gcra_py, gcra], ids=["python", "c"])

@@ -21,6 +21,7 @@ from fastpath.peer_book import PeerBook
 from fastpath.record import RECORD_BYTES, Record, records
 from fastpath.region import Control, Region
 from fastpath.ring import Ring, notable
+from fastpath.sightings import Sightings
 from fastpath.snapshot import BOUNDS_SECONDS, total
 from fastpath.table import ClientTable, LimitSet, Spending
 from fastpath.tarpit import Tarpit, TarpitMode
@@ -53,6 +54,7 @@ __all__ = [
     "Record",
     "Region",
     "Ring",
+    "Sightings",
     "Spending",
     "Standing",
     "Tarpit",

@@ -5,7 +5,7 @@ does not matter. Nothing is written at the start except the header, so memory be
 is used. Huge pages are not asked for: with them a hundred clients would make the whole table resident.
 
     header | control | generations | upstreams | leases | bans | crowd | buckets | distinct
-    | peers | counters x workers | rings x workers | table
+    | sightings | peers | counters x workers | rings x workers | table
 
 Each section begins at a cache line, the table at a page. The sizes follow from three counts in the header, so
 whoever attaches can check them.
@@ -27,6 +27,7 @@ from fastpath.distinct import DISTINCT_BYTES
 from fastpath.leases import LEASE_BYTES
 from fastpath.peer_book import PEER_BOOK_BYTES
 from fastpath.ring import RING_BYTES
+from fastpath.sightings import SIGHTING_BYTES
 from fastpath.table import table_bytes
 
 MAGIC: Final = b"hkpguard"
@@ -80,6 +81,7 @@ class Counts(NamedTuple):
             crowd_bytes(self.workers),
             BUCKET_TABLE_BYTES,
             DISTINCT_BYTES,
+            SIGHTING_BYTES,
             PEER_BOOK_BYTES,
             _rounded(COUNTER_BYTES, LINE_BYTES) * self.workers,
             _rounded(RING_BYTES, LINE_BYTES) * self.workers,
@@ -101,6 +103,7 @@ class Region:
         crowd: For `Crowd`, all workers.
         buckets: For `BucketTable`.
         distinct: For `DistinctTable`.
+        sightings: For `Sightings`.
         peers: For `PeerBook`.
         table: For `ClientTable`.
 
@@ -112,7 +115,7 @@ class Region:
         self.counts = counts
         parts = [memory[start:end] for start, end in pairwise(_edges(counts))]
         header, control, generations, upstreams, self.leases, self.bans, self.crowd, *parts = parts
-        self.buckets, self.distinct, self.peers, *parts = parts
+        self.buckets, self.distinct, self.sightings, self.peers, *parts = parts
         self._counters, self._rings, self.table = parts
         self.secret = bytes(header[_HEADER.size - SECRET_BYTES : _HEADER.size])
         self.control = control.cast("q")

@@ -53,6 +53,7 @@ from proxy.settings.listen import Listen, ListenAt
 from proxy.settings.section import Key, Section, keys
 from proxy.settings.sources import MASK, ConfigError, Fault, Setting, SettingPath, nested, read, variable
 from proxy.settings.sync import SyncConfig
+from proxy.settings.uploads import UploadsConfig
 
 __all__ = [
     "KEYS",
@@ -176,6 +177,7 @@ class Config(Section):
     budgets: Budgets = Field(default_factory=lambda: Budgets.model_validate({}))
     profile: Annotated[Literal["default", "strict"], Choice(("default", "strict"))] = "default"
     sync: SyncConfig = SyncConfig()
+    uploads: UploadsConfig = UploadsConfig()
     unknown: Annotated[Literal["refuse", "pass"], Choice(("refuse", "pass"))] = "refuse"
     static_paths: Annotated[tuple[str, ...] | None, OrEmpty(ListOf(PathPrefix()))] = None  # None: built in
     word_search: OnOff = True

@@ -15,6 +15,7 @@ import uvloop
 from fastpath import Control, Counters, Crowd, Leases, Ring, Tarpit, TarpitMode, monotonic_ns
 from proxy.channel import Channel
 from proxy.hkp.operation import STATIC_PREFIXES, Classifier, ClassifierOptions
+from proxy.hkp.readers import Readers
 from proxy.hkp.traps import trap_prefixes
 from proxy.http.admission import Admission
 from proxy.http.entrance import Entrance
@@ -24,8 +25,10 @@ from proxy.http.pool import Endpoint, Upstreams
 from proxy.http.stream import Listener
 from proxy.http.tls import Tls
 from proxy.policy.budgets import Tables
+from proxy.policy.contents import Contents
 from proxy.policy.policy import Policy
 from proxy.policy.subjects import Subjects
+from proxy.shared_exits import SharedExits
 from proxy.telemetry import log
 from proxy.telemetry.recorder import Recorder
 
@@ -55,6 +58,12 @@ def classifier(config: Config) -> Classifier:
         trap_prefixes=trap_prefixes(config.traps),
     )
     return Classifier(options)
+
+
+def readers(config: Config) -> Readers:
+    """Return what reads the bodies of requests."""
+    looks = "off" not in (config.mode, config.uploads.mode)
+    return Readers(most_digests=config.sync.most_digests, uploads=config.uploads.bounds() if looks else None)
 
 
 def health_of(config: Config, region: Region, index: int) -> Health:
@@ -110,6 +119,7 @@ class Worker:
         self._config = config
         self._control = region.control
         self._tables = Tables.of(region)
+        self._exits = SharedExits()
         crowd = Crowd(region.crowd, region.counts.workers, index, region.secret)
         crowd.start()
         leases = Leases(region.leases, region.generations, index, region.secret)
@@ -118,8 +128,10 @@ class Worker:
         self.guard = Guard(
             loop,
             config,
-            policy=Policy(config, self._tables),
+            policy=Policy(config, self._tables, exits=self._exits.read(config)),
             classify=classifier(config),
+            readers=readers(config),
+            contents=Contents(self._tables, Subjects(region.secret)),
             table=self._tables.clients,
             subjects=Subjects(region.secret),
             leases=leases,
@@ -206,7 +218,8 @@ class Worker:
 
     def _use(self, config: Config, generation: int) -> None:
         """Judge by a new policy."""
-        self.guard.reload(config, Policy(config, self._tables, generation), classifier(config))
+        policy = Policy(config, self._tables, generation, self._exits.read(config))
+        self.guard.reload(config, policy, classifier(config), readers(config))
 
     def _renew(self, tls: Tls, cert: str, key: str) -> None:
         """Use a new certificate for new connections; the supervisor has tried it, but files change."""

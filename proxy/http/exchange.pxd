@@ -51,6 +51,7 @@ cdef class Exchange:
     # Times, ns; 0: not reached.
     cdef readonly int64_t started_ns
     cdef readonly int64_t decided_ns
+    cdef readonly int64_t due_ns  # its tokens are there
     cdef readonly int64_t ready_ns  # all of the request was there
     cdef readonly int64_t wait_ns
     cdef readonly int64_t sent_ns
@@ -65,6 +66,7 @@ cdef class Exchange:
     cdef int _go_on(self) except -1
     cdef int _park(self) except -1
     cdef int _read_body(self) except -1
+    cdef int _judge_body(self) except -1
     cdef int _give_up_body(self, Verdict verdict) except -1
     cdef int _enter(self) except -1
     cdef int _dispatch(self) except -1

@@ -50,6 +50,7 @@ cdef int _TARPIT = Action.TARPIT
 cdef int _UNKNOWN = OperationClass.UNKNOWN
 cdef int _WORDS = OperationClass.WORDS
 cdef int _CERT = OperationClass.CERT
+cdef int _UPLOAD = OperationClass.UPLOAD
 cdef int _CERT_PRICE = PRICES[OperationClass.CERT]
 cdef int _GONE = Reason.GONE
 cdef int _UPSTREAM = Reason.UPSTREAM
@@ -116,6 +117,7 @@ cdef class Exchange:
             return self._refuse(MALFORMED)  # no such request has a use for a body, but it would hold a connection
         self.verdict = decide(facts, guard.checks, self.started_ns)
         self.decided_ns = monotonic_ns()
+        self.due_ns = self.decided_ns + self.verdict.wait_ns
         return self._act()
 
     cdef Facts _classify(self):
@@ -177,7 +179,7 @@ cdef class Exchange:
             return self._refuse(CROWDED)
         guard.parked += 1
         self.phase = WAITING
-        self.wait_ns = max(0, self.decided_ns + self.verdict.wait_ns - monotonic_ns())  # reading a body took its time
+        self.wait_ns = max(0, self.due_ns - monotonic_ns())  # reading a body took its time
         self.timer = guard.loop.call_later(self.wait_ns / 1e9, self._unpark)
         self.connection.watch()
         return 0
@@ -229,10 +231,12 @@ cdef class Exchange:
         self.phase = READING
         self.body_until_ns = monotonic_ns() + UPLOAD_TIMES * self.guard.body_ns
         try:
-            reader = self.guard.reader_for(self.kind, self.target, self.head.content_type, self.head.length)
+            reader = self.guard.reader_for(
+                self.kind, self.target, self.head.content_type, self.head.length, encoded=self.head.encoded
+            )
         except BadBody as objection:
             return self._give_up_body(_unwanted(objection))
-        self.intake.begin(reader, self._make_room)
+        self.intake.begin(reader, self._make_room, tolerant=self.kind == _UPLOAD and self.guard.uploads_in_shadow)
         if self.head.expects_continue:
             self.connection.stream.write(CONTINUE)
         return self.connection.feed_body()
@@ -251,8 +255,25 @@ cdef class Exchange:
         self.received = self.intake.size
         if self.intake.done:
             self.ready_ns = monotonic_ns()
-            self._go_on()
+            self._judge_body()
         return rest
+
+    cdef int _judge_body(self) except -1:
+        """Decide about what was found in the body."""
+        cdef Verdict verdict = None
+        if self.intake.objection is not None:
+            verdict = Verdict(_ALLOW, _UNWANTED, 0, 0, None, _DENY)
+        elif self.intake.found is not None and self.verdict is not exempted:
+            verdict = self.guard.contents.judge(self.client, self.intake.found, self.ready_ns)
+        if verdict is None:
+            return self._go_on()
+        if verdict.action == _LIMIT:
+            self._refund()
+            return self._refuse(verdict)
+        if self.ready_ns + verdict.wait_ns >= self.due_ns:  # the longer of the two waits
+            self.due_ns = self.ready_ns + verdict.wait_ns
+            self.verdict = verdict
+        return self._go_on()
 
     cdef bint body_unfinished(self):
         """Whether the client has not sent all of its request."""
@@ -446,7 +467,7 @@ cdef class Exchange:
             return 0
         self._refund()
         if self.timer is not None:
-            self.wait_ns = monotonic_ns() - self.decided_ns  # it left before its time had come
+            self.wait_ns = self.wait_ns - (self.due_ns - monotonic_ns())  # it left before its time had come
         self.verdict = self.verdict.because(_GONE)
         self.upstream = None
         if upstream is not None:

@@ -24,6 +24,7 @@ cdef class Guard:
     cdef readonly Tarpit tarpit
     cdef readonly Tls tls  # None without a certificate
     cdef readonly set connections
+    cdef readonly object contents  # judges what was found in bodies
     cdef readonly object bodies  # the memory for those that are being read
     cdef list late  # those of them that are past their deadlines
     cdef readonly set arrivals
@@ -37,6 +38,7 @@ cdef class Guard:
     cdef readonly tuple checks
     cdef readonly object classify
     cdef readonly object reader_for
+    cdef readonly bint uploads_in_shadow
     cdef readonly object trusted
     cdef readonly str forwarded_header
     cdef readonly frozenset canaries

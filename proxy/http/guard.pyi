@@ -5,11 +5,13 @@ from asyncio import AbstractEventLoop
 from fastpath import ClientTable, Leases, Tarpit
 from proxy.config import Config
 from proxy.hkp.operation import Classifier
+from proxy.hkp.readers import Readers
 from proxy.http.admission import Admission
 from proxy.http.client import ClientConnection
 from proxy.http.entrance import Arrival, Entrance
 from proxy.http.pool import Upstreams
 from proxy.http.tls import Tls
+from proxy.policy.contents import Contents
 from proxy.policy.judge import Client
 from proxy.policy.policy import Policy
 from proxy.policy.subjects import Subjects
@@ -44,6 +46,8 @@ class Guard:
         *,
         policy: Policy,
         classify: Classifier,
+        readers: Readers,
+        contents: Contents,
         table: ClientTable,
         leases: Leases,
         upstreams: Upstreams,
@@ -53,7 +57,7 @@ class Guard:
         tarpit: Tarpit,
         tls: Tls | None = None,
     ) -> None: ...
-    def reload(self, config: Config, policy: Policy, classify: Classifier) -> None:
+    def reload(self, config: Config, policy: Policy, classify: Classifier, readers: Readers) -> None:
         """Work by a new configuration from the next request on."""
 
     def admit(self, fd: int, peer: bytes, entrance: Entrance) -> None:

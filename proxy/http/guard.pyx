@@ -21,8 +21,7 @@ from proxy.telemetry.recorder cimport Recorder
 import os
 from operator import attrgetter
 
-from fastpath.keys import network_key
-from proxy.hkp.readers import Readers
+from fastpath import Mode, network_key
 from proxy.hkp.traps import canary_subjects, trap_prefixes
 from proxy.http.address import Source
 from proxy.http.intake import BodyStore
@@ -69,7 +68,7 @@ _shed_order = attrgetter("shed_order")
 cdef class Guard:
 
     def __init__(
-        self, loop, config, *, policy, classify, ClientTable table not None, leases, Upstreams upstreams not None,
+        self, loop, config, *, policy, classify, readers, contents, ClientTable table not None, leases, Upstreams upstreams not None,
         Subjects subjects not None, Recorder recorder not None, Admission admission not None, Tarpit tarpit not None, Tls tls=None,
     ):
         self.loop = loop
@@ -88,13 +87,15 @@ cdef class Guard:
         self.bodies = BodyStore(config.http.body_store_bytes)
         self.arrivals = set()
         self.request_id = int.from_bytes(os.urandom(8), "little")
-        self.reload(config, policy, classify)
+        self.contents = contents
+        self.reload(config, policy, classify, readers)
 
-    def reload(self, config, policy, classify):
+    def reload(self, config, policy, classify, readers):
         self.policy = policy
         self.checks = policy.checks
         self.classify = classify
-        self.reader_for = Readers()
+        self.reader_for = readers
+        self.uploads_in_shadow = policy.uploads_mode is Mode.SHADOW
         self.bodies.most_bytes = config.http.body_store_bytes
         self.trusted = network_set(config.trusted_proxies)
         self.admission.reload(config, policy, self.trusted)

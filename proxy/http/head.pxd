@@ -16,6 +16,7 @@ cdef class RequestHead:
     cdef readonly bytes x_real_ip
     cdef readonly bytes accept
     cdef readonly bytes content_type
+    cdef readonly bint encoded
     cdef readonly Py_ssize_t size
 
 

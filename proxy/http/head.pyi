@@ -24,6 +24,7 @@ class RequestHead:
         x_real_ip: X-Real-IP, likewise.
         accept: Value of the first Accept, or None.
         content_type: Value of the first Content-Type, or None.
+        encoded: There is a Content-Encoding.
         size: Bytes of the head in the buffer it was read from.
 
     """
@@ -44,6 +45,7 @@ class RequestHead:
     x_real_ip: bytes | None
     accept: bytes | None
     content_type: bytes | None
+    encoded: bool
     size: int
 
 class ReplyHead:

@@ -45,6 +45,7 @@ cdef class RequestHead:
         cf_connecting_ip, true_client_ip, x_real_ip: Likewise; more than one are no address then.
         accept: Value of the first Accept, or None.
         content_type: Value of the first Content-Type, or None.
+        encoded: There is a Content-Encoding.
         size: Bytes of the head in the buffer it was read from.
     """
 
@@ -93,6 +94,8 @@ cdef int _take_request_field(RequestHead head, Fields fields, Field *field) exce
         fields.content_length(field)
     elif n == 17 and same_word(name, n, b"transfer-encoding", 17):
         fields.transfer_encoding(field)
+    elif n == 16 and same_word(name, n, b"content-encoding", 16):
+        head.encoded = True
     elif n == 15 and same_word(name, n, b"x-forwarded-for", 15):
         field.kept = False
         head.forwarded_for = _joined(head.forwarded_for, field)

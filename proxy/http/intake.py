@@ -63,7 +63,8 @@ class Intake:
         client: Key of the client, from `client_key`.
         size: Bytes that are kept.
         done: Whether all of it is here.
-        found: What the reader found in it; None before the end, and without a reader.
+        found: What the reader found in it; None before the end, without a reader, and if it objected.
+        objection: What it objected to, if that is only to be told.
 
     """
 
@@ -73,15 +74,18 @@ class Intake:
         self.size = 0
         self.done = False
         self.found: object = None
+        self.objection: BadBody | None = None
         self._decoder = decoder_for(length)
         self._most_bytes = most_bytes
         self._store = store
         self._reader: BodyReader | None = None
+        self._tolerant = False
         self._pieces: list[bytes] = []
 
-    def begin(self, reader: BodyReader | None, make_room: Callable[[], None]) -> None:
-        """Expect the body; `reader` looks at it meanwhile."""
+    def begin(self, reader: BodyReader | None, make_room: Callable[[], None], *, tolerant: bool = False) -> None:
+        """Expect the body; `reader` looks at it meanwhile, and objects in vain if we are `tolerant`."""
         self._reader = reader
+        self._tolerant = tolerant
         self._store.admit(self, make_room)
 
     def feed(self, data: bytes) -> bytes:
@@ -98,15 +102,22 @@ class Intake:
         self._store.take(self, len(payload))
         self.size += len(payload)
         self._pieces.append(payload)
+        self.done = self._decoder.done
+        try:
+            self._look_at(payload)
+        except BadBody as objection:
+            if not self._tolerant:
+                raise
+            self.objection, self._reader = objection, None
+        if self.done:
+            self._store.complete(self)
+        return self._decoder.rest if self.done else b""
+
+    def _look_at(self, payload: bytes) -> None:
         if self._reader is not None and payload:
             self._reader.feed(payload)
-        if not self._decoder.done:
-            return b""
-        self.done = True
-        self._store.complete(self)
-        if self._reader is not None:
+        if self._reader is not None and self.done:
             self.found = self._reader.finish()
-        return self._decoder.rest
 
     def body(self) -> bytes:
         """Return all of it."""

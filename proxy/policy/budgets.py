@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from fastpath import BUCKETS, BanTable, BucketTable, ClientTable, DistinctTable, PeerBook
+from fastpath import BUCKETS, BanTable, BucketTable, ClientTable, DistinctTable, PeerBook, Sightings
 
 if TYPE_CHECKING:
     from fastpath import Region
@@ -31,7 +31,8 @@ class Tables(NamedTuple):
     clients: ClientTable
     bans: BanTable
     buckets: BucketTable  # of the budgets
-    distinct: DistinctTable  # what networks have asked for
+    distinct: DistinctTable  # how much networks have asked for
+    sightings: Sightings  # and what
     peers: PeerBook  # that were learnt
 
     @classmethod
@@ -42,5 +43,6 @@ class Tables(NamedTuple):
             BanTable(region.bans, region.secret),
             BucketTable(region.buckets, region.secret),
             DistinctTable(region.distinct, region.secret),
+            Sightings(region.sightings, region.secret),
             PeerBook(region.peers),
         )

@@ -2,6 +2,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from fastpath.buckets cimport BucketTable, Budget
 from fastpath.distinct cimport DistinctTable
+from fastpath.sightings cimport Sightings
 from fastpath.table cimport ClientTable, LimitSet, Spending
 
 
@@ -28,6 +29,8 @@ cdef class Client:
     cdef readonly tuple limits
     cdef readonly tuple caps
     cdef readonly tuple budgets
+    cdef readonly tuple frugal
+    cdef readonly bint shared_exit
     cdef readonly bint exempt
     cdef readonly bint peer
 

@@ -1,6 +1,6 @@
 """The step `judge`: facts in, verdict out; the theory is in `judge.pyx`."""
 
-from fastpath import BanTable, BucketTable, Budget, ClientTable, DistinctTable, Limit, LimitSet, Spending
+from fastpath import BanTable, BucketTable, Budget, ClientTable, DistinctTable, Limit, LimitSet, Sightings, Spending
 from proxy.policy.policy import Cap, Profile
 
 class Verdict:
@@ -81,6 +81,8 @@ class Client:
     @property
     def budgets(self) -> tuple[Budget | None, ...]: ...
     @property
+    def shared_exit(self) -> bool: ...
+    @property
     def exempt(self) -> bool: ...
     @property
     def peer(self) -> bool: ...
@@ -139,7 +141,9 @@ class WithinLimits(Check):
     worth if the network has not asked for it lately. Of the mail domain: one token, likewise.
     """
 
-    def __init__(self, clients: ClientTable, buckets: BucketTable, distinct: DistinctTable) -> None: ...
+    def __init__(
+        self, clients: ClientTable, buckets: BucketTable, distinct: DistinctTable, sightings: Sightings
+    ) -> None: ...
 
 def decide(facts: Facts, checks: tuple[Check, ...], now_ns: int) -> Verdict:
     """Return the first objection, ALLOW if there is none. A refused request has paid nothing.

@@ -9,7 +9,8 @@ and it takes all or nothing.
 from fastpath.bans cimport BanTable
 from fastpath.buckets cimport mix
 
-from fastpath import network_key
+from fastpath import Limit, network_key
+from fastpath import Mode as GcraMode
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action, Reason
 from proxy.policy.budgets import BudgetKind
@@ -18,6 +19,12 @@ cdef enum:
     STATUS_FORBIDDEN = 403
     STATUS_NOT_FOUND = 404
     STATUS_LIMITED = 429
+
+cdef int64_t KNOWN_NS = 12 * 3600 * <int64_t>1_000_000_000  # what a network asked for costs it nothing so long
+# Subjects that are new to its network and that a client may ask for before it counts as one that has had much.
+cdef Budget _SHARE = Budget(
+    Limit(name="share", burst=60, count=60, period_ns=86_400 * <int64_t>1_000_000_000, mode=GcraMode.ENFORCE), 255
+)
 
 # Plain integers: a look-up in an enumeration would be most of the work here.
 cdef int _ALLOW = Action.ALLOW
@@ -81,6 +88,8 @@ cdef class Client:
         self.limits = profile.limits
         self.caps = profile.caps
         self.budgets = profile.budgets
+        self.frugal = profile.frugal
+        self.shared_exit = profile.shared_exit
         self.exempt = profile.exempt
         self.peer = profile.peer
 
@@ -176,13 +185,16 @@ cdef class WithinLimits(Check):
     cdef ClientTable clients
     cdef BucketTable buckets
     cdef DistinctTable distinct
+    cdef Sightings sightings
 
     def __init__(
-        self, ClientTable clients not None, BucketTable buckets not None, DistinctTable distinct not None
+        self, ClientTable clients not None, BucketTable buckets not None, DistinctTable distinct not None,
+        Sightings sightings not None,
     ):
         self.clients = clients
         self.buckets = buckets
         self.distinct = distinct
+        self.sightings = sightings
 
     cpdef Verdict judge(self, Facts facts, int64_t now_ns):
         cdef Client client = facts.client
@@ -204,28 +216,43 @@ cdef class WithinLimits(Check):
         What is refused is not remembered, so a retry costs the same again. What is admitted is, and stays paid
         even if the client leaves: the next attempt is free.
         """
-        cdef tuple budgets = facts.client.budgets
         cdef Budget budget
         cdef Spending spending, of_domain
         cdef uint64_t asker
-        cdef int64_t novelty
         if facts.subject == 0 or facts.kind > _IDENTITY:
             return None
-        budget = budgets[0 if facts.kind == _CERT else _DISTINCT_IDENTITIES]
+        budget = facts.client.budgets[0 if facts.kind == _CERT else _DISTINCT_IDENTITIES]
         asker = mix(facts.kind, facts.client.network, 0)
-        novelty = self.distinct.novelty(asker, facts.subject, now_ns)
-        if novelty == 0:
+        if self.sightings.seen(asker, facts.subject, KNOWN_NS, now_ns):
             return None
-        spending = None if budget is None else self.buckets.spend(budget, asker, novelty, now_ns)
+        spending = None if budget is None else self._spend_of_network(budget, asker, facts, now_ns)
         if spending is not None and not spending.allowed:
             return spending
         of_domain = self._spend_of_domain(facts, now_ns)
         if of_domain is not None and not of_domain.allowed:
             if budget is not None:
-                self.buckets.refund(budget, asker, novelty, now_ns)
+                self.buckets.refund(budget, asker, 1, now_ns)
             return of_domain
+        self.sightings.add(asker, facts.subject, now_ns)
         self.distinct.add(asker, facts.subject, now_ns)
         return _weightier(spending, of_domain)
+
+    cdef Spending _spend_of_network(self, Budget budget, uint64_t asker, Facts facts, int64_t now_ns):
+        """
+        Take a token of the network.
+
+        Who has had much already leaves an eighth of the burst to those who have not, so that the neighbours of a
+        scraper still get their keys.
+        """
+        cdef uint64_t own = mix(_SHARE.kind, asker, facts.client.key)
+        cdef Spending share = self.buckets.spend(_SHARE, own, 1, now_ns)
+        cdef Spending spending
+        if share is not None:
+            return self.buckets.spend(facts.client.frugal[facts.kind - _CERT], asker, 1, now_ns)
+        spending = self.buckets.spend(budget, asker, 1, now_ns)
+        if spending is not None and not spending.allowed:
+            self.buckets.refund(_SHARE, own, 1, now_ns)
+        return spending
 
     cdef Spending _spend_of_domain(self, Facts facts, int64_t now_ns):
         """Let the mail domain that is searched pay for one more address, whoever asks."""

@@ -6,6 +6,7 @@ it was judged by.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from fastpath import BUCKETS, Budget, Limit, LimitSet, Mode
@@ -26,11 +27,16 @@ from proxy.policy.networks import NetworkMap, network_set
 from proxy.settings.limits import BudgetName, ClassName
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from proxy.config import Config, ModeWord
+    from proxy.policy.networks import Network
     from proxy.settings.limits import BudgetConfig, LimitConfig, NetworkConfig
 
 MODES = {"off": Mode.OFF, "shadow": Mode.SHADOW, "enforce": Mode.ENFORCE}
 CLASS_NAMES: tuple[ClassName, ...] = get_args(ClassName)  # in the order of OperationClass; a test compares them
+LEFT_PART = 8  # of the burst of a network: what those leave who have had much
+NETWORK_KINDS = (BudgetKind.DISTINCT_CERTS, BudgetKind.DISTINCT_IDENTITIES)
 BUDGET_NAMES: tuple[BudgetName, ...] = get_args(BudgetName)  # in the order of BudgetKind; likewise
 
 
@@ -50,24 +56,30 @@ class Profile(NamedTuple):
     compiled: LimitSet
     caps: tuple[Cap | None, ...]  # by bucket
     budgets: tuple[Budget | None, ...]  # by kind, from the first on; None: no budget
+    frugal: tuple[Budget | None, ...]  # those of networks, for clients that leave something to their neighbours
     exempt: bool = False
     peer: bool = False
+    shared_exit: bool = False  # many people are behind it: Tor, a carrier's NAT, a VPN
 
 
 class Policy:
     """One generation of the policy, over the shared tables."""
 
-    def __init__(self, config: Config, tables: Tables, generation: int = 0) -> None:
-        """Compile `config`, which is valid, so nothing fails here, and take the peers that are known now."""
+    def __init__(self, config: Config, tables: Tables, generation: int = 0, exits: Iterable[Network] = ()) -> None:
+        """Compile `config`, which is valid, so nothing fails here, and take the peers that are known now.
+
+        `exits`: the networks of shared exits, those of the configuration among them.
+        """
         self.generation = generation
         self.bans_mode = _mode(config, config.bans.mode)
+        self.uploads_mode = _mode(config, config.uploads.mode)
         self.checks: tuple[Check, ...] = (
             *([NotBanned(tables.bans, self.bans_mode is Mode.ENFORCE)] if self.bans_mode is not Mode.OFF else []),
             NotTrapped(_mode(config, config.traps.mode) is Mode.ENFORCE),
             OperationOffered(),
             AllowedNetwork(),
             PeersOnly(),
-            WithinLimits(tables.clients, tables.buckets, tables.distinct),
+            WithinLimits(tables.clients, tables.buckets, tables.distinct, tables.sightings),
         )
         self._everybody = _profile(config)
         self._networks = NetworkMap((network.cidr, _profile(config, network)) for network in config.networks)
@@ -76,7 +88,10 @@ class Policy:
         self._book = tables.peers
         self._edition, learnt = tables.peers.read()
         self._learnt = frozenset(learnt)
-        self._plain = self._networks.empty and self._allow.empty and self._peers.empty and not learnt
+        self._exits = network_set(exits)
+        self._plain = (
+            self._networks.empty and self._allow.empty and self._peers.empty and self._exits.empty and not learnt
+        )
 
     @property
     def outdated(self) -> bool:
@@ -94,7 +109,10 @@ class Policy:
         profile = self._networks.get(address) or self._everybody
         exempt = self._allow.get(address) is not None
         peer = address in self._learnt or self._peers.get(address) is not None
-        return profile._replace(exempt=exempt, peer=peer) if exempt or peer else profile
+        shared_exit = self._exits.get(address) is not None
+        if exempt or peer or shared_exit:
+            return profile._replace(exempt=exempt, peer=peer, shared_exit=shared_exit)
+        return profile
 
 
 def _mode(config: Config, word: ModeWord) -> Mode:
@@ -116,6 +134,10 @@ def _profile(config: Config, network: NetworkConfig | None = None) -> Profile:
         compiled=LimitSet(compiled),
         caps=caps,
         budgets=tuple(Budget(limit, kind) if limit else None for limit, kind in kinds),
+        frugal=tuple(
+            Budget(replace(limit, burst=limit.burst - limit.burst // LEFT_PART), kind) if limit else None
+            for limit, kind in zip(shared, NETWORK_KINDS, strict=False)
+        ),
     )
 
 

@@ -4,7 +4,7 @@ import socket
 from pathlib import Path
 
 from bench.attackers import Force, attacking, held
-from bench.scenarios import SCENARIOS, Origin
+from bench.sieges import SCENARIOS, Origin
 
 HEADING = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 LINE = "   {}: 0100007F:{} 0710107F:{} {} 00000000:00000000 00:00000000 00000000     0        0 1 1 0 20 4 30 10 -1\n"

@@ -9,7 +9,7 @@ from rich.console import Console
 from bench.attacks import Outcome, Round, Siege, content, doubt, table
 from bench.load import Client
 from bench.processes import Cores
-from bench.scenarios import PACE, Origin
+from bench.sieges import PACE, Origin
 from bench.visitors import Experience
 
 MANY = 1000

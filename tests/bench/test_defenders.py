@@ -9,7 +9,7 @@ import pytest
 
 from bench.defenders import DEFENDERS, KEYSERVER, prove
 from bench.peers import Launch, Setup, serving
-from bench.scenarios import SCENARIOS, Origin
+from bench.sieges import SCENARIOS, Origin
 from bench.verify import verify
 from proxy.config import Config
 

@@ -4,7 +4,7 @@ from itertools import islice
 
 import pytest
 
-from bench.scenarios import SCENARIOS
+from bench.sieges import SCENARIOS
 from proxy.hkp.traps import TRAP_PATHS, is_trap
 from proxy.http.head import HeadError, read_request
 

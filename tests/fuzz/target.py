@@ -21,6 +21,7 @@ NAMES = (
     "classifier",
     "proxy_header",
     "shared_memory",
+    "uploads",
 )
 REGRESSIONS = Path(__file__).parent / "regressions"
 """A folder for each target, with the inputs that once made it fail; a test replays them."""

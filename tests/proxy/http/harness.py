@@ -480,7 +480,7 @@ def _tcp_pair() -> tuple[socket.socket, socket.socket]:
 def environ_of(settings: Mapping[str, str], ports: list[int]) -> dict[str, str]:
     """Return the environment that sets `settings` (names without HKPGUARD_) and the upstreams."""
     upstream = ",".join(f"http://127.0.0.1:{port}" for port in ports)
-    return {f"HKPGUARD_{name}": value for name, value in {"UPSTREAM": upstream, **settings}.items()}
+    return {f"HKPGUARD_{name}": value for name, value in {"UPSTREAM": upstream, "UPLOADS__MODE": "off", **settings}.items()}
 
 
 def get(target: str = KEY_TARGET, *lines: str, minor: int = 1, method: str = "GET") -> bytes:

@@ -107,6 +107,17 @@ def test_sequential_client_is_delayed_and_never_refused(tables: Tables) -> None:
     assert waits == [0, 0, 0, 5, 5, 5, 5, 5, 5, 5]
 
 
+def test_scraper_leaves_something_to_its_neighbours(tables: Tables) -> None:
+    """Who had 60 new certificates leaves an eighth of the burst to those who had less; they get it, and no more."""
+    settings = {"BURST": "160", "MAX_DELAY": "0s"}
+    budget = {f"BUDGETS__DISTINCT_CERTS__{name}": value for name, value in settings.items()}
+    world = World(tables, {"LIMITS__CERT__MODE": "off", **budget})
+    scraper = world.outcomes(ALICE, *map(fingerprint, range(200)))
+    neighbour = world.outcomes(NEIGHBOUR, *map(fingerprint, range(300, 400)))
+    assert scraper == [Action.ALLOW] * 140 + [Action.LIMIT] * 60
+    assert neighbour == [Action.ALLOW] * 20 + [Action.LIMIT] * 80
+
+
 def test_longer_wait_is_told(tables: Tables) -> None:
     """Where the client's own limit and the budget both make it wait, it waits for the later of the two."""
     world = World(

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fastpath import BanTable, ClientTable, Control, Counters, Region, client_key, monotonic_ns
+from fastpath import ClientTable, Control, Counters, Region, client_key, monotonic_ns
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action, TurnedAway
+from proxy.policy.budgets import Tables
 from proxy.policy.offences import OffenceKind
 from proxy.policy.offender import Origin
-from proxy.policy.budgets import Tables
 from proxy.policy.policy import Policy
 from proxy.telemetry.metrics import NodeMetrics
 from proxy.telemetry.numbers import SHADOW

@@ -3,7 +3,7 @@
 import pytest
 
 from bench.attackers import Force, slowhttptest
-from bench.scenarios import CONNECTIONS, IDLE_BYTES, SCENARIOS, SLACK_BYTES, TABLE_BYTES, Origin, Scenario
+from bench.sieges import CONNECTIONS, IDLE_BYTES, SCENARIOS, SLACK_BYTES, TABLE_BYTES, Origin, Scenario
 
 ALL = list(SCENARIOS.values())
 

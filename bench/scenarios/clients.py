@@ -1,0 +1,147 @@
+"""Honest people: what their programs do and when, and how many of them there are (HKP.md, section 3)."""
+
+from collections.abc import Sequence
+from random import Random
+
+from bench.scenarios import addresses
+from bench.scenarios.certificates import Certificate, gpg_get, mail_get, thunderbird_get
+from bench.scenarios.clock import HOUR, MILLISECOND, MINUTE, SECOND, Life
+from bench.scenarios.goals import NobodyDenied
+from bench.scenarios.world import Visitor, World, answered
+
+CHUNK = 21  # fingerprints in a line from gpg to dirmngr; if none of them can be had, gpg gives up
+PARCIMONIE_S = 600
+DAY = 24 * HOUR
+
+
+def refresh(visitor: Visitor, keys: Sequence[str], rtt_ns: int) -> Life:
+    """Run `gpg --refresh-keys`: one key after the other, whatever the answer was; a refused one is lost."""
+    begun_ns = now_ns = yield 0
+    for start in range(0, len(keys), CHUNK):
+        found = 0
+        for key in keys[start : start + CHUNK]:
+            verdict = visitor.ask(gpg_get(key), now_ns)
+            found += answered(verdict)
+            now_ns = yield verdict.wait_ns + rtt_ns
+        if not found:
+            break
+    visitor.done(now_ns - begun_ns)
+
+
+def refreshing_each(visitor: Visitor, keys: Sequence[str], rtt_ns: int, period_ns: int) -> Life:
+    """Refresh the same keys again and again."""
+    while True:
+        begun_ns = yield 0
+        yield from refresh(visitor, keys, rtt_ns)
+        now_ns = yield 0
+        yield max(0, begun_ns + period_ns - now_ns)
+
+
+def parcimonie(visitor: Visitor, keys: Sequence[str], random: Random) -> Life:
+    """Ask for one random key at a time, over a new circuit each; a pause of ten minutes at least."""
+    while True:
+        now_ns = yield int((PARCIMONIE_S + random.expovariate(1 / PARCIMONIE_S)) * SECOND)
+        visitor.address = addresses.tor_exit(random)
+        verdict = visitor.ask(gpg_get(random.choice(keys)), now_ns)
+        visitor.done(verdict.wait_ns)
+
+
+def thunderbird(visitor: Visitor, keys: Sequence[str], recipients: Sequence[str], rtt_ns: int) -> Life:
+    """Refresh all keys in a loop, then look for those of some recipients, minutes apart."""
+    begun_ns = now_ns = yield 0
+    for key in keys:
+        now_ns = yield visitor.ask(thunderbird_get(key), now_ns).wait_ns + rtt_ns
+    visitor.done(now_ns - begun_ns)
+    for address in recipients:
+        now_ns = yield 5 * MINUTE
+        now_ns = yield visitor.ask(mail_get(address), now_ns).wait_ns + rtt_ns
+
+
+# Populations.
+
+
+def one_refresh(world: World, keys: int, rtt_ms: int) -> None:
+    """Somebody refreshes a keyring."""
+    group = world.group(f"gpg, {keys:,} keys, RTT {rtt_ms} ms", NobodyDenied())
+    ring = world.certificates.keyring(keys)
+    world.clock.add(refresh(world.visitor(group, addresses.home(0)), ring, rtt_ms * MILLISECOND))
+
+
+def parcimonies(world: World, users: int = 500) -> None:
+    """Let people refresh as if they were nobody."""
+    group = world.group(f"parcimonie, {users} over Tor", NobodyDenied())
+    for _ in range(users):
+        visitor = world.visitor(group, addresses.tor_exit(world.random))
+        life = parcimonie(visitor, world.certificates.keyring(50), world.random)
+        world.clock.add(life, world.random.randrange(PARCIMONIE_S * SECOND))
+
+
+def build_farm(world: World, requests: int = 10_000, jobs: int = 20) -> None:
+    """Let builds behind one address fetch the same ten keys, many jobs at a time, each one key after the other."""
+    group = world.group(f"CI behind one NAT, {jobs} jobs", NobodyDenied())
+    keys = world.certificates.most_popular(10)
+    bursts = requests // (len(keys) * jobs)
+    for burst in range(bursts):
+        for _ in range(jobs):
+            life = refresh(world.visitor(group, addresses.in_24(113, 9)), keys, 20 * MILLISECOND)
+            world.clock.add(life, burst * DAY // bursts)
+
+
+def thunderbirds(world: World, users: int = 2000) -> None:
+    """People at home start their mail program some time of the day."""
+    group = world.group(f"Thunderbird, {users:,} homes", NobodyDenied())
+    for number in range(users):
+        visitor = world.visitor(group, addresses.home(number))
+        keys = world.certificates.keyring(world.random.randint(5, 40))
+        recipients = [world.certificates.mail_address() for _ in range(world.random.randrange(6))]
+        world.clock.add(thunderbird(visitor, keys, recipients, 40 * MILLISECOND), _some_time(world))
+
+
+def openkeychains(world: World, users: int = 3000) -> None:
+    """Telephones behind sixteen addresses of a carrier, each of which refreshes its keys every third day."""
+    group = world.group(f"OpenKeychain, {users:,} of one carrier", NobodyDenied())
+    for number in range(users // 3):
+        visitor = world.visitor(group, addresses.in_24(64, 1 + number % 16))
+        keys = world.certificates.keyring(world.random.randint(2, 30))
+        world.clock.add(refresh(visitor, keys, 80 * MILLISECOND), _some_time(world))
+
+
+def university(world: World, users: int = 3000, networks: int = 60) -> None:
+    """Fill a /16 with people who come around nine, start their machines, and refresh their keys."""
+    group = world.group(f"university, {users:,} in {networks} /24", NobodyDenied())
+    for number in range(users):
+        network, host = number % networks, 10 + number // networks
+        visitor = world.visitor(group, addresses.UNIVERSITY + bytes([network, host]))
+        size = min(300, max(3, int(world.random.lognormvariate(3.2, 0.8))))  # median 24, mean 34
+        life = refresh(visitor, world.certificates.keyring(size), 15 * MILLISECOND)
+        world.clock.add(life, int(world.random.gauss(9.0, 0.7) * HOUR))
+
+
+def neighbours(world: World, network: int, users: int = 10) -> None:
+    """Live beside somebody who does not behave, and refresh thirty keys six times a day."""
+    group = world.group(f"{users} neighbours, 30 keys each", NobodyDenied())
+    for number in range(users):
+        visitor = world.visitor(group, addresses.in_24(network, 240 + number))
+        life = refreshing_each(visitor, world.certificates.keyring(30), 40 * MILLISECOND, 4 * HOUR)
+        world.clock.add(life, world.random.randrange(4 * HOUR))
+
+
+def uploaders(world: World, users: int = 240, over_tor: int = 24) -> None:
+    """Upload one's own certificate, once; some do so over Tor."""
+    homes = [addresses.home(number) for number in range(users)]
+    exits = [addresses.tor_exit(world.random) for _ in range(over_tor)]
+    for where, people in (("from home", homes), ("over Tor", exits)):
+        group = world.group(f"{len(people)} uploads {where}", NobodyDenied())
+        for address in people:
+            life = _upload(world.visitor(group, address), world.certificates.new())
+            world.clock.add(life, _some_time(world))
+
+
+def _upload(visitor: Visitor, certificate: Certificate) -> Life:
+    now_ns = yield 0
+    visitor.done(visitor.upload(certificate, now_ns).wait_ns)
+
+
+def _some_time(world: World) -> int:
+    """Return a time of the day that leaves everybody an hour to end."""
+    return world.random.randrange(DAY - HOUR)

@@ -1,0 +1,98 @@
+"""The scenarios by name: who meets whom, for how long, with which settings."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from time import perf_counter
+
+from bench.scenarios import addresses, clients, vandals
+from bench.scenarios.clock import HOUR
+from bench.scenarios.world import Group, World
+
+PROFILES: Mapping[str, Mapping[str, str]] = {name: {"HKPGUARD_PROFILE": name} for name in ("default", "strict")}
+NO_BANS = {"HKPGUARD_BANS__MODE": "off"}
+TOR = {"HKPGUARD_SHARED_EXITS": addresses.TOR_NETWORK}
+BUILD_FARM = {
+    "HKPGUARD_NETWORKS": '[{"cidr": "203.0.113.9/32", "limits": {"cert": {"burst": 1200, "count": 20}}}]',
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One world.
+
+    Attributes:
+        key: Its name in commands and files.
+        people: Put into the world, in this order.
+        most_hours: It lasts no longer, because nothing else would happen, or too much of the same.
+        settings: HKPGUARD_* that its operator has set.
+
+    """
+
+    key: str
+    people: tuple[Callable[[World], None], ...]
+    most_hours: float = 24.0
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the groups of a scenario.
+
+    Attributes:
+        scenario: Its key.
+        length_ns: How long it lasted, in its own time.
+        groups: With their tallies.
+        bans: How many were earned.
+        seconds: How long it took to compute.
+
+    """
+
+    scenario: str
+    length_ns: int
+    groups: list[Group]
+    bans: int
+    seconds: float
+
+
+def play(scenario: Scenario, environ: Mapping[str, str], hours: float) -> Outcome:
+    """Let a scenario happen."""
+    begun_s = perf_counter()
+    length_ns = int(min(hours, scenario.most_hours) * HOUR)
+    world = World({**environ, **scenario.settings}, length_ns)
+    for populate in scenario.people:
+        populate(world)
+    world.run()
+    return Outcome(scenario.key, length_ns, world.groups, world.node.bans.placed, perf_counter() - begun_s)
+
+
+def _scenarios() -> Iterator[Scenario]:
+    for rtt_ms in (8, 200):
+        for keys in (30, 300, 3000):
+            person = partial(clients.one_refresh, keys=keys, rtt_ms=rtt_ms)
+            yield Scenario(key=f"refresh-{keys}-{rtt_ms}ms", people=(person,))
+    yield Scenario(key="parcimonie", people=(clients.parcimonies,), settings=TOR)
+    yield Scenario(key="ci", people=(clients.build_farm,))
+    yield Scenario(
+        key="ci-override", people=(partial(clients.build_farm, requests=50_000, jobs=100),), settings=BUILD_FARM
+    )
+    yield Scenario(key="thunderbird", people=(clients.thunderbirds,))
+    yield Scenario(key="openkeychain", people=(clients.openkeychains,))
+    yield Scenario(key="university", people=(clients.university,))
+    yield Scenario(key="scrape-1", people=(partial(vandals.scrape, count=1), partial(clients.neighbours, network=7)))
+    yield Scenario(key="scrape-16", people=(partial(vandals.scrape, count=16),))
+    yield Scenario(key="scrape-254", people=(partial(vandals.scrape, count=254),))
+    yield Scenario(key="scrape-48", people=(vandals.scrape_48,))
+    networks = partial(vandals.scrape_networks, networks=1000, rate=0.2)
+    yield Scenario(key="scrape-networks", people=(networks,), most_hours=1)
+    yield Scenario(key="harvest-1", people=(partial(vandals.harvest, count=1),))
+    yield Scenario(key="harvest-254", people=(partial(vandals.harvest, count=254),))
+    uploads = (vandals.flood, clients.uploaders, clients.parcimonies)
+    yield Scenario(key="tor-uploads", people=uploads, settings=TOR)
+    yield Scenario(key="stampede", people=(vandals.stampede,), most_hours=1)
+    honest = (clients.thunderbirds, clients.openkeychains, clients.university, clients.build_farm, *uploads[1:])
+    hostile = (partial(vandals.scrape, count=254), partial(vandals.harvest, count=254), vandals.flood)
+    yield Scenario(key="together", people=(*honest, *hostile), settings=TOR, most_hours=12)
+
+
+SCENARIOS: Mapping[str, Scenario] = {each.key: each for each in _scenarios()}

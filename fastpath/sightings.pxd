@@ -1,0 +1,12 @@
+from libc.stdint cimport int64_t, uint64_t
+
+
+cdef class Sightings:
+    cdef uint64_t k0
+    cdef uint64_t k1
+    cdef uint64_t *cells
+    cdef Py_buffer memory
+
+    cdef uint64_t *set_of(self, uint64_t where, uint64_t what, uint64_t *tag) noexcept nogil
+    cpdef bint seen(self, uint64_t where, uint64_t what, int64_t window_ns, int64_t now_ns) except -1
+    cpdef int add(self, uint64_t where, uint64_t what, int64_t now_ns) except -1

@@ -1,0 +1,130 @@
+"""What the bodies of requests cost: judged when they have been read, before the keyserver hears of them.
+
+    upload   each certificate: an update of it; a new one also takes from its user IDs and from all new ones;
+             from a shared exit also one of all that these may upload together
+    mail     each address that is to get one
+
+All or nothing: what one of the budgets refuses, the others get back.
+
+A shared budget is for many, so that one client may have only a part of it: of two clients that want more than there is
+the second is not starved by the first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from fastpath import BUCKETS, Budget, bucket_key
+from proxy.hkp.certs import Upload
+from proxy.hkp.mail import MailRequest
+from proxy.policy.actions import Action, Reason
+from proxy.policy.budgets import BudgetKind
+from proxy.policy.judge import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastpath import Limit, Spending
+    from proxy.hkp.certs import Cert
+    from proxy.policy.budgets import Tables
+    from proxy.policy.judge import Client
+    from proxy.policy.subjects import Subjects
+
+PARTS: Final = 4  # of a shared budget one client may have one
+EVERYBODY: Final = 0
+SEEN_NS: Final = 26 * 86_400 * 1_000_000_000  # a certificate that nobody uploaded for so long is new again
+
+
+class _Bill(NamedTuple):
+    budget: Budget
+    key: int
+    cost: int
+
+
+class Contents:
+    """Judges what was found in bodies."""
+
+    def __init__(self, tables: Tables, subjects: Subjects) -> None:
+        """`tables`: shared by all workers; `subjects`: of the node."""
+        self._buckets = tables.buckets
+        self._sightings = tables.sightings
+        self._subjects = subjects
+        self._parts: dict[int, tuple[Budget, Budget]] = {}  # by id of a budget, which is kept with it
+
+    def judge(self, client: Client, found: object, now_ns: int) -> Verdict | None:
+        """Return a refusal or a wait; None if nothing is to be said.
+
+        Args:
+            client: Who asks.
+            found: What a reader has found; what is neither `Upload` nor `MailRequest` costs nothing more.
+            now_ns: CLOCK_MONOTONIC.
+
+        """
+        if client.exempt or not isinstance(found, Upload | MailRequest):
+            return None
+        said: list[Spending] = []
+        paid: list[_Bill] = []
+        for bill in self._bills(client, found, now_ns):
+            spending = self._buckets.spend(bill.budget, bill.key, bill.cost, now_ns)
+            if spending is not None and not spending.allowed:
+                for each in paid:
+                    self._buckets.refund(each.budget, each.key, each.cost, now_ns)
+                return Verdict(Action.LIMIT, Reason.BUDGET, 429, 0, spending)
+            paid.append(bill)
+            said += [spending] if spending is not None else []
+        for cert in found.certs if isinstance(found, Upload) else ():
+            self._sightings.add(BudgetKind.NEW_CERTS, self._subjects.word_of(cert.fingerprint), now_ns)
+        return _longest(said)
+
+    def _bills(self, client: Client, found: Upload | MailRequest, now_ns: int) -> Iterator[_Bill]:
+        if isinstance(found, MailRequest):
+            for address in found.addresses:
+                yield from _bill(client, BudgetKind.MAIL_ADDRESS, self._subjects.word_of(address))
+            return
+        if client.shared_exit:
+            yield from self._shared(client, BudgetKind.EXIT_UPLOADS, client.key)
+        for cert in found.certs:
+            yield from _bill(client, BudgetKind.CERT_UPDATES, self._subjects.word_of(cert.fingerprint))
+            if self._is_new(cert, now_ns):
+                yield from self._shared(client, BudgetKind.NEW_CERTS, client.network)
+                for user_id in dict.fromkeys(cert.user_ids):
+                    word = self._subjects.word_of(user_id.decode("utf-8", "replace").strip().lower())
+                    yield from _bill(client, BudgetKind.USER_ID, word)
+
+    def _is_new(self, cert: Cert, now_ns: int) -> bool:
+        word = self._subjects.word_of(cert.fingerprint)
+        return not cert.revocation_only and not self._sightings.seen(BudgetKind.NEW_CERTS, word, SEEN_NS, now_ns)
+
+    def _shared(self, client: Client, kind: BudgetKind, member: int) -> Iterator[_Bill]:
+        """Yield the bills of a budget of everybody, and of the part in it that one member may have."""
+        budget, limit = client.budgets[kind - BUCKETS], client.limits[kind]
+        if budget is None or limit is None:
+            return
+        if id(budget) not in self._parts:
+            self._parts[id(budget)] = (budget, _part(limit, kind))
+        yield _Bill(self._parts[id(budget)][1], bucket_key(kind, member, 1), 1)
+        yield _Bill(budget, bucket_key(kind, EVERYBODY), 1)
+
+
+def _part(limit: Limit, kind: BudgetKind) -> Budget:
+    part = replace(limit, burst=max(1, limit.burst // PARTS), period_ns=PARTS * limit.period_ns)
+    return Budget(part, kind)
+
+
+def _bill(client: Client, kind: BudgetKind, word: int) -> Iterator[_Bill]:
+    budget = client.budgets[kind - BUCKETS]
+    if budget is not None:
+        yield _Bill(budget, bucket_key(kind, word), 1)
+
+
+def _longest(said: list[Spending]) -> Verdict | None:
+    """Return the longest wait that binds, else what a budget in shadow mode would have done."""
+    waits = [each for each in said if not each.shadow]
+    if waits:
+        longest = max(waits, key=lambda each: each.wait_ns)
+        return Verdict(Action.DELAY, Reason.BUDGET, 0, longest.wait_ns, longest)
+    if said:
+        first = said[0]
+        return Verdict(Action.ALLOW, Reason.BUDGET, 0, 0, first, Action.LIMIT if first.retry_after_ns else Action.DELAY)
+    return None

@@ -1,0 +1,52 @@
+"""What refusals lead to."""
+
+import pytest
+
+from bench.scenarios.bans import Bans
+from bench.scenarios.clock import HOUR, SECOND, START_NS
+from bench.scenarios.node import tables
+from fastpath import client_key
+from proxy.config import Config
+from proxy.hkp.operation import Operation, OperationClass
+from proxy.policy.actions import Action, Reason
+from proxy.policy.judge import Verdict
+
+ADDRESS = bytes([203, 0, 113, 7])
+SEARCH = Operation(OperationClass.IDENTITY, "p@example.org", 1, b"")
+LIMITED = Verdict(Action.LIMIT, Reason.LIMIT, 429)
+TRAPPED = Verdict(Action.TARPIT, Reason.TRAP, 404)
+TRAP = Operation(OperationClass.UNKNOWN, "", 1, b"", 404, trap=True)
+
+
+@pytest.mark.parametrize(
+    ("operation", "verdict", "each_s", "needed"),
+    [
+        (SEARCH, LIMITED, 11, 20),
+        (SEARCH, LIMITED, 1, 191),  # the twentieth episode of ten seconds
+        (TRAP, TRAPPED, 1, 4),
+        (TRAP, Verdict(Action.DENY, Reason.UNKNOWN, 404), 1, 0),
+    ],
+)
+def test_bans_are_earned_as_with_the_analyst(operation: Operation, verdict: Verdict, each_s: int, needed: int) -> None:
+    """By offences; an unknown path is none, and neither is a retry within the episode."""
+    shared = tables()
+    bans = Bans(Config.from_env({"HKPGUARD_BANS__HALF_LIFE": "1d"}), shared.bans, lambda: 0.5)
+    for turn in range(1000):
+        bans.note(ADDRESS, operation, verdict, START_NS + turn * each_s * SECOND)
+        if bans.placed:
+            assert turn + 1 == needed
+            break
+    assert bool(bans.placed) == bool(needed)
+    assert shared.bans.used(START_NS + 1000 * SECOND) == bool(needed)
+
+
+def test_a_ban_that_is_over_makes_room() -> None:
+    """It is taken out of the table, and not only past its time."""
+    shared = tables()
+    bans = Bans(Config.from_env({}), shared.bans, lambda: 0.5)
+    for _ in range(4):
+        bans.note(ADDRESS, TRAP, TRAPPED, START_NS)
+    bans.turn(START_NS + SECOND)
+    assert shared.bans.until(client_key(ADDRESS), START_NS) == START_NS + HOUR // 2
+    bans.turn(START_NS + HOUR)
+    assert shared.bans.until(client_key(ADDRESS), START_NS) == 0
