@@ -87,6 +87,7 @@ def guard(scenario: Scenario, origin: Origin, admin: int) -> Program:
             "HKPGUARD_ADMIN": f"127.0.0.1:{admin}",
             "HKPGUARD_WORKERS": str(WORKERS),
             "HKPGUARD_LOG__ACCESS": "off",
+            "HKPGUARD_CACHE__MODE": "off",
             "HKPGUARD_NETWORKS": json.dumps(_HONEST),
             **scenario.settings,
         }

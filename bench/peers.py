@@ -192,6 +192,7 @@ def guard_environment(port: int, upstream: int, setup: Setup) -> dict[str, str]:
         "HKPGUARD_WORKERS": "1",
         "HKPGUARD_TIMEOUTS__KEEPALIVE": "1h",
         "HKPGUARD_LOG__ACCESS": "off",
+        "HKPGUARD_CACHE__MODE": "off",  # the peers keep nothing either
         **limits("TOTAL", _UNREACHED),
         **limits("CERT", _EXHAUSTED if setup is Setup.REFUSE else _UNREACHED),
     }

@@ -3,10 +3,13 @@
 from fastpath._gcra_py import Decision, Limit, Mode
 from fastpath.bans import BAN_TABLE_BYTES, BanEntry, BanTable, Standing
 from fastpath.buckets import BucketTable, Budget, bucket_key, hash_text
+from fastpath.cache import ReplyCache
 from fastpath.clock import monotonic_ns
+from fastpath.costs import CostMemory
 from fastpath.counters import Counters
 from fastpath.crowd import Crowd, crowd_bytes
 from fastpath.distinct import DistinctTable
+from fastpath.epochs import Epochs
 from fastpath.keys import (
     address_text,
     client_key,
@@ -42,10 +45,12 @@ __all__ = [
     "Budget",
     "ClientTable",
     "Control",
+    "CostMemory",
     "Counters",
     "Crowd",
     "Decision",
     "DistinctTable",
+    "Epochs",
     "Leases",
     "Limit",
     "LimitSet",
@@ -53,6 +58,7 @@ __all__ = [
     "PeerBook",
     "Record",
     "Region",
+    "ReplyCache",
     "Ring",
     "Sightings",
     "Spending",

@@ -5,7 +5,7 @@ does not matter. Nothing is written at the start except the header, so memory be
 is used. Huge pages are not asked for: with them a hundred clients would make the whole table resident.
 
     header | control | generations | upstreams | leases | bans | crowd | buckets | distinct
-    | sightings | peers | counters x workers | rings x workers | table
+    | sightings | peers | costs | epochs | cache | counters x workers | rings x workers | table
 
 Each section begins at a cache line, the table at a page. The sizes follow from three counts in the header, so
 whoever attaches can check them.
@@ -21,9 +21,12 @@ from typing import Final, NamedTuple, Self
 
 from fastpath.bans import BAN_TABLE_BYTES
 from fastpath.buckets import BUCKET_TABLE_BYTES
+from fastpath.cache import LEAST_DATA_BYTES, MOST_DATA_BYTES, cache_bytes
+from fastpath.costs import COST_MEMORY_BYTES
 from fastpath.counters import COUNTER_BYTES
 from fastpath.crowd import crowd_bytes
 from fastpath.distinct import DISTINCT_BYTES
+from fastpath.epochs import EPOCH_BYTES
 from fastpath.leases import LEASE_BYTES
 from fastpath.peer_book import PEER_BOOK_BYTES
 from fastpath.ring import RING_BYTES
@@ -39,7 +42,7 @@ UPSTREAM_WORDS: Final = 4  # down_until_ns, failures, active_ok, checked_ns
 CONTROL_WORDS: Final = 8
 LINE_BYTES: Final = 64
 SECRET_BYTES: Final = 16
-_HEADER: Final = struct.Struct("<8sIxxxxQQII16s")  # magic, version, size, clients, workers, upstreams, secret
+_HEADER: Final = struct.Struct("<8sIxxxxQQIIQ16s")  # magic, version, size, clients, workers, upstreams, replies, secret
 
 
 class Control(IntEnum):
@@ -58,6 +61,7 @@ class Counts(NamedTuple):
     clients: int
     workers: int
     upstreams: int
+    reply_bytes: int = LEAST_DATA_BYTES  # of the cache
 
     def check(self) -> None:
         """Raise ValueError unless all are in range."""
@@ -65,6 +69,7 @@ class Counts(NamedTuple):
             ("clients", self.clients, 1, MAX_CLIENTS),
             ("workers", self.workers, 1, MAX_WORKERS),
             ("upstreams", self.upstreams, 0, MAX_UPSTREAMS),
+            ("reply_bytes", self.reply_bytes, LEAST_DATA_BYTES, MOST_DATA_BYTES),
         ):
             if not least <= value <= most:
                 raise ValueError(f"{name} {value} not in {least}..{most}")
@@ -83,6 +88,9 @@ class Counts(NamedTuple):
             DISTINCT_BYTES,
             SIGHTING_BYTES,
             PEER_BOOK_BYTES,
+            COST_MEMORY_BYTES,
+            EPOCH_BYTES,
+            cache_bytes(self.reply_bytes),
             _rounded(COUNTER_BYTES, LINE_BYTES) * self.workers,
             _rounded(RING_BYTES, LINE_BYTES) * self.workers,
         )
@@ -105,6 +113,9 @@ class Region:
         distinct: For `DistinctTable`.
         sightings: For `Sightings`.
         peers: For `PeerBook`.
+        costs: For `CostMemory`.
+        epochs: For `Epochs`.
+        cache: For `ReplyCache`.
         table: For `ClientTable`.
 
     """
@@ -116,6 +127,7 @@ class Region:
         parts = [memory[start:end] for start, end in pairwise(_edges(counts))]
         header, control, generations, upstreams, self.leases, self.bans, self.crowd, *parts = parts
         self.buckets, self.distinct, self.sightings, self.peers, *parts = parts
+        self.costs, self.epochs, self.cache, *parts = parts
         self._counters, self._rings, self.table = parts
         self.secret = bytes(header[_HEADER.size - SECRET_BYTES : _HEADER.size])
         self.control = control.cast("q")
@@ -123,20 +135,21 @@ class Region:
         self.upstreams = upstreams[: 8 * UPSTREAM_WORDS * counts.upstreams].cast("q")
 
     @classmethod
-    def create(cls, *, clients: int, workers: int, upstreams: int) -> Self:
+    def create(cls, *, clients: int, workers: int, upstreams: int, reply_bytes: int = LEAST_DATA_BYTES) -> Self:
         """Make a region with a fresh secret.
 
         Args:
             clients: Least capacity of the client table, 1..2**28; 136 bytes each, once used.
             workers: 1..256.
             upstreams: 0..255.
+            reply_bytes: Of replies in the cache, 1 MiB to 64 GiB; memory is taken as they come.
 
         Raises:
             ValueError: A count is out of range.
             OSError: The kernel refuses a memory file of that size.
 
         """
-        counts = Counts(clients, workers, upstreams)
+        counts = Counts(clients, workers, upstreams, reply_bytes)
         counts.check()
         size = _edges(counts)[-1]
         fd = os.memfd_create("hkpguard", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -158,10 +171,10 @@ class Region:
         header = os.pread(fd, _HEADER.size, 0)
         if len(header) < _HEADER.size or not header.startswith(MAGIC):
             raise ValueError("not a memory region of hkpguard")
-        _, version, size, clients, workers, upstreams, _ = _HEADER.unpack(header)
+        _, version, size, *given, _ = _HEADER.unpack(header)
         if version != VERSION:
             raise ValueError(f"memory region has layout version {version}, not {VERSION}")
-        counts = Counts(clients, workers, upstreams)
+        counts = Counts(*given)
         counts.check()
         if not size == os.fstat(fd).st_size == _edges(counts)[-1]:
             raise ValueError(f"memory region has {os.fstat(fd).st_size} bytes, not {_edges(counts)[-1]}")

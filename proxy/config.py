@@ -87,6 +87,7 @@ OnOff = Annotated[bool, Switch()]
 Networks = Annotated[tuple[Network, ...], ListOf(Cidr())]
 File = Annotated[str | None, OrEmpty(FilePath())]
 Timeout = Annotated[int, Duration(100 * MILLISECOND, HOUR)]
+Brief = Annotated[int, Duration(0, 10 * MINUTE)]
 Patience = Annotated[int, Duration(0, HOUR)]
 
 
@@ -111,6 +112,17 @@ class HttpConfig(Section):
     target_bytes: Annotated[int, Size(256, 128 * KIB)] = 8 * KIB  # path and query
     body_bytes: Annotated[int, Size(KIB, 64 * MIB)] = MIB
     body_store_bytes: Annotated[int, Size(8 * KIB, 4096 * MIB)] = 64 * MIB  # a worker, for all that it reads at once
+
+
+class CacheConfig(Section):
+    """Answers that are kept for a moment, and single flight: identical requests become one."""
+
+    mode: Annotated[Literal["on", "off"], Choice(("on", "off"))] = "on"
+    bytes: Annotated[int, Size(MIB, 65_536 * MIB)] = 32 * MIB  # of all workers together
+    cert_ns: Brief = Field(default=45 * SECOND, alias="cert")  # an answer about a certificate
+    missing_ns: Brief = Field(default=20 * SECOND, alias="missing")  # that there is none
+    search_ns: Brief = Field(default=10 * SECOND, alias="search")  # an answer to a search by address or words
+    stats_ns: Brief = Field(default=MINUTE, alias="stats")
 
 
 class PoolConfig(Section):
@@ -176,6 +188,7 @@ class Config(Section):
     limits: Limits = Field(default_factory=lambda: Limits.model_validate({}))
     budgets: Budgets = Field(default_factory=lambda: Budgets.model_validate({}))
     profile: Annotated[Literal["default", "strict"], Choice(("default", "strict"))] = "default"
+    cache: CacheConfig = CacheConfig()
     sync: SyncConfig = SyncConfig()
     uploads: UploadsConfig = UploadsConfig()
     unknown: Annotated[Literal["refuse", "pass"], Choice(("refuse", "pass"))] = "refuse"

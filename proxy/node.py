@@ -32,7 +32,12 @@ def run(config: Config, environ: Mapping[str, str], beside: Mapping[str, Run] | 
     raise_descriptor_limit()
     groups = [bind_group(listen.address, config.workers) for listen in config.listen]
     admin = bind(config.admin, share=False)
-    region = Region.create(clients=config.table_clients, workers=config.workers, upstreams=len(config.upstream))
+    region = Region.create(
+        clients=config.table_clients,
+        workers=config.workers,
+        upstreams=len(config.upstream),
+        reply_bytes=config.cache.bytes,
+    )
     context = make_context(config.tls_cert, config.tls_key) if config.tls_cert and config.tls_key else None
     everything = [sock for group in groups for sock in group]
     supervisor = Supervisor(config, region, environ, sockets=lambda: everything)

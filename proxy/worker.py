@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import structlog
 import uvloop
 
-from fastpath import Control, Counters, Crowd, Leases, Ring, Tarpit, TarpitMode, monotonic_ns
+from fastpath import Control, Counters, Crowd, Epochs, Leases, ReplyCache, Ring, Tarpit, TarpitMode, monotonic_ns
 from proxy.channel import Channel
 from proxy.hkp.operation import STATIC_PREFIXES, Classifier, ClassifierOptions
 from proxy.hkp.readers import Readers
@@ -21,6 +21,7 @@ from proxy.http.admission import Admission
 from proxy.http.entrance import Entrance
 from proxy.http.guard import SWEEP_SECONDS, Guard
 from proxy.http.health import Health, HealthRules
+from proxy.http.micro_cache import MicroCache
 from proxy.http.pool import Endpoint, Upstreams
 from proxy.http.stream import Listener
 from proxy.http.tls import Tls
@@ -125,15 +126,18 @@ class Worker:
         leases = Leases(region.leases, region.generations, index, region.secret)
         counters = Counters(region.counters(index))
         counters.start()
+        subjects = Subjects(region.secret)
+        replies = ReplyCache(region.cache, region.counts.reply_bytes, region.generations, index, region.secret)
         self.guard = Guard(
             loop,
             config,
             policy=Policy(config, self._tables, exits=self._exits.read(config)),
             classify=classifier(config),
             readers=readers(config),
-            contents=Contents(self._tables, Subjects(region.secret)),
+            contents=Contents(self._tables, subjects),
+            cache=MicroCache(loop, replies, Epochs(region.epochs), subjects, config),
             table=self._tables.clients,
-            subjects=Subjects(region.secret),
+            subjects=subjects,
             leases=leases,
             upstreams=self._upstreams(region),
             recorder=Recorder(Ring(region.ring(index)), counters),

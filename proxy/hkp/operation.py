@@ -9,6 +9,7 @@ What is refused here never reaches the upstream:
 | status | when | what gpg shows |
 | --- | --- | --- |
 | 400 | a lookup without a search, an argument that the endpoint cannot take | (gpg sends neither) |
+| 400 | a certificate or an address to mail to in the query, where it belongs in the body | (gpg sends neither) |
 | 404 | unknown path | "No data" |
 | 405 | wrong method; `allow` names the right ones | (gpg uses none) |
 | 501 | unknown `op`, words switched off, words too short | "Not implemented" |
@@ -25,7 +26,9 @@ from proxy.hkp.canonical import BadTarget, decode_path, decode_query, encode_tar
 from proxy.hkp.classes import PRICES, REFUSED_PRICE, UNKNOWN_LOOKUP_PRICE, VINDEX_PRICE, OperationClass
 from proxy.hkp.common import common_get
 from proxy.hkp.endpoints import LOOKUP, READS, SEARCH_PARAMETERS, Route, find_route
-from proxy.hkp.terms import longest_word_bytes, normalised, read_term
+from proxy.hkp.mail import ADDRESS_FIELDS
+from proxy.hkp.recon import BadQuery, hget_digest
+from proxy.hkp.terms import longest_word_bytes, read_term
 from proxy.hkp.traps import is_trap
 
 __all__ = ["BadTarget", "Classifier", "ClassifierOptions", "Operation", "OperationClass"]
@@ -38,6 +41,10 @@ _READ_METHODS = ("GET", "HEAD")
 _SEARCHING = frozenset({"get", "index", "vindex"})
 _CERT = OperationClass.CERT
 _CERT_PRICE = PRICES[_CERT]
+# What some servers take from the query as well as from the body, where it is read before they hear of it.
+_KEYS = frozenset({"keytext"})
+_NOTHING: frozenset[str] = frozenset()
+_IN_THE_BODY = {OperationClass.UPLOAD: _KEYS, OperationClass.ADMIN: _KEYS, OperationClass.MAIL: ADDRESS_FIELDS}
 
 
 class Operation(NamedTuple):
@@ -142,8 +149,7 @@ class Classifier:
         if op == "stats":
             return _accepted(OperationClass.STATS, "", LOOKUP, parameters)
         if op == "hget":
-            digest = normalised(parameters.get("search", ""))
-            return _accepted(OperationClass.SYNC, digest, LOOKUP, parameters)
+            return _hget(parameters)
         target = encode_target(LOOKUP, parameters)
         if self._options.pass_unknown:
             return Operation(OperationClass.UNKNOWN, "", UNKNOWN_LOOKUP_PRICE, target)
@@ -177,6 +183,8 @@ class Classifier:
         if kind is None:
             return _other_method(method, route.path, tuple(route.methods), parameters)
         refusal = route.refusal or (self._word_refusal(route.words) if route.words else 0)
+        if not _IN_THE_BODY.get(kind, _NOTHING).isdisjoint(map(str.lower, parameters)):
+            refusal = HTTPStatus.BAD_REQUEST
         if refusal:
             target = encode_target(route.path, parameters)
             return Operation(kind, route.subject, REFUSED_PRICE, target, refusal)
@@ -195,6 +203,15 @@ class Classifier:
 
 def _accepted(kind: OperationClass, subject: str, path: str, parameters: dict[str, str]) -> Operation:
     return Operation(kind, subject, PRICES[kind], encode_target(path, parameters))
+
+
+def _hget(parameters: dict[str, str]) -> Operation:
+    """Classify a lookup of a certificate by its digest: for peers, and the same for everyone."""
+    try:
+        parameters["search"] = digest = hget_digest(parameters.get("search", ""))
+    except BadQuery as bad:
+        return Operation(OperationClass.SYNC, "", REFUSED_PRICE, encode_target(LOOKUP, parameters), bad.status)
+    return _accepted(OperationClass.SYNC, digest, LOOKUP, parameters)
 
 
 def _other_method(method: str, path: str, allowed: tuple[str, ...], parameters: dict[str, str]) -> Operation:

@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from proxy.hkp.bodies import BadBody, BodyReader
-from proxy.hkp.canonical import decode_query
 from proxy.hkp.classes import OperationClass
 from proxy.hkp.mail import MailReader
 from proxy.hkp.recon import HashqueryReader
@@ -14,9 +14,8 @@ from proxy.hkp.uploads import UploadBounds, UploadKind, UploadReader, upload_kin
 # Hagrid's own pages: they take forms with files, which no keyserver protocol knows, and it looks at them itself.
 PAGES: Final = ("/upload", "/verify", "/manage")
 PROTOCOLS: Final = ("/pks/", "/vks/")
-_IN_THE_QUERY: Final = BadBody(400, "A certificate belongs in the body of the request.")
 _NO_KIND: Final = BadBody(400, "The content type of the upload is none that a keyserver reads.")
-_ENCODED: Final = BadBody(400, "An upload must not have a Content-Encoding.")
+_ENCODED: Final = BadBody(400, "The body must not have a Content-Encoding.")
 
 
 class Readers:
@@ -53,24 +52,23 @@ class Readers:
             BadBody: No body of that kind can be right.
 
         """
+        path = target.decode("ascii").partition("?")[0]
+        make = self._maker(kind, path, content_type, length)
+        if make is not None and encoded:
+            raise _ENCODED
+        return None if make is None else make()
+
+    def _maker(self, kind: int, path: str, content_type: bytes | None, length: int) -> Callable[[], BodyReader] | None:
+        """Return what makes the reader, None if nobody looks."""
         if kind == OperationClass.SYNC:
-            return HashqueryReader(self._most_digests, length)
+            return partial(HashqueryReader, self._most_digests, length)
         if kind == OperationClass.MAIL:
-            return MailReader()
-        if kind == OperationClass.UPLOAD and self._uploads is not None:
-            return self._upload(self._uploads, target.decode("ascii"), content_type, encoded=encoded)
+            return partial(MailReader, content_type)
+        if kind == OperationClass.UPLOAD and self._uploads is not None and not path.startswith(PAGES):
+            return partial(self._upload, self._uploads, path, content_type)
         return None
 
-    def _upload(
-        self, bounds: UploadBounds, target: str, content_type: bytes | None, *, encoded: bool
-    ) -> BodyReader | None:
-        path, _, query = target.partition("?")
-        if path.startswith(PAGES):
-            return None
-        if encoded:
-            raise _ENCODED
-        if "keytext" in map(str.lower, decode_query(query)):  # some servers look there as well
-            raise _IN_THE_QUERY
+    def _upload(self, bounds: UploadBounds, path: str, content_type: bytes | None) -> BodyReader:
         # `curl -T` names no type, and what it puts is a file.
         wrapped = upload_kind(content_type) if path.startswith(PROTOCOLS) else UploadKind.BINARY
         if wrapped is None:

@@ -34,6 +34,15 @@ cdef class Exchange:
     cdef readonly object intake  # its body; None without one
     cdef readonly int64_t received  # bytes of it
     cdef readonly int64_t body_until_ns  # all of it has to be there by then
+    # The cache.
+    cdef uint64_t cache_key
+    cdef uint64_t cache_check
+    cdef object ticket  # of the flight that this request leads; None: it leads none
+    cdef bint in_flight  # it waits for the answer that another one fetches
+    cdef list pieces  # of the reply while it comes, to be kept; None: it will not be
+    cdef Py_ssize_t piece_bytes
+    cdef ReplyHead reply
+    cdef readonly bint cached
     # The upstream side.
     cdef UpstreamConnection upstream
     cdef readonly tuple tried  # upstreams that could not be connected to
@@ -69,6 +78,8 @@ cdef class Exchange:
     cdef int _judge_body(self) except -1
     cdef int _give_up_body(self, Verdict verdict) except -1
     cdef int _enter(self) except -1
+    cdef int fetch(self) except -1
+    cdef int serve(self, int status, bytes block, bytes body, int64_t age) except -1
     cdef int _dispatch(self) except -1
     cdef bint repeatable(self)
     cdef int repeat(self, UpstreamConnection lost) except -1

@@ -28,6 +28,7 @@ from proxy.http.upstream cimport UpstreamConnection
 from proxy.policy.judge cimport Client, Facts, Verdict, allowed, decide, exempted, facts_of
 from proxy.policy.subjects cimport Subjects
 
+from fastpath.cache import LARGEST_REPLY
 from proxy.hkp.canonical import BadTarget
 from proxy.hkp.classes import PRICES, OperationClass
 from proxy.hkp.endpoints import LOOKUP
@@ -51,6 +52,7 @@ cdef int _UNKNOWN = OperationClass.UNKNOWN
 cdef int _WORDS = OperationClass.WORDS
 cdef int _CERT = OperationClass.CERT
 cdef int _UPLOAD = OperationClass.UPLOAD
+cdef Py_ssize_t _LARGEST_KEPT = LARGEST_REPLY
 cdef int _CERT_PRICE = PRICES[OperationClass.CERT]
 cdef int _GONE = Reason.GONE
 cdef int _UPSTREAM = Reason.UPSTREAM
@@ -190,14 +192,28 @@ cdef class Exchange:
         try:
             self._enter()
         except Exception as error:
-            self._crashed(error)
+            self.crashed(error)
 
-    def _crashed(self, error):
+    def crashed(self, error):
         """A callback raised: that is our bug, and costs this connection, not the worker."""
         self.guard.loop.call_exception_handler({"message": "an exchange was given up", "exception": error})
         self.connection.stream.abort()
 
     cdef int _enter(self) except -1:
+        """Look for an answer in the cache, or go for one."""
+        return self.guard.cache.ask(self) if self.guard.cache.covers(self) else self.fetch()
+
+    cdef int serve(self, int status, bytes block, bytes body, int64_t age) except -1:
+        """Answer with a reply that was kept for `age` seconds."""
+        self.status = status
+        self.cached = True
+        self._write(b"".join((
+            block, b"Via: 1.1 hkpguard\r\nAge: ", b"%d" % age, CRLF, length_field(len(body)), self._connection_field(),
+            CRLF, body,
+        )))
+        return self._finish()
+
+    cdef int fetch(self) except -1:
         """Find a place among the requests of this class, where their number is capped."""
         cap = self.client.caps[self.kind]
         if cap is None or self.verdict is exempted:
@@ -213,7 +229,7 @@ cdef class Exchange:
         try:
             self._dispatch()
         except Exception as error:
-            self._crashed(error)
+            self.crashed(error)
 
     def turned_away(self):
         """Give up, or go on if the cap is only in shadow mode: no place became free in time."""
@@ -354,6 +370,8 @@ cdef class Exchange:
 
     cdef int reply_whole(self, ReplyHead reply, bytes body, int64_t first_byte_ns) except -1:
         """Relay a reply that came in one piece, which is nearly every one."""
+        if self.ticket is not None:
+            self.guard.cache.keep(self, reply, body)
         self._write(b"".join((
             self._reply_block(reply),
             b"Via: 1.1 hkpguard\r\n" if reply.minor else b"Via: 1.0 hkpguard\r\n",
@@ -395,6 +413,9 @@ cdef class Exchange:
         """Relay the head of a reply whose body is still coming, and what there is of the body."""
         cdef bytes framing = b""
         self.phase = RELAYING
+        if self.ticket is not None:
+            self.reply = reply
+            self.pieces = []
         if reply.length >= 0:
             framing = length_field(reply.length)
         elif self.head.minor:
@@ -416,12 +437,21 @@ cdef class Exchange:
 
     cdef int reply_data(self, bytes payload) except -1:
         """Relay a piece of the body."""
+        if self.pieces is not None:
+            self.piece_bytes += len(payload)
+            self.pieces.append(payload)
+            if self.piece_bytes > _LARGEST_KEPT:
+                self.pieces = None
+                self.guard.cache.give_up(self)
         if self.chunked:
             payload = b"".join((chunk_head(len(payload)), payload, CRLF))
         return self._write(payload)
 
     cdef int reply_ended(self) except -1:
         """Finish: the body is complete."""
+        if self.pieces is not None:
+            self.guard.cache.keep(self, self.reply, b"".join(self.pieces))
+            self.pieces = None
         if self.chunked:
             self._write(LAST_CHUNK)
         return self._finish()
@@ -488,6 +518,12 @@ cdef class Exchange:
             self.timer.cancel()
             self.timer = None
             self.guard.parked -= 1
+        if self.ticket is not None:
+            self.guard.cache.give_up(self)
+        if self.in_flight:
+            self.guard.cache.leave(self)
+        if self.intake is not None and self.attempts:
+            self.guard.cache.uploaded(self.intake.found)
         if self.queued:
             self.queued = False
             self.guard.turnstiles[self.kind].leave(self)

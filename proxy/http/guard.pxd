@@ -5,6 +5,7 @@ from fastpath.tarpit cimport Tarpit
 from proxy.http.admission cimport Admission
 from proxy.http.client cimport ClientConnection
 from proxy.http.entrance cimport Entrance
+from proxy.http.micro_cache cimport MicroCache
 from proxy.http.pool cimport Upstreams
 from proxy.http.refusal cimport Refusals
 from proxy.http.tls cimport Tls
@@ -24,6 +25,7 @@ cdef class Guard:
     cdef readonly Tarpit tarpit
     cdef readonly Tls tls  # None without a certificate
     cdef readonly set connections
+    cdef readonly MicroCache cache
     cdef readonly object contents  # judges what was found in bodies
     cdef readonly object bodies  # the memory for those that are being read
     cdef list late  # those of them that are past their deadlines

@@ -9,6 +9,7 @@ from proxy.hkp.readers import Readers
 from proxy.http.admission import Admission
 from proxy.http.client import ClientConnection
 from proxy.http.entrance import Arrival, Entrance
+from proxy.http.micro_cache import MicroCache
 from proxy.http.pool import Upstreams
 from proxy.http.tls import Tls
 from proxy.policy.contents import Contents
@@ -48,6 +49,7 @@ class Guard:
         classify: Classifier,
         readers: Readers,
         contents: Contents,
+        cache: MicroCache,
         table: ClientTable,
         leases: Leases,
         upstreams: Upstreams,

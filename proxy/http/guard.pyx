@@ -10,6 +10,7 @@ from proxy.http.admission cimport WELCOME, Admission
 from proxy.http.client cimport ClientConnection
 from proxy.http.entrance cimport EITHER, Arrival, Entrance
 from proxy.http.entrance cimport TLS as ALWAYS_TLS
+from proxy.http.micro_cache cimport MicroCache
 from proxy.http.pool cimport Upstreams
 from proxy.http.refusal cimport Refusals
 from proxy.http.stream cimport Stream
@@ -68,7 +69,7 @@ _shed_order = attrgetter("shed_order")
 cdef class Guard:
 
     def __init__(
-        self, loop, config, *, policy, classify, readers, contents, ClientTable table not None, leases, Upstreams upstreams not None,
+        self, loop, config, *, policy, classify, readers, contents, MicroCache cache not None, ClientTable table not None, leases, Upstreams upstreams not None,
         Subjects subjects not None, Recorder recorder not None, Admission admission not None, Tarpit tarpit not None, Tls tls=None,
     ):
         self.loop = loop
@@ -88,6 +89,7 @@ cdef class Guard:
         self.arrivals = set()
         self.request_id = int.from_bytes(os.urandom(8), "little")
         self.contents = contents
+        self.cache = cache
         self.reload(config, policy, classify, readers)
 
     def reload(self, config, policy, classify, readers):
@@ -95,6 +97,7 @@ cdef class Guard:
         self.checks = policy.checks
         self.classify = classify
         self.reader_for = readers
+        self.cache.reload(config)
         self.uploads_in_shadow = policy.uploads_mode is Mode.SHADOW
         self.bodies.most_bytes = config.http.body_store_bytes
         self.trusted = network_set(config.trusted_proxies)

@@ -17,6 +17,7 @@ cdef class RequestHead:
     cdef readonly bytes accept
     cdef readonly bytes content_type
     cdef readonly bint encoded
+    cdef readonly bint special
     cdef readonly Py_ssize_t size
 
 

@@ -25,6 +25,7 @@ class RequestHead:
         accept: Value of the first Accept, or None.
         content_type: Value of the first Content-Type, or None.
         encoded: There is a Content-Encoding.
+        special: The answer may be for this client alone: a range, a condition, a cookie, credentials, an Origin.
         size: Bytes of the head in the buffer it was read from.
 
     """
@@ -46,6 +47,7 @@ class RequestHead:
     accept: bytes | None
     content_type: bytes | None
     encoded: bool
+    special: bool
     size: int
 
 class ReplyHead:

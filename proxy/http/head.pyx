@@ -46,6 +46,7 @@ cdef class RequestHead:
         accept: Value of the first Accept, or None.
         content_type: Value of the first Content-Type, or None.
         encoded: There is a Content-Encoding.
+        special: The answer may be for this client alone: a range, a condition, a cookie, credentials, an Origin.
         size: Bytes of the head in the buffer it was read from.
     """
 
@@ -96,6 +97,8 @@ cdef int _take_request_field(RequestHead head, Fields fields, Field *field) exce
         fields.transfer_encoding(field)
     elif n == 16 and same_word(name, n, b"content-encoding", 16):
         head.encoded = True
+    elif _makes_special(name, n):
+        head.special = True
     elif n == 15 and same_word(name, n, b"x-forwarded-for", 15):
         field.kept = False
         head.forwarded_for = _joined(head.forwarded_for, field)
@@ -105,6 +108,16 @@ cdef int _take_request_field(RequestHead head, Fields fields, Field *field) exce
     elif _take_client_address(head, field) or _never_forwarded(name, n):
         field.kept = False
     return 0
+
+
+cdef bint _makes_special(const char *name, Py_ssize_t n) noexcept:
+    """Whether the answer may depend on more than the target."""
+    return (
+        n == 5 and same_word(name, n, b"range", 5)
+        or n == 6 and (same_word(name, n, b"cookie", 6) or same_word(name, n, b"origin", 6))
+        or n == 13 and same_word(name, n, b"authorization", 13)
+        or n > 3 and same_word(name, 3, b"if-", 3)
+    )
 
 
 cdef bint _take_client_address(RequestHead head, Field *field) except -1:

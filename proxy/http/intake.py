@@ -13,6 +13,7 @@ from proxy.http.body import decoder_for
 from proxy.settings.checks import BODY_PARTS
 
 TOO_LARGE: Final = BadBody(413, "This is more than the server takes in one request.")
+SMALL_BYTES: Final = 4096  # a piece
 NO_ROOM: Final = BadBody(429, "The server is busy with other uploads.")
 
 
@@ -32,15 +33,14 @@ class BodyStore:
 
     def take(self, intake: "Intake", size: int) -> None:
         """Make room for `size` more bytes of a body; BadBody if its client has its part already."""
-        mine = self._by_client.get(intake.client, 0) + size
-        if mine > self.most_bytes // BODY_PARTS:
+        if self._by_client.get(intake.client, 0) + size > self.most_bytes // BODY_PARTS:
             raise NO_ROOM
         while self.used_bytes + size > self.most_bytes:
             oldest = next((each for each in self._reading if each is not intake), None)
             if oldest is None:
                 raise NO_ROOM
             self._reading.pop(oldest)()
-        self._by_client[intake.client] = mine
+        self._by_client[intake.client] = self._by_client.get(intake.client, 0) + size  # may have made room itself
         self.used_bytes += size
 
     def complete(self, intake: "Intake") -> None:
@@ -101,7 +101,7 @@ class Intake:
             raise TOO_LARGE
         self._store.take(self, len(payload))
         self.size += len(payload)
-        self._pieces.append(payload)
+        self._keep(payload)
         self.done = self._decoder.done
         try:
             self._look_at(payload)
@@ -112,6 +112,13 @@ class Intake:
         if self.done:
             self._store.complete(self)
         return self._decoder.rest if self.done else b""
+
+    def _keep(self, payload: bytes) -> None:
+        """Keep a piece; small ones are put together, since each would take 41 bytes more than it has."""
+        if self._pieces and len(self._pieces[-1]) < SMALL_BYTES:
+            self._pieces[-1] += payload
+        else:
+            self._pieces.append(payload)
 
     def _look_at(self, payload: bytes) -> None:
         if self._reader is not None and payload:

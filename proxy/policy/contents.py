@@ -4,7 +4,8 @@
              from a shared exit also one of all that these may upload together
     mail     each address that is to get one
 
-All or nothing: what one of the budgets refuses, the others get back.
+All or nothing: what one of the budgets refuses, the others get back. What is admitted is remembered: a certificate is
+not new a second time, whatever becomes of its upload. A bare revocation proves no certificate, so it makes none known.
 
 A shared budget is for many, so that one client may have only a part of it: of two clients that want more than there is
 the second is not starved by the first.
@@ -13,10 +14,12 @@ the second is not starved by the first.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from fastpath import BUCKETS, Budget, bucket_key
 from proxy.hkp.certs import Upload
+from proxy.hkp.classes import OperationClass
 from proxy.hkp.mail import MailRequest
 from proxy.policy.actions import Action, Reason
 from proxy.policy.budgets import BudgetKind
@@ -50,7 +53,6 @@ class Contents:
         self._buckets = tables.buckets
         self._sightings = tables.sightings
         self._subjects = subjects
-        self._parts: dict[int, tuple[Budget, Budget]] = {}  # by id of a budget, which is kept with it
 
     def judge(self, client: Client, found: object, now_ns: int) -> Verdict | None:
         """Return a refusal or a wait; None if nothing is to be said.
@@ -71,11 +73,23 @@ class Contents:
                 for each in paid:
                     self._buckets.refund(each.budget, each.key, each.cost, now_ns)
                 return Verdict(Action.LIMIT, Reason.BUDGET, 429, 0, spending)
-            paid.append(bill)
+            if spending is None or not spending.retry_after_ns:  # a budget in shadow mode that is empty took nothing
+                paid.append(bill)
             said += [spending] if spending is not None else []
         for cert in found.certs if isinstance(found, Upload) else ():
-            self._sightings.add(BudgetKind.NEW_CERTS, self._subjects.word_of(cert.fingerprint), now_ns)
-        return _longest(said)
+            if not cert.revocation_only:
+                self._sightings.add(BudgetKind.NEW_CERTS, self._word(cert), now_ns)
+        return _weightiest(said)
+
+    def refund(self, client: Client, found: object, now_ns: int) -> None:
+        """Give back what `judge` took for a request that the keyserver never got, so that it can be sent again.
+
+        What was paid for new certificates stays paid: they are not new any more.
+        """
+        if client.exempt or not isinstance(found, Upload | MailRequest):
+            return
+        for bill in self._bills(client, found, now_ns):
+            self._buckets.refund(bill.budget, bill.key, bill.cost, now_ns)
 
     def _bills(self, client: Client, found: Upload | MailRequest, now_ns: int) -> Iterator[_Bill]:
         if isinstance(found, MailRequest):
@@ -85,7 +99,7 @@ class Contents:
         if client.shared_exit:
             yield from self._shared(client, BudgetKind.EXIT_UPLOADS, client.key)
         for cert in found.certs:
-            yield from _bill(client, BudgetKind.CERT_UPDATES, self._subjects.word_of(cert.fingerprint))
+            yield from _bill(client, BudgetKind.CERT_UPDATES, self._word(cert))
             if self._is_new(cert, now_ns):
                 yield from self._shared(client, BudgetKind.NEW_CERTS, client.network)
                 for user_id in dict.fromkeys(cert.user_ids):
@@ -93,23 +107,27 @@ class Contents:
                     yield from _bill(client, BudgetKind.USER_ID, word)
 
     def _is_new(self, cert: Cert, now_ns: int) -> bool:
-        word = self._subjects.word_of(cert.fingerprint)
-        return not cert.revocation_only and not self._sightings.seen(BudgetKind.NEW_CERTS, word, SEEN_NS, now_ns)
+        if cert.revocation_only:
+            return False
+        return not self._sightings.seen(BudgetKind.NEW_CERTS, self._word(cert), SEEN_NS, now_ns)
+
+    def _word(self, cert: Cert) -> int:
+        """Return one word for a certificate; a bare revocation may name no more of it than its key id."""
+        return self._subjects.counted_as(OperationClass.CERT, cert.fingerprint)
 
     def _shared(self, client: Client, kind: BudgetKind, member: int) -> Iterator[_Bill]:
         """Yield the bills of a budget of everybody, and of the part in it that one member may have."""
         budget, limit = client.budgets[kind - BUCKETS], client.limits[kind]
         if budget is None or limit is None:
             return
-        if id(budget) not in self._parts:
-            self._parts[id(budget)] = (budget, _part(limit, kind))
-        yield _Bill(self._parts[id(budget)][1], bucket_key(kind, member, 1), 1)
+        yield _Bill(_part(limit, kind), bucket_key(kind, member, 1), 1)
         yield _Bill(budget, bucket_key(kind, EVERYBODY), 1)
 
 
+@lru_cache(maxsize=64)  # more networks than that have hardly budgets of their own; it is only quicker
 def _part(limit: Limit, kind: BudgetKind) -> Budget:
-    part = replace(limit, burst=max(1, limit.burst // PARTS), period_ns=PARTS * limit.period_ns)
-    return Budget(part, kind)
+    period_ns = min(PARTS * limit.emission_interval_ns, MAX_PERIOD_NS)
+    return Budget(replace(limit, burst=max(1, limit.burst // PARTS), count=1, period_ns=period_ns), kind)
 
 
 def _bill(client: Client, kind: BudgetKind, word: int) -> Iterator[_Bill]:
@@ -118,13 +136,13 @@ def _bill(client: Client, kind: BudgetKind, word: int) -> Iterator[_Bill]:
         yield _Bill(budget, bucket_key(kind, word), 1)
 
 
-def _longest(said: list[Spending]) -> Verdict | None:
-    """Return the longest wait that binds, else what a budget in shadow mode would have done."""
+def _weightiest(said: list[Spending]) -> Verdict | None:
+    """Return the longest wait that binds, else what the budgets in shadow mode would have done."""
     waits = [each for each in said if not each.shadow]
     if waits:
         longest = max(waits, key=lambda each: each.wait_ns)
         return Verdict(Action.DELAY, Reason.BUDGET, 0, longest.wait_ns, longest)
     if said:
-        first = said[0]
-        return Verdict(Action.ALLOW, Reason.BUDGET, 0, 0, first, Action.LIMIT if first.retry_after_ns else Action.DELAY)
+        worst = max(said, key=lambda each: (each.retry_after_ns, each.wait_ns))
+        return Verdict(Action.ALLOW, Reason.BUDGET, 0, 0, worst, Action.LIMIT if worst.retry_after_ns else Action.DELAY)
     return None

@@ -1,0 +1,34 @@
+# cython: language_level=3str
+"""Epochs: which edition of a thing is the present one, for whoever keeps what was said of it.
+
+One counter for each of 65,536 groups of things. Who keeps an answer keeps it under the epoch of its subject; who
+changes the subject advances the epoch, and all that was kept under the one before is never found again, in whichever
+words it was asked for. Things that share a counter lose their answers together, which costs a request more.
+
+A counter is one word and only ever added to, so there is no state in which a process could leave it unfinished.
+"""
+
+from libc.stdint cimport uint64_t
+
+from fastpath._atomic cimport add, load, map_words, unmap
+
+cdef enum:
+    GROUPS = 65_536
+
+EPOCH_BYTES = GROUPS * 8
+
+
+cdef class Epochs:
+
+    def __cinit__(self, memory):
+        map_words(&self.memory, memory, "the epochs", EPOCH_BYTES)
+        self.counters = <uint64_t *>self.memory.buf
+
+    def __dealloc__(self):
+        unmap(&self.memory)
+
+    cpdef uint64_t of(self, uint64_t thing) noexcept:
+        return load(self.counters + thing % GROUPS)
+
+    cpdef void advance(self, uint64_t thing) noexcept:
+        add(self.counters + thing % GROUPS, 1)

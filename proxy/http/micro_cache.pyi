@@ -1,0 +1,20 @@
+"""Answers that are kept for a moment, and single flight; how it works is said in `micro_cache.pyx`."""
+
+from asyncio import AbstractEventLoop
+
+from fastpath import Epochs, ReplyCache
+from proxy.config import Config
+from proxy.policy.subjects import Subjects
+
+POLL_SECONDS: float
+
+class MicroCache:
+    """The node's cache as one worker uses it."""
+
+    def __init__(
+        self, loop: AbstractEventLoop, replies: ReplyCache, epochs: Epochs, subjects: Subjects, config: Config
+    ) -> None:
+        """`replies` and `epochs` are shared by all workers."""
+
+    def reload(self, config: Config) -> None:
+        """Keep answers by other settings; what is kept already stays for its time."""
