@@ -27,6 +27,7 @@ class Setup(Enum):
     OPEN = "open"
     REFUSE = "refuse"
     TLS = "tls"
+    CACHE = "cache"  # hkpguard answers from its cache; the others ask, as ever
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +193,10 @@ def guard_environment(port: int, upstream: int, setup: Setup) -> dict[str, str]:
         "HKPGUARD_WORKERS": "1",
         "HKPGUARD_TIMEOUTS__KEEPALIVE": "1h",
         "HKPGUARD_LOG__ACCESS": "off",
-        "HKPGUARD_CACHE__MODE": "off",  # the peers keep nothing either
+        "HKPGUARD_CACHE__MODE": "on" if setup is Setup.CACHE else "off",  # the peers keep nothing either
+        "HKPGUARD_CACHE__BYTES": "128MiB",
+        "HKPGUARD_BUDGETS__DISTINCT_CERTS__BURST": "1000000",
+        "HKPGUARD_BUDGETS__DISTINCT_CERTS__COUNT": "1000000",
         **limits("TOTAL", _UNREACHED),
         **limits("CERT", _EXHAUSTED if setup is Setup.REFUSE else _UNREACHED),
     }

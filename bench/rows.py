@@ -59,6 +59,13 @@ ROWS: Mapping[str, Row] = {
             setup=Setup.TLS,
             without=_NO_TLS,
         ),
+        Row(
+            key="g",
+            title="as (a), answered from hkpguard's cache",
+            client=Client.KEEPALIVE,
+            setup=Setup.CACHE,
+            without=frozenset({"nginx", "aiohttp"}),
+        ),
     )
 }
 

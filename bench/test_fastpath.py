@@ -3,7 +3,7 @@
 import mmap
 import os
 from collections.abc import Callable
-from itertools import count, repeat
+from itertools import count, islice, repeat
 from random import Random
 from types import ModuleType
 
@@ -17,12 +17,14 @@ from fastpath.distinct import DISTINCT_BYTES, DistinctTable
 from fastpath.gcra import Limit
 from fastpath.leases import LEASE_BYTES, Leases
 from fastpath.ring import RING_BYTES, Ring
+from fastpath.sightings import SIGHTING_BYTES, Sightings
 from fastpath.table import ClientTable, LimitSet, table_bytes
 
 SECOND = 10**9
 CLIENTS = 1_048_576
 CALLS = 100_000  # in one round
 RECORDS = 8_000
+SIGHTINGS = SIGHTING_BYTES // 8
 LIMIT = Limit(name="x", burst=1_000_000, count=SECOND, period_ns=SECOND)
 SECRET = os.urandom(16)
 ALICE = 0x02_000000_C0000201
@@ -127,35 +129,45 @@ def test_hash_text(benchmark: BenchmarkFixture) -> None:
     measure(benchmark, CALLS, run)
 
 
-@pytest.mark.parametrize("size", [10, 60, 100_000])
-@pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
-def test_novelty(benchmark: BenchmarkFixture, size: int, known: bool) -> None:  # noqa: FBT001 - a row
-    """The price of one subject, of one aggregate that knows so many. Goal: 150 ns for a known one."""
-    table = DistinctTable(memory(DISTINCT_BYTES), SECRET)
-    for subject in range(size):
-        table.add(ALICE, subject, 0)
-    asked = 5 if known else next(subject for subject in count(size) if table.novelty(ALICE, subject, 0))
+def test_sighting_known(benchmark: BenchmarkFixture) -> None:
+    """A pair that was seen, asked for again and again: each request for a known subject. Goal: 150 ns."""
+    sightings = Sightings(memory(SIGHTING_BYTES), SECRET)
+    sightings.add(ALICE, 5, 0)
 
     def run() -> None:
-        novelty = table.novelty
+        seen = sightings.seen
         for _ in repeat(None, CALLS):
-            novelty(ALICE, asked, 0)
+            seen(ALICE, 5, SECOND, 0)
 
     measure(benchmark, CALLS, run)
 
 
-def test_novelty_all_over(benchmark: BenchmarkFixture) -> None:
-    """Known subjects of 8,000 aggregates, two hundred each, in random order: hardly anything is in a cache."""
-    table, draw = DistinctTable(memory(DISTINCT_BYTES), SECRET), Random(1)  # noqa: S311 - the same draw in every run
-    for aggregate in range(1, 8_001):
-        for subject in range(200):
-            table.add(aggregate, subject, 0)
-    asked = [(draw.randrange(1, 8_001), draw.randrange(200)) for _ in range(CALLS)]
+@pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
+def test_sightings_all_over(benchmark: BenchmarkFixture, known: bool) -> None:  # noqa: FBT001 - a row
+    """A full memory, asked at random for what is there, or for what is not: hardly anything is in a cache."""
+    sightings, draw = Sightings(memory(SIGHTING_BYTES), SECRET), Random(1)  # noqa: S311 - the same draw in every run
+    for subject in range(SIGHTINGS):
+        sightings.add(ALICE, subject, 0)
+    asked = [draw.randrange(SIGHTINGS // 2, SIGHTINGS) + (0 if known else SIGHTINGS) for _ in range(CALLS)]
 
     def run() -> None:
-        novelty = table.novelty
-        for aggregate, subject in asked:
-            novelty(aggregate, subject, 0)
+        seen = sightings.seen
+        for subject in asked:
+            seen(ALICE, subject, SECOND, 0)
+
+    measure(benchmark, CALLS, run)
+
+
+def test_sighting_add(benchmark: BenchmarkFixture) -> None:
+    """A new pair remembered, where another one makes room for it."""
+    sightings, subjects = Sightings(memory(SIGHTING_BYTES), SECRET), count(SIGHTINGS)
+    for subject in range(SIGHTINGS):
+        sightings.add(ALICE, subject, 0)
+
+    def run() -> None:
+        add = sightings.add
+        for subject in islice(subjects, CALLS):
+            add(ALICE, subject, 0)
 
     measure(benchmark, CALLS, run)
 

@@ -6,30 +6,11 @@ twin here evicts over the whole table, the compiled one within a set of eight; e
 
 from dataclasses import dataclass
 
-from fastpath._gcra_py import MAX_BURST, MAX_OFFSET_NS, Limit, Mode, refund, spend
+from fastpath._gcra_py import MAX_BURST, MAX_OFFSET_NS, Limit, Mode, charge, refund, spend
 from fastpath._table_py import BUCKETS, Spending
 
 MOST_OFFSET_NS = MAX_OFFSET_NS // 4  # now + a debt of twice this + a cost stay below 2**63
 MAX_KIND = 255
-
-
-def charge(limit: Limit, tat_ns: int, cost: int, now_ns: int) -> int:
-    """Take `cost` tokens after the fact, whether they are there or not. Pure.
-
-    Args:
-        limit: The limit they are taken from.
-        tat_ns: Stored state, ns.
-        cost: Tokens, >= 0.
-        now_ns: ns, 0..2**61.
-
-    Returns:
-        State to store, ns. The bucket goes at most one more burst below empty, whatever it cost; a state that is
-        further below (of a larger limit) stays as it is.
-
-    """
-    start_ns = max(tat_ns, now_ns)
-    deepest_ns = now_ns + 2 * limit.burst_offset_ns
-    return max(start_ns, min(start_ns + cost * limit.emission_interval_ns, deepest_ns))
 
 
 def check_budget(limit: Limit, kind: int) -> None:

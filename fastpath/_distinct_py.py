@@ -1,18 +1,12 @@
-"""How new a subject is to an aggregate, the specification: exact while there are few, then a sketch.
+"""How many subjects an aggregate asked for, the specification: exact while there are few, then a sketch.
 
-Time is cut into generations of `WINDOW_NS`. A subject is known if it was seen in this generation or the last one.
+Time is cut into generations of `WINDOW_NS`. A subject counts if it was seen in this generation or the last one.
+Whether a certain one was seen is not for a sketch to say: `sightings.pyx`.
 Each generation of an aggregate keeps up to 64 marks (48 bits of a keyed hash) as they are; with the 65th it
 becomes a HyperLogLog sketch (Flajolet, Fusy, Gandouet, Meunier 2007) of 512 registers in the same 512 bytes.
 
     mark    9 bits choose a register (6 its word, 3 its lane) | 39 bits, whose rank is 1 + the number of zeros below
     register    the highest rank of the marks that chose it; 0: none
-
-Price. A sketch takes a new subject for known if its register is as high already, so of the new ones it sees only
-a share p, the mean of 2**-register. Each that it does see therefore stands for 1/p, which is what it costs: so
-that a new subject costs one token on the average, whatever the sketch has forgotten (the step of the HIP or
-martingale estimator: Cohen 2014; Ting 2014). With two sketches p is that of their union. What is left of the
-fraction is rounded by bits of the hash that the mark does not use, so the mean stays right. A known subject
-never costs anything.
 
 Estimate. Exact while both generations are; else by Ertl's improved raw estimator (2017) for the union of both:
 standard error 1.04 / sqrt(512) = 4.6 %, no bias, no constants that were fitted.
@@ -23,7 +17,7 @@ The compiled twin (`distinct.pyx`) keeps the same state in shared memory; one co
 import math
 from dataclasses import dataclass, field
 
-from fastpath._gcra_py import MAX_BURST, MAX_OFFSET_NS
+from fastpath._gcra_py import MAX_OFFSET_NS
 from fastpath.table import hash_key
 
 WINDOW_NS = 6 * 3_600 * 10**9
@@ -31,7 +25,6 @@ EXACT = 64  # marks in a generation
 REGISTERS = 512
 RANK_BITS = 39
 MAX_RANK = RANK_BITS + 1
-MAX_PRICE = MAX_BURST  # of any cost
 
 
 def check_look(aggregate: int, subject_hash: int, now_ns: int) -> None:
@@ -57,12 +50,6 @@ class Generation:
     marks: set[int] = field(default_factory=set)
     registers: list[int] | None = None
 
-    def knows(self, mark: int) -> bool:
-        """Whether it has seen the mark, or takes it for one that it has seen."""
-        if self.registers is None:
-            return mark in self.marks
-        return self.registers[mark % REGISTERS] >= rank_of(mark)
-
     def add(self, mark: int) -> None:
         """Remember a mark."""
         if self.registers is None and (mark in self.marks or len(self.marks) < EXACT):
@@ -79,20 +66,6 @@ class Generation:
         for mark in self.marks:
             registers[mark % REGISTERS] = max(registers[mark % REGISTERS], rank_of(mark))
         return registers
-
-
-def price(generations: list[Generation], dither: int) -> int:
-    """Return what a subject costs that none of the generations knows, tokens, 1..1_000_000.
-
-    Args:
-        generations: This one and the last one.
-        dither: 16 random bits, which round.
-
-    """
-    sketches = [generation.registers for generation in generations if generation.registers is not None]
-    highest = [max(registers) for registers in zip(*sketches, strict=True)] if sketches else [0] * REGISTERS
-    share = sum(1 << MAX_RANK >> register for register in highest)  # p * 512 * 2**40
-    return min(((REGISTERS << MAX_RANK) + (dither * share >> 16)) // share, MAX_PRICE)
 
 
 def estimate(counts: list[int]) -> float:
@@ -138,16 +111,6 @@ class DistinctTable:
         self._secret = secret
         self._generations: dict[tuple[int, int], Generation] = {}
 
-    def novelty(self, aggregate: int, subject_hash: int, now_ns: int) -> int:
-        """Return what a subject costs; 0: it is known."""
-        check_look(aggregate, subject_hash, now_ns)
-        hashed = self._hash(aggregate, subject_hash)
-        window = self._window(aggregate, now_ns)
-        if not any(generation.knows(hashed >> 16) for generation in window):
-            return price(window, hashed & 0xFFFF)
-        self.add(aggregate, subject_hash, now_ns)
-        return 0
-
     def add(self, aggregate: int, subject_hash: int, now_ns: int) -> None:
         """Remember a subject."""
         check_look(aggregate, subject_hash, now_ns)
@@ -155,7 +118,7 @@ class DistinctTable:
         generation.add(self._hash(aggregate, subject_hash) >> 16)
 
     def estimate(self, aggregate: int, now_ns: int) -> float:
-        """Return the number of subjects that are known."""
+        """Return how many subjects were seen."""
         check_look(aggregate, 0, now_ns)
         window = self._window(aggregate, now_ns)
         if all(generation.registers is None for generation in window):

@@ -147,3 +147,22 @@ def refund(limit: Limit, tat_ns: int, cost: int, now_ns: int) -> int:
     """
     check_cost(limit, cost)
     return min(tat_ns, max(now_ns, tat_ns - cost * limit.emission_interval_ns))
+
+
+def charge(limit: Limit, tat_ns: int, cost: int, now_ns: int) -> int:
+    """Take `cost` tokens after the fact, whether they are there or not. Pure.
+
+    Args:
+        limit: The limit they are taken from.
+        tat_ns: Stored state, ns.
+        cost: Tokens, >= 0.
+        now_ns: ns, 0..2**61.
+
+    Returns:
+        State to store, ns. The bucket goes at most one more burst below empty, whatever it cost; a state that is
+        further below (of a larger limit) stays as it is.
+
+    """
+    start_ns = max(tat_ns, now_ns)
+    deepest_ns = now_ns + 2 * limit.burst_offset_ns
+    return max(start_ns, min(start_ns + cost * limit.emission_interval_ns, deepest_ns))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from fastpath._gcra_py import MAX_BURST, MAX_OFFSET_NS, Decision, Limit, Mode, refund, spend
+from fastpath._gcra_py import MAX_BURST, MAX_OFFSET_NS, Decision, Limit, Mode, charge, refund, spend
 
 BUCKETS = 12
 TOTAL = 0
@@ -125,6 +125,19 @@ class ClientTable:
         if client := self._clients.get(key):
             for b, cost, limit in _costs(limits, bucket, price):
                 client.tats[b] = refund(limit, client.tats[b], cost, now_ns)
+
+    def charge(self, limits: LimitSet, key: int, tokens: int, now_ns: int) -> None:
+        """Take tokens of the total after the fact, perhaps into debt."""
+        limit, client = limits.limits[TOTAL], self._clients.get(key)
+        if client and limit is not None and limit.mode is not Mode.OFF and tokens > 0:
+            client.tats[TOTAL] = charge(limit, client.tats[TOTAL], tokens, now_ns)
+            client.expiry_ns = max(client.expiry_ns, client.tats[TOTAL])
+
+    def give_back(self, limits: LimitSet, key: int, tokens: int, now_ns: int) -> None:
+        """Give tokens of the total back."""
+        limit, client = limits.limits[TOTAL], self._clients.get(key)
+        if client and limit is not None and limit.mode is not Mode.OFF and tokens > 0:
+            client.tats[TOTAL] = refund(limit, client.tats[TOTAL], min(tokens, limit.burst), now_ns)
 
     def peek(self, key: int) -> tuple[int, ...] | None:
         """Return the TATs of a client, ns; None if it has no slot."""

@@ -22,10 +22,8 @@ from libc.string cimport memcpy
 from fastpath._atomic cimport (
     add, keyed_hash, load, load_time, map_words, read_secret, scale, swap_time, unmap,
 )
-from fastpath.gcra cimport (
-    OFF, SHADOW, Outcome, Rate, decide, given_back, rate_of, remaining, retry_after_ns, wait_ns,
-)
-from fastpath.table cimport Spending
+from fastpath.gcra cimport OFF, Outcome, Rate, charged, decide, given_back, rate_of
+from fastpath.table cimport Spending, report
 from fastpath.ways cimport ATTEMPTS, WAYS, seek, take
 
 from fastpath._buckets_py import check_budget, check_payment
@@ -126,13 +124,6 @@ cdef inline Outcome pay(const Rate *rate, int64_t *tat_ns, int64_t cost, int64_t
             return outcome
 
 
-cdef inline int64_t charged(const Rate *rate, int64_t tat_ns, int64_t cost, int64_t now_ns) noexcept nogil:
-    """`charge` of `_buckets_py.py`; a cost of more than two bursts is two, lest the product leaves its word."""
-    cdef int64_t start_ns = max(tat_ns, now_ns)
-    cdef int64_t wanted_ns = start_ns + min(cost, 2 * rate.burst) * rate.interval_ns
-    return max(start_ns, min(wanted_ns, now_ns + 2 * rate.offset_ns))
-
-
 cdef inline void owe(const Rate *rate, int64_t *tat_ns, int64_t cost, int64_t now_ns) noexcept nogil:
     cdef int64_t seen_ns
     while True:
@@ -147,18 +138,6 @@ cdef inline void give_back(const Rate *rate, int64_t *tat_ns, int64_t cost, int6
         seen_ns = load_time(tat_ns)
         if swap_time(tat_ns, seen_ns, given_back(rate, seen_ns, cost, now_ns)):
             return
-
-
-cdef Spending report(Budget budget, const Outcome *outcome, int64_t now_ns):
-    cdef Spending spending = Spending.__new__(Spending)
-    spending.bucket = budget.kind
-    spending.shadow = budget.rate.mode == SHADOW
-    spending.allowed = outcome.allowed or spending.shadow
-    spending.wait_ns = wait_ns(outcome)
-    spending.remaining = remaining(&budget.rate, outcome, now_ns)
-    spending.retry_after_ns = retry_after_ns(&budget.rate, outcome)
-    spending.reset_after_ns = outcome.tat_ns - now_ns
-    return spending
 
 
 cdef inline int check(Budget budget, uint64_t key, int64_t cost, int64_t now_ns) except -1:
@@ -205,7 +184,7 @@ cdef class BucketTable:
                 return None
             outcome = pay(&budget.rate, set.tat_ns + way, min(cost, budget.rate.burst), now_ns)
             if load(set.keys + way) == key:
-                return report(budget, &outcome, now_ns) if outcome.excess_ns > 0 else None
+                return report(budget.kind, &budget.rate, &outcome, now_ns) if outcome.excess_ns > 0 else None
 
     cpdef void refund(self, Budget budget, uint64_t key, int64_t cost, int64_t now_ns) except *:
         check(budget, key, cost, now_ns)

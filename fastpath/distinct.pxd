@@ -14,5 +14,4 @@ cdef class DistinctTable:
     cdef Cell *cells
     cdef Py_buffer memory
 
-    cpdef int64_t novelty(self, uint64_t aggregate, uint64_t subject_hash, int64_t now_ns) except -1
     cpdef void add(self, uint64_t aggregate, uint64_t subject_hash, int64_t now_ns) except *

@@ -1,4 +1,4 @@
-"""How new a subject is to an aggregate, in shared memory; all workers of a node count together.
+"""How many subjects an aggregate asked for, in shared memory; all workers of a node count together.
 
 `_distinct_py.py` explains what is counted and how well. Times are ns of CLOCK_MONOTONIC, given by the caller,
 0..2**61. Every method may be called in any process that maps the memory, at any time; each raises ValueError for
@@ -40,12 +40,8 @@ class DistinctTable:
     @property
     def untracked(self) -> int:
         """Subjects not remembered because their aggregate never got a place; in practice 0."""
-    def novelty(self, aggregate: int, subject_hash: int, now_ns: int) -> int:
-        """Return what a subject costs the aggregate, tokens; 0: it is known.
-
-        A new subject costs 1 while the aggregate has at most 64 in each generation; later some new ones cost more
-        and the others nothing, one token each on the average. Nothing is remembered but that a known subject was
-        asked for again; tell `add` when the request goes on.
+    def add(self, aggregate: int, subject_hash: int, now_ns: int) -> None:
+        """Count a subject: in the rest of this generation and in the whole next one.
 
         Args:
             aggregate: Any word but 0.
@@ -53,8 +49,6 @@ class DistinctTable:
             now_ns: Now.
 
         """
-    def add(self, aggregate: int, subject_hash: int, now_ns: int) -> None:
-        """Remember a subject: it is known for the rest of this generation and the whole next one."""
     def estimate(self, aggregate: int, now_ns: int) -> float:
         """Return how many subjects the aggregate knows.
 

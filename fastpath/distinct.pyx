@@ -1,6 +1,6 @@
 # cython: language_level=3str, cdivision=True
 # cdivision: what is divided is never negative, so C and Python agree
-"""How new a subject is to an aggregate: exact sets that become sketches, in shared memory, without locks.
+"""How many subjects an aggregate asked for: exact sets that become sketches, in shared memory, without locks.
 
     header: EVICTED, UNTRACKED | keys | states | cells: two generations of 64 words
 
@@ -24,12 +24,11 @@ from libc.string cimport memset
 from fastpath._atomic cimport add as count_up
 from fastpath._atomic cimport keyed_hash, load, map_words, read_secret, scale, swap, unmap
 from fastpath.sketch cimport (
-    HELD, KNOWN, LANE, LANE_BITS, LANES, TOP_PRICE, TOP_RANK, WORDS, Half, is_mark, knows, look, pour, price,
-    remember,
+    HELD, KNOWN, LANE, LANE_BITS, LANES, TOP_RANK, WORDS, Half, is_mark, look, pour, remember,
 )
 from fastpath.ways cimport ATTEMPTS, WAYS, seek, take
 
-from fastpath._distinct_py import EXACT, MAX_PRICE, MAX_RANK, REGISTERS, WINDOW_NS, check_look
+from fastpath._distinct_py import EXACT, MAX_RANK, REGISTERS, WINDOW_NS, check_look
 from fastpath._distinct_py import estimate as estimate_of
 from fastpath._gcra_py import MAX_OFFSET_NS
 
@@ -50,7 +49,7 @@ cdef extern from *:
 
 cdef int64_t MAX_NOW_NS = MAX_OFFSET_NS
 
-assert (WORDS, WORDS * LANES, TOP_RANK, TOP_PRICE) == (EXACT, REGISTERS, MAX_RANK, MAX_PRICE)
+assert (WORDS, WORDS * LANES, TOP_RANK) == (EXACT, REGISTERS, MAX_RANK)
 assert GENERATION_NS == WINDOW_NS
 assert MAX_OFFSET_NS // WINDOW_NS < 2**17
 
@@ -93,6 +92,11 @@ cdef inline uint64_t turned(uint64_t state, uint64_t generation) noexcept nogil:
 cdef inline uint64_t vacated(uint64_t state, uint64_t generation) noexcept nogil:
     """Return the state of a newcomer, to whom no word of the cell means anything."""
     return stated(epoch_of(state) + 2, generation, 0)
+
+
+cdef inline bint is_vacant(uint64_t state, uint64_t generation) noexcept nogil:
+    """Whether somebody has made a way ready for a newcomer already; who does it again may take his first subject."""
+    return epoch_of(state) >= FIRST_EPOCH and state == stated(epoch_of(state), generation, 0)
 
 
 cdef inline void note_change(uint64_t *state) noexcept nogil:
@@ -154,7 +158,9 @@ cdef inline void move_in(DistinctTable table, uint64_t first, uint64_t aggregate
             best = way
             least = state
     seen = load(keys + best)
-    if seen == aggregate or not swap(states + best, least, vacated(least, generation)):
+    if seen == aggregate:
+        return
+    if not (seen == 0 and is_vacant(least, generation)) and not swap(states + best, least, vacated(least, generation)):
         return
     if take(keys, best, seen, aggregate) and seen != 0 and changes_of(turned(least, generation)):
         count_up(table.header + EVICTED, 1)
@@ -175,7 +181,8 @@ cdef void enter(DistinctTable table, uint64_t first, uint64_t aggregate, uint64_
         if (state == seen or swap(at, seen, state)) and load(table.keys + first + way) == aggregate:
             if remember(this_half(table.cells + first + way, state), mark):
                 note_change(at)
-            return
+            if epoch_of(load(at)) == epoch_of(state):  # else it was turned, or vacated, before the change was noted
+                return
     count_up(table.header + UNTRACKED, 1)
 
 
@@ -209,26 +216,6 @@ cdef class DistinctTable:
     @property
     def untracked(self):
         return load(self.header + UNTRACKED)
-
-    cpdef int64_t novelty(self, uint64_t aggregate, uint64_t subject_hash, int64_t now_ns) except -1:
-        check(aggregate, now_ns)
-        cdef uint64_t hash = keyed_hash(self.k0, self.k1, aggregate), state
-        cdef uint64_t first = scale(hash, SETS) * WAYS
-        cdef int way = seek(self.keys + first, aggregate)
-        cdef Half this, last
-        cdef bint sketched = False
-        if way < 0:
-            return 1
-        hash = keyed_hash(self.k0, self.k1, subject_hash ^ hash)
-        state = turned(load(self.states + first + way), generation_at(now_ns))
-        this = this_half(self.cells + first + way, state)
-        if knows(this, hash >> 16, &sketched):
-            return 0
-        last = last_half(self.cells + first + way, state)
-        if knows(last, hash >> 16, &sketched):
-            enter(self, first, aggregate, hash >> 16, now_ns)
-            return 0
-        return price(this, last, hash << 48) if sketched else 1
 
     cpdef void add(self, uint64_t aggregate, uint64_t subject_hash, int64_t now_ns) except *:
         check(aggregate, now_ns)

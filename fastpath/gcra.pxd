@@ -54,3 +54,10 @@ cdef inline int64_t given_back(const Rate *rate, int64_t tat_ns, int64_t cost, i
     if tat_ns <= now_ns:
         return tat_ns
     return back_ns if back_ns > now_ns else now_ns
+
+
+cdef inline int64_t charged(const Rate *rate, int64_t tat_ns, int64_t cost, int64_t now_ns) noexcept nogil:
+    """`charge` of `_gcra_py.py`; a cost of more than two bursts is two, lest the product leaves its word."""
+    cdef int64_t start_ns = tat_ns if tat_ns > now_ns else now_ns
+    cdef int64_t wanted_ns = start_ns + min(cost, 2 * rate.burst) * rate.interval_ns
+    return max(start_ns, min(wanted_ns, now_ns + 2 * rate.offset_ns))

@@ -1,7 +1,7 @@
 """
 The subjects of one aggregate in one generation: 64 words of shared memory, a set that becomes a sketch.
 
-`_distinct_py.py` is the specification of marks, registers, and prices.
+`_distinct_py.py` is the specification of marks and registers.
 
 A word says itself what it is: epoch (15 bits), whether it holds registers (1), a mark or 8 registers (48). The
 epoch says whose it is and of which time (`distinct.pyx`). So nothing is ever erased: a word of another epoch is
@@ -21,21 +21,19 @@ they came: by requests. A sketch with a mark in it is HALFWAY again.
 Content that no writer wrote leads to a wrong answer at worst: indices are masked, loops are bounded.
 """
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
-from fastpath._atomic cimport load, scale, swap
+from fastpath._atomic cimport load, swap
 from fastpath.ways cimport ATTEMPTS
 
 cdef extern from *:
     """
     #define HKP_HELD (((uint64_t)1 << 48) - 1)
     #define HKP_SKETCH ((uint64_t)1 << 48)
-    #define HKP_ALL ((uint64_t)512 << 40)
     """
     const uint64_t HELD "HKP_HELD"  # the bits of a mark, or of registers
     const uint64_t SKETCH "HKP_SKETCH"  # the bit that says which
-    const uint64_t ALL "HKP_ALL"  # the share of new subjects that an empty sketch sees: all
     int trailing_zeros "__builtin_ctzll"(unsigned long long word) noexcept nogil
 
 
@@ -45,7 +43,6 @@ cdef enum:
     LANE_BITS = 6
     LANE = 63
     TOP_RANK = 40
-    TOP_PRICE = 1_000_000
 
 cdef enum Kind:
     KNOWN
@@ -157,16 +154,6 @@ cdef inline void convert(Half half) noexcept nogil:
         install(half.words + i, half.epoch, sketch[i])
 
 
-cdef inline bint knows(Half half, uint64_t mark, bint *sketched) noexcept nogil:
-    """Whether a generation knows a mark; `sketched` becomes true if it is a sketch."""
-    cdef Look found = look(half, mark)
-    if found.kind == HALFWAY:
-        convert(half)
-        found = look(half, mark)
-    sketched[0] |= found.kind == LOWER
-    return found.kind == KNOWN
-
-
 cdef inline bint remember(Half half, uint64_t mark) noexcept nogil:
     """Write a mark; false if it was known, or nobody lets us."""
     cdef Look found
@@ -186,19 +173,3 @@ cdef inline bint remember(Half half, uint64_t mark) noexcept nogil:
         if swap(found.word, found.seen, wanted):
             return True
     return False
-
-
-cdef inline int64_t price(Half this, Half last, uint64_t dither) noexcept nogil:
-    """`price` of `_distinct_py.py`; `dither` in the high bits."""
-    cdef uint64_t share = 0, some, others
-    cdef int i, lane
-    for i in range(WORDS):
-        some = registers_of(load(this.words + i), this.epoch)
-        others = registers_of(load(last.words + i), last.epoch)
-        for lane in range(LANES):
-            share += <uint64_t>1 << TOP_RANK >> max(some & LANE, others & LANE)
-            some >>= LANE_BITS
-            others >>= LANE_BITS
-    if share == 0:  # registers that no writer wrote
-        return TOP_PRICE
-    return min(<int64_t>((ALL + scale(dither, share)) // share), TOP_PRICE)

@@ -94,6 +94,15 @@ class ClientTable:
         """
     def refund(self, limits: LimitSet, key: int, bucket: int, price: int, now_ns: int) -> None:
         """Give back what a `spend` with the same arguments paid, for a request that was never served."""
+    def charge(self, limits: LimitSet, key: int, tokens: int, now_ns: int) -> None:
+        """Take tokens of the total after the fact, there or not; a client that has no slot pays nothing.
+
+        The total goes at most one more burst below empty. `tokens` of 0 or less change nothing.
+        """
+
+    def give_back(self, limits: LimitSet, key: int, tokens: int, now_ns: int) -> None:
+        """Give tokens of the total back that were taken for what was not needed then."""
+
     def peek(self, key: int) -> tuple[int, ...] | None:
         """Return the 12 TATs of a client, ns, or None; creates nothing."""
     def used(self, now_ns: int) -> int:

@@ -18,7 +18,7 @@ from fastpath._atomic cimport (
     add, keyed_hash, load, load_time, map_words, read_secret, swap_time, unmap,
 )
 from fastpath.gcra cimport (
-    ENFORCE, OFF, SHADOW, Outcome, Rate, decide, given_back, rate_of, remaining, retry_after_ns, wait_ns,
+    ENFORCE, OFF, Outcome, Rate, charged, decide, given_back, rate_of, retry_after_ns, wait_ns,
 )
 from fastpath.slots cimport (
     ABSENT, BUCKETS, CONFIRMED, EVICTED, HEADER_WORDS, PENDING, PRESENT, UNTRACKED, WAYS, Found, Place, Slot,
@@ -185,18 +185,6 @@ cdef inline const Bill *weightier(const Bill *total, const Bill *own) noexcept n
     return total if rank(total) > rank(own) else own
 
 
-cdef Spending report(const Bill *bill, int64_t now_ns):
-    cdef Spending spending = Spending.__new__(Spending)
-    spending.bucket = bill.bucket
-    spending.shadow = bill.rate.mode == SHADOW
-    spending.allowed = bill.outcome.allowed or spending.shadow
-    spending.wait_ns = wait_ns(&bill.outcome)
-    spending.remaining = remaining(bill.rate, &bill.outcome, now_ns)
-    spending.retry_after_ns = retry_after_ns(bill.rate, &bill.outcome)
-    spending.reset_after_ns = bill.outcome.tat_ns - now_ns
-    return spending
-
-
 cdef class ClientTable:
 
     def __cinit__(self, memory, bytes secret not None):
@@ -238,7 +226,7 @@ cdef class ClientTable:
         if not charge(&self.table, key, &total, &own, now_ns):
             return None
         told = weightier(&total, &own)
-        return report(told, now_ns) if rank(told) else None
+        return report(told.bucket, told.rate, &told.outcome, now_ns) if rank(told) else None
 
     def refund(self, LimitSet limits not None, uint64_t key, int bucket, int64_t price, int64_t now_ns):
         check_spend(key, bucket, price, now_ns)
@@ -249,6 +237,29 @@ cdef class ClientTable:
         if find(&self.table, key, keyed_hash(self.table.k0, self.table.k1, key), &place) == PRESENT:
             give_back(total.rate, &place.slot.tat_ns[0], total.cost, now_ns)
             give_back(own.rate, &place.slot.tat_ns[bucket], own.cost, now_ns)
+
+    cpdef int charge(self, LimitSet limits, uint64_t key, int64_t tokens, int64_t now_ns) except -1:
+        cdef Rate *rate = &limits.rates[0]
+        cdef Place place
+        cdef int64_t seen_ns, owed_ns
+        if rate.mode == OFF or tokens <= 0:
+            return 0
+        if find(&self.table, key, keyed_hash(self.table.k0, self.table.k1, key), &place) != PRESENT:
+            return 0
+        while True:
+            seen_ns = load_time(&place.slot.tat_ns[0])
+            owed_ns = charged(rate, seen_ns, tokens, now_ns)
+            if swap_time(&place.slot.tat_ns[0], seen_ns, owed_ns):
+                break
+        raise_expiry(place.slot, owed_ns)
+        return 0
+
+    cpdef int give_back(self, LimitSet limits, uint64_t key, int64_t tokens, int64_t now_ns) except -1:
+        cdef Rate *rate = &limits.rates[0]
+        cdef Place place
+        if tokens > 0 and find(&self.table, key, keyed_hash(self.table.k0, self.table.k1, key), &place) == PRESENT:
+            give_back(rate, &place.slot.tat_ns[0], min(tokens, rate.burst), now_ns)
+        return 0
 
     def peek(self, uint64_t key):
         cdef uint64_t hash = keyed_hash(self.table.k0, self.table.k1, key)

@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import structlog
 import uvloop
 
-from fastpath import Control, Counters, Crowd, Epochs, Leases, ReplyCache, Ring, Tarpit, TarpitMode, monotonic_ns
+from fastpath import (
+    Control,
+    CostMemory,
+    Counters,
+    Crowd,
+    Epochs,
+    Leases,
+    ReplyCache,
+    Ring,
+    Tarpit,
+    TarpitMode,
+    monotonic_ns,
+)
 from proxy.channel import Channel
 from proxy.hkp.operation import STATIC_PREFIXES, Classifier, ClassifierOptions
 from proxy.hkp.readers import Readers
@@ -135,6 +147,7 @@ class Worker:
             classify=classifier(config),
             readers=readers(config),
             contents=Contents(self._tables, subjects),
+            costs=CostMemory(region.costs),
             cache=MicroCache(loop, replies, Epochs(region.epochs), subjects, config),
             table=self._tables.clients,
             subjects=subjects,

@@ -70,6 +70,7 @@ class Cert(NamedTuple):
             claims to be the owner's is counted as the owner's.
         size_bytes: In binary form.
         revocation_only: This is a signature that revokes a key, and nothing else.
+        foreign: A word of 64 bits for each signature of `third_party`, by which it is known again.
 
     """
 
@@ -80,6 +81,7 @@ class Cert(NamedTuple):
     third_party: int
     size_bytes: int
     revocation_only: bool
+    foreign: tuple[int, ...] = ()
 
 
 class Upload(NamedTuple):

@@ -14,6 +14,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.string cimport memcpy, memset
 
+from fastpath.buckets cimport hash_bytes
 from proxy.hkp.signatures cimport KEY_ID_BYTES, REVOKES_KEY, Primary, Signature, big_endian, read_signature
 from proxy.hkp.user_ids cimport is_printable, is_utf8
 
@@ -69,7 +70,7 @@ cdef class PacketWalk:
     cdef unsigned char *kept  # its beginning, if it came in pieces
     # the certificate
     cdef Primary primary
-    cdef list user_ids
+    cdef list user_ids, foreign
     cdef Py_ssize_t user_id_count, attributes, packets, signatures, third_party, size
 
     def __cinit__(self, bounds, now_s):
@@ -264,6 +265,7 @@ cdef class PacketWalk:
             self.third_party += 1
             if self.third_party > self.most_third_party:
                 beyond("The key has more signatures of other people")
+            self.foreign.append(hash_bytes(0, 0, at, self.body_size))
         return 0
 
     # Certificates
@@ -283,7 +285,7 @@ cdef class PacketWalk:
             return 0
         digest = PyBytes_FromStringAndSize(<const char *>self.primary.fingerprint, self.primary.size)
         name, user_ids = digest.hex().upper(), tuple(self.user_ids)
-        return self.add(Cert(name, user_ids, self.packets, self.signatures, self.third_party, self.size, False))
+        return self.add(Cert(name, user_ids, self.packets, self.signatures, self.third_party, self.size, False, tuple(self.foreign)))
 
     cdef int add(self, cert) except -1:
         self.certs.append(cert)
@@ -294,4 +296,5 @@ cdef class PacketWalk:
         """Begin with the next certificate."""
         memset(&self.primary, 0, sizeof(Primary))
         self.user_ids = []
+        self.foreign = []
         self.user_id_count = self.attributes = self.packets = self.signatures = self.third_party = self.size = 0

@@ -283,10 +283,9 @@ cdef class ClientConnection:
             return 0
         self.buffer = b""
         if data:
-            rest = exchange.body_received(data)
+            exchange.body_received(data)
             if self.exchange is not exchange:  # refused meanwhile
                 return 0
-            self.buffer = rest
         if exchange.wants_body():
             self.deadline_ns = min(monotonic_ns() + self.guard.body_ns, exchange.body_until_ns)
             self.stream.resume_reading()

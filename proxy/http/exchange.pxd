@@ -33,6 +33,7 @@ cdef class Exchange:
     cdef readonly bytes target
     cdef readonly object intake  # its body; None without one
     cdef readonly int64_t received  # bytes of it
+    cdef bint paid_for_body
     cdef readonly int64_t body_until_ns  # all of it has to be there by then
     # The cache.
     cdef uint64_t cache_key
@@ -55,8 +56,9 @@ cdef class Exchange:
     cdef readonly int64_t sent
     # Waiting.
     cdef object timer
-    cdef public int64_t lease
-    cdef bint queued
+    cdef list places  # that it wants, in this order; None: none
+    cdef Py_ssize_t taken  # of them: asked for
+    cdef bint dear  # the keyserver had much work with this subject lately
     # Times, ns; 0: not reached.
     cdef readonly int64_t started_ns
     cdef readonly int64_t decided_ns
@@ -64,6 +66,7 @@ cdef class Exchange:
     cdef readonly int64_t ready_ns  # all of the request was there
     cdef readonly int64_t wait_ns
     cdef readonly int64_t sent_ns
+    cdef readonly int64_t first_byte_ns
     cdef readonly int64_t relay_ns
 
     cdef Exchange begin(self, Guard guard, ClientConnection connection, RequestHead head)
@@ -79,6 +82,9 @@ cdef class Exchange:
     cdef int _give_up_body(self, Verdict verdict) except -1
     cdef int _enter(self) except -1
     cdef int fetch(self) except -1
+    cdef int _want(self, turnstile, uint64_t key, cap) except -1
+    cdef int _take_places(self) except -1
+    cdef int _settle(self, int64_t first_byte_ns) except -1
     cdef int serve(self, int status, bytes block, bytes body, int64_t age) except -1
     cdef int _dispatch(self) except -1
     cdef bint repeatable(self)
@@ -87,7 +93,7 @@ cdef class Exchange:
     cdef bint body_unfinished(self)
     cdef bytes _request_bytes(self, bytes default_host)
     cdef int send_to(self, UpstreamConnection upstream) except -1
-    cdef bytes body_received(self, bytes data)
+    cdef int body_received(self, bytes data) except -1
     cdef int reply_whole(self, ReplyHead reply, bytes body, int64_t first_byte_ns) except -1
     cdef bytes _reply_block(self, ReplyHead reply)
     cdef bytes _length_field(self, ReplyHead reply, Py_ssize_t body_bytes)

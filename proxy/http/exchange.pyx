@@ -17,7 +17,9 @@ never sent has paid: nothing, it is refunded.
 from cpython.unicode cimport PyUnicode_AsASCIIString
 from libc.stdint cimport int64_t, uint64_t
 
+from fastpath.buckets cimport mix
 from fastpath.clock cimport monotonic_ns
+from fastpath.costs cimport Toll
 from proxy.hkp.common cimport common_get
 from proxy.http.client cimport ClientConnection
 from proxy.http.guard cimport Guard
@@ -36,10 +38,19 @@ from proxy.hkp.bodies import BadBody
 from proxy.http.captive import by_browser, evidence
 from proxy.http.chunks import ChunkError
 from proxy.http.intake import NO_ROOM, Intake
+from proxy.http.turnstile import Place
 from proxy.policy.actions import Action, Reason
 
 cdef enum:
-    NO_LEASE = -1
+    FAT = 0  # the turnstile of dear subjects: no request is of class TOTAL
+    SERVICE_US = 1000  # a token buys so much of the keyserver's time, or so many bytes
+    SIZE_BYTES = 65_536
+    DEAR_TOKENS = 5
+    MOST_CHARGE = 300
+    USUAL_TIMES = 2  # what takes twice as long as usual is slow, not dear
+    # The usual time follows by an eighth when it was more, by a 64th when it was less: nine of ten take no longer.
+    UP_PART = 8
+    DOWN_PART = 64
     MOST_ATTEMPTS = 2
     UPLOAD_TIMES = 4  # a body may take this many times as long as one pause in it
 
@@ -93,10 +104,9 @@ cdef class Exchange:
         self.phase = JUDGING
         self.tried = ()
         self.upstream_index = -1
-        self.lease = NO_LEASE
         self.reusable = head.keep_alive
         self.started_ns = self.decided_ns = self.ready_ns = monotonic_ns()
-        if head.length != 0:
+        if head.length != 0 or head.method not in SAFE_METHODS:
             self.intake = Intake(head.length, self.client.key, guard.bodies, most_bytes=guard.body_bytes)
         return self
 
@@ -139,7 +149,11 @@ cdef class Exchange:
     cdef Facts _facts(self, int refused, str allow, int trap):
         """Gather what the checks look at."""
         cdef Subjects subjects = self.guard.subjects
+        cdef Toll toll
         self.subject_word = subjects.word(self.subject)
+        if _CERT <= self.kind <= _WORDS and self.guard.costs.find(self.subject_word, self.started_ns, &toll):
+            self.dear = True
+            self.price = max(self.price, min(MOST_CHARGE, _tokens(toll.service_us, toll.size_bytes)))
         return facts_of(
             self.client, self.kind, self.price, refused, allow, trap, subjects.counted(self.kind, self.subject),
             subjects.domain(self.kind, self.subject),
@@ -207,6 +221,10 @@ cdef class Exchange:
         """Answer with a reply that was kept for `age` seconds."""
         self.status = status
         self.cached = True
+        if self.dear and self.price > PRICES[self.kind]:  # nothing was asked of the keyserver
+            self.guard.table.give_back(
+                self.client.compiled, self.client.key, self.price - PRICES[self.kind], monotonic_ns()
+            )
         self._write(b"".join((
             block, b"Via: 1.1 hkpguard\r\nAge: ", b"%d" % age, CRLF, length_field(len(body)), self._connection_field(),
             CRLF, body,
@@ -214,28 +232,47 @@ cdef class Exchange:
         return self._finish()
 
     cdef int fetch(self) except -1:
-        """Find a place among the requests of this class, where their number is capped."""
-        cap = self.client.caps[self.kind]
-        if cap is None or self.verdict is exempted:
+        """Find a place among the requests of this class, and of this subject if it is dear, where there are caps."""
+        cdef Guard guard = self.guard
+        if self.verdict is exempted:
             return self._dispatch()
-        self.phase = WAITING
-        self.queued = True
-        self.connection.watch()
-        self.guard.turnstiles[self.kind].enter(self, self.client.key, cap)
+        cap = self.client.caps[self.kind]
+        if cap is not None:
+            self._want(guard.turnstiles[self.kind], self.client.key, cap)
+        if self.dear and guard.fat_caps:
+            of_client, of_all = guard.fat_caps
+            self._want(guard.turnstiles[FAT], mix(FAT, self.subject_word, self.client.key), of_client)
+            self._want(guard.turnstiles[FAT], mix(FAT, self.subject_word, 0), of_all)
+        return self._take_places()
+
+    cdef int _want(self, turnstile, uint64_t key, cap) except -1:
+        if self.places is None:
+            self.places = []
+        self.places.append(Place(turnstile, key, cap, self._entered, self._turned_away))
         return 0
 
-    def entered(self):
+    cdef int _take_places(self) except -1:
+        """Ask for the next place, or go on with all of them."""
+        if self.places is None or self.taken == len(self.places):
+            return self._dispatch()
+        self.phase = WAITING
+        self.connection.watch()
+        self.taken += 1
+        self.places[self.taken - 1].enter()
+        return 0
+
+    def _entered(self):
         """Go on: the turnstile found a place."""
         try:
-            self._dispatch()
+            self._take_places()
         except Exception as error:
             self.crashed(error)
 
-    def turned_away(self):
+    def _turned_away(self, cap):
         """Give up, or go on if the cap is only in shadow mode: no place became free in time."""
-        if not self.client.caps[self.kind].enforced:
+        if not cap.enforced:
             self.verdict = Verdict(_ALLOW, _BUSY, 0, 0, None, _LIMIT)
-            self._dispatch()
+            self._entered()
             return
         self._refund()
         self._refuse(BUSY)
@@ -244,6 +281,7 @@ cdef class Exchange:
 
     cdef int _read_body(self) except -1:
         """Ask for the body, and read it."""
+        cdef bint tolerant = self.kind == _UPLOAD and self.guard.uploads_in_shadow
         self.phase = READING
         self.body_until_ns = monotonic_ns() + UPLOAD_TIMES * self.guard.body_ns
         try:
@@ -251,28 +289,34 @@ cdef class Exchange:
                 self.kind, self.target, self.head.content_type, self.head.length, encoded=self.head.encoded
             )
         except BadBody as objection:
-            return self._give_up_body(_unwanted(objection))
-        self.intake.begin(reader, self._make_room, tolerant=self.kind == _UPLOAD and self.guard.uploads_in_shadow)
+            if not tolerant:
+                return self._give_up_body(_unwanted(objection))
+            self.intake.objection, reader = objection, None
+        self.intake.begin(reader, self._make_room, tolerant=tolerant)
         if self.head.expects_continue:
             self.connection.stream.write(CONTINUE)
+        if self.head.length == 0:
+            return self.body_received(b"")
         return self.connection.feed_body()
 
-    cdef bytes body_received(self, bytes data):
-        """Take a piece of the body; return what comes after its end."""
-        cdef bytes rest
+    cdef int body_received(self, bytes data) except -1:
+        """Take a piece of the body; what comes after its end goes back to the connection, before anything else."""
+        cdef Verdict objection = None
         try:
-            rest = self.intake.feed(data)
+            self.intake.feed(data)
         except ChunkError:
-            self._give_up_body(MALFORMED)
-            return b""
-        except BadBody as objection:
-            self._give_up_body(_unwanted(objection))
-            return b""
+            objection = MALFORMED
+        except BadBody as found:
+            objection = _unwanted(found)
         self.received = self.intake.size
+        if self.intake.done and data:
+            self.connection.buffer = self.intake.rest
+        if objection is not None:
+            return self._give_up_body(objection)
         if self.intake.done:
             self.ready_ns = monotonic_ns()
-            self._judge_body()
-        return rest
+            return self._judge_body()
+        return 0
 
     cdef int _judge_body(self) except -1:
         """Decide about what was found in the body."""
@@ -281,6 +325,7 @@ cdef class Exchange:
             verdict = Verdict(_ALLOW, _UNWANTED, 0, 0, None, _DENY)
         elif self.intake.found is not None and self.verdict is not exempted:
             verdict = self.guard.contents.judge(self.client, self.intake.found, self.ready_ns)
+            self.paid_for_body = verdict is None or verdict.action != _LIMIT
         if verdict is None:
             return self._go_on()
         if verdict.action == _LIMIT:
@@ -381,7 +426,35 @@ cdef class Exchange:
             body,
         )))
         self.relay_ns = monotonic_ns() - first_byte_ns
+        self._settle(first_byte_ns)
         return self._finish()
+
+    cdef int _settle(self, int64_t first_byte_ns) except -1:
+        """
+        Charge what the keyserver really paid beyond the price, and remember what was dear.
+
+        What is slow for everybody is nobody's fault: only what takes much longer than others of its class counts, and
+        no answer costs more than MOST_CHARGE, so that one slow search does not shut out a client for minutes.
+        """
+        cdef Guard guard = self.guard
+        cdef int64_t service_us = (first_byte_ns - self.sent_ns) // 1000, excess_us, tokens
+        cdef int64_t *usual_us = &guard.usual_us[self.kind]
+        excess_us = max(0, service_us - USUAL_TIMES * usual_us[0])
+        if not self.dear:
+            if service_us > usual_us[0]:
+                usual_us[0] += usual_us[0] // UP_PART + 1
+            else:
+                usual_us[0] -= usual_us[0] // DOWN_PART
+        tokens = _tokens(excess_us, self.sent)
+        if tokens <= 1 and not self.dear:
+            return 0
+        if tokens > self.price and self.verdict is not exempted:
+            guard.table.charge(
+                self.client.compiled, self.client.key, min(tokens - self.price, MOST_CHARGE), first_byte_ns
+            )
+        if _CERT <= self.kind <= _WORDS and (tokens >= DEAR_TOKENS or self.dear):
+            guard.costs.note(self.subject_word, excess_us, self.sent, first_byte_ns)
+        return 0
 
     cdef bytes _reply_block(self, ReplyHead reply):
         """
@@ -432,6 +505,7 @@ cdef class Exchange:
         )))
         if payload:
             self.reply_data(payload)
+        self.first_byte_ns = first_byte_ns
         self.relay_ns = monotonic_ns() - first_byte_ns
         return 0
 
@@ -454,6 +528,7 @@ cdef class Exchange:
             self.pieces = None
         if self.chunked:
             self._write(LAST_CHUNK)
+        self._settle(self.first_byte_ns)
         return self._finish()
 
     cdef int upstream_failed(self) except -1:
@@ -508,6 +583,9 @@ cdef class Exchange:
         """Give back the tokens of a request that was never sent."""
         if self.attempts == 0 and self.verdict is not exempted:
             self.guard.table.refund(self.client.compiled, self.client.key, self.kind, self.price, monotonic_ns())
+            if self.paid_for_body:
+                self.paid_for_body = False
+                self.guard.contents.refund(self.client, self.intake.found, monotonic_ns())
         return 0
 
     cdef int _finish(self, bint broken=False) except -1:
@@ -524,9 +602,10 @@ cdef class Exchange:
             self.guard.cache.leave(self)
         if self.intake is not None and self.attempts:
             self.guard.cache.uploaded(self.intake.found)
-        if self.queued:
-            self.queued = False
-            self.guard.turnstiles[self.kind].leave(self)
+        if self.taken:
+            for place in self.places[:self.taken]:
+                place.leave()
+            self.taken = 0
         if self.intake is not None:
             self.intake.release()
         self.guard.recorder.exchange(self, monotonic_ns())
@@ -538,3 +617,8 @@ cdef Verdict _unwanted(objection):
     """Return the verdict on a body to which its reader, or the lack of room for it, objects."""
     cdef int reason = _BUSY if objection is NO_ROOM else _TOO_LARGE if objection.status == 413 else _UNWANTED
     return Verdict(_LIMIT if objection is NO_ROOM else _DENY, reason, objection.status, text=objection.text)
+
+
+cdef int64_t _tokens(int64_t service_us, int64_t size_bytes) noexcept:
+    """Return what an answer is worth: by the time that it took, or its size, whichever is more."""
+    return max(service_us // SERVICE_US, size_bytes // SIZE_BYTES)

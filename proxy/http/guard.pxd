@@ -1,5 +1,6 @@
 from libc.stdint cimport int64_t, uint64_t
 
+from fastpath.costs cimport CostMemory
 from fastpath.table cimport ClientTable
 from fastpath.tarpit cimport Tarpit
 from proxy.http.admission cimport Admission
@@ -26,6 +27,9 @@ cdef class Guard:
     cdef readonly Tls tls  # None without a certificate
     cdef readonly set connections
     cdef readonly MicroCache cache
+    cdef CostMemory costs
+    cdef int64_t[12] usual_us  # what the keyserver needs for most requests of a class
+    cdef readonly tuple fat_caps  # on requests for a dear subject: of one client, of all
     cdef readonly object contents  # judges what was found in bodies
     cdef readonly object bodies  # the memory for those that are being read
     cdef list late  # those of them that are past their deadlines

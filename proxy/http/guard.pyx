@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from fastpath.clock cimport monotonic_ns
+from fastpath.costs cimport CostMemory
 from fastpath.keys cimport client_key
 from fastpath.table cimport ClientTable
 from fastpath.tarpit cimport Tarpit
@@ -69,7 +70,7 @@ _shed_order = attrgetter("shed_order")
 cdef class Guard:
 
     def __init__(
-        self, loop, config, *, policy, classify, readers, contents, MicroCache cache not None, ClientTable table not None, leases, Upstreams upstreams not None,
+        self, loop, config, *, policy, classify, readers, contents, MicroCache cache not None, CostMemory costs not None, ClientTable table not None, leases, Upstreams upstreams not None,
         Subjects subjects not None, Recorder recorder not None, Admission admission not None, Tarpit tarpit not None, Tls tls=None,
     ):
         self.loop = loop
@@ -90,6 +91,9 @@ cdef class Guard:
         self.request_id = int.from_bytes(os.urandom(8), "little")
         self.contents = contents
         self.cache = cache
+        self.costs = costs
+        for kind in range(len(CLASS_NAMES)):
+            self.usual_us[kind] = 100_000  # more than any keyserver should need; it comes down with the first answers
         self.reload(config, policy, classify, readers)
 
     def reload(self, config, policy, classify, readers):
@@ -98,6 +102,7 @@ cdef class Guard:
         self.classify = classify
         self.reader_for = readers
         self.cache.reload(config)
+        self.fat_caps = policy.fat_caps
         self.uploads_in_shadow = policy.uploads_mode is Mode.SHADOW
         self.bodies.most_bytes = config.http.body_store_bytes
         self.trusted = network_set(config.trusted_proxies)
@@ -284,6 +289,9 @@ cdef class Guard:
                 self.loop.call_exception_handler({"message": "a connection was given up", "exception": error})
                 connection.stream.abort()
         return 0
+
+    def usual_time_us(self, int kind):
+        return self.usual_us[kind]
 
     def say_goodbye(self):
         self.draining = True

@@ -111,6 +111,11 @@ class Intake:
             self.objection, self._reader = objection, None
         if self.done:
             self._store.complete(self)
+        return self.rest
+
+    @property
+    def rest(self) -> bytes:
+        """What came after the end of the body, also if its reader objected; nothing before."""
         return self._decoder.rest if self.done else b""
 
     def _keep(self, payload: bytes) -> None:

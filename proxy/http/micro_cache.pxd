@@ -16,7 +16,7 @@ cdef class MicroCache:
     cdef int waiters
     cdef object timer
     cdef bint on
-    cdef tuple kept_ns  # by class
+    cdef int64_t[12] kept_ns  # by class
     cdef int64_t missing_ns
 
     cdef bint covers(self, Exchange exchange) except -1

@@ -14,7 +14,7 @@ class MicroCache:
     def __init__(
         self, loop: AbstractEventLoop, replies: ReplyCache, epochs: Epochs, subjects: Subjects, config: Config
     ) -> None:
-        """`replies` and `epochs` are shared by all workers."""
+        """Take what all workers share, and the settings."""
 
     def reload(self, config: Config) -> None:
         """Keep answers by other settings; what is kept already stays for its time."""

@@ -65,7 +65,8 @@ cdef class MicroCache:
             OperationClass.WORDS: cache.search_ns,
             OperationClass.STATS: cache.stats_ns,
         }
-        self.kept_ns = tuple([times.get(kind, 0) for kind in OperationClass])
+        for kind in OperationClass:
+            self.kept_ns[kind] = times.get(kind, 0)
         self.missing_ns = cache.missing_ns
 
     cdef bint covers(self, Exchange exchange) except -1:
@@ -74,7 +75,7 @@ cdef class MicroCache:
             return False
         if exchange.kind == _STATS and b"stats" not in exchange.target:  # health checks are there to be done
             return False
-        return <int64_t>self.kept_ns[exchange.kind] > 0
+        return self.kept_ns[exchange.kind] > 0
 
     cdef int ask(self, Exchange exchange) except -1:
         """Answer a request that is covered, or let it go to the keyserver, or let it wait for one that went."""
@@ -192,8 +193,10 @@ cdef int _serve(Exchange exchange, Hit hit) except -1:
     """Answer from what is kept."""
     cdef bytes data = hit.data
     cdef const unsigned char *numbers = data
+    cdef const char *block = <const char *>numbers + HEAD_BYTES
     cdef Py_ssize_t block_bytes = numbers[2] << 8 | numbers[3]
+    cdef Py_ssize_t body_bytes = len(data) - HEAD_BYTES - block_bytes
     return exchange.serve(
-        numbers[0] << 8 | numbers[1], data[HEAD_BYTES:HEAD_BYTES + block_bytes], data[HEAD_BYTES + block_bytes:],
+        numbers[0] << 8 | numbers[1], block[:block_bytes], block[block_bytes:block_bytes + body_bytes],
         hit.age_ns // 1_000_000_000,
     )

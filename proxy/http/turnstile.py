@@ -30,6 +30,39 @@ class Entrant(Protocol):
         """Give up: none became free in time."""
 
 
+class Place:
+    """What a request wants of one turnstile; it may want several, one after the other."""
+
+    __slots__ = ("_denied", "_found", "_turnstile", "cap", "key", "lease")
+
+    def __init__(
+        self, turnstile: "Turnstile", key: int, cap: Cap, found: Callable[[], None], denied: Callable[[Cap], None]
+    ) -> None:
+        """One of `found` and `denied` is called after `enter`, unless `leave` comes first."""
+        self._turnstile = turnstile
+        self._found = found
+        self._denied = denied
+        self.key = key
+        self.cap = cap
+        self.lease = NO_LEASE
+
+    def enter(self) -> None:
+        """Ask for it."""
+        self._turnstile.enter(self, self.key, self.cap)
+
+    def leave(self) -> None:
+        """Give it back, or the place in the queue."""
+        self._turnstile.leave(self)
+
+    def entered(self) -> None:
+        """Go on."""
+        self._found()
+
+    def turned_away(self) -> None:
+        """Give up."""
+        self._denied(self.cap)
+
+
 class _Waiting(NamedTuple):
     """A request in the queue."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from fastpath import BUCKETS, BanTable, BucketTable, ClientTable, DistinctTable, PeerBook, Sightings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fastpath import Region
 
 
@@ -23,6 +25,20 @@ class BudgetKind(IntEnum):
     MAIL_ADDRESS = BUCKETS + 6
     EXIT_UPLOADS = BUCKETS + 7
     NEW_CERTS = BUCKETS + 8
+
+
+TEXTS: Final[Mapping[int, str]] = {
+    BudgetKind.DISTINCT_CERTS: "Rate limit reached for this network.",
+    BudgetKind.DISTINCT_IDENTITIES: "Rate limit reached for this network.",
+    BudgetKind.DOMAIN: "Rate limit reached for this mail domain.",
+    BudgetKind.CERT_UPDATES: "Rate limit reached for uploads of this key.",
+    BudgetKind.CERT_GROWTH: "Rate limit reached for signatures on this key.",
+    BudgetKind.USER_ID: "Rate limit reached for keys with this user ID.",
+    BudgetKind.MAIL_ADDRESS: "Rate limit reached for mail to this address.",
+    BudgetKind.EXIT_UPLOADS: "Rate limit reached for uploads from shared exits.",
+    BudgetKind.NEW_CERTS: "Rate limit reached for new keys.",
+}
+"""What a refused client is told; `proxy.http.refusal` has the words that are not to be used."""
 
 
 class Tables(NamedTuple):

@@ -1,6 +1,7 @@
 """What the bodies of requests cost: judged when they have been read, before the keyserver hears of them.
 
-    upload   each certificate: an update of it; a new one also takes from its user IDs and from all new ones;
+    upload   each certificate: an update of it, and what others have signed on it since;
+             a new one also takes from its user IDs and from all new ones;
              from a shared exit also one of all that these may upload together
     mail     each address that is to get one
 
@@ -18,6 +19,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from fastpath import BUCKETS, Budget, bucket_key
+from fastpath.gcra import MAX_PERIOD_NS
 from proxy.hkp.certs import Upload
 from proxy.hkp.classes import OperationClass
 from proxy.hkp.mail import MailRequest
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 PARTS: Final = 4  # of a shared budget one client may have one
 EVERYBODY: Final = 0
+DAY_NS: Final = 86_400 * 1_000_000_000
 SEEN_NS: Final = 26 * 86_400 * 1_000_000_000  # a certificate that nobody uploaded for so long is new again
 
 
@@ -43,6 +46,7 @@ class _Bill(NamedTuple):
     budget: Budget
     key: int
     cost: int
+    forgiving: bool = False  # it counts, and refuses nobody
 
 
 class Contents:
@@ -68,6 +72,10 @@ class Contents:
         said: list[Spending] = []
         paid: list[_Bill] = []
         for bill in self._bills(client, found, now_ns):
+            if bill.forgiving:
+                self._buckets.charge(bill.budget, bill.key, bill.cost, now_ns)
+                paid.append(bill)
+                continue
             spending = self._buckets.spend(bill.budget, bill.key, bill.cost, now_ns)
             if spending is not None and not spending.allowed:
                 for each in paid:
@@ -78,7 +86,7 @@ class Contents:
             said += [spending] if spending is not None else []
         for cert in found.certs if isinstance(found, Upload) else ():
             if not cert.revocation_only:
-                self._sightings.add(BudgetKind.NEW_CERTS, self._word(cert), now_ns)
+                self._remember(client, cert, now_ns)
         return _weightiest(said)
 
     def refund(self, client: Client, found: object, now_ns: int) -> None:
@@ -99,12 +107,39 @@ class Contents:
         if client.shared_exit:
             yield from self._shared(client, BudgetKind.EXIT_UPLOADS, client.key)
         for cert in found.certs:
-            yield from _bill(client, BudgetKind.CERT_UPDATES, self._word(cert))
+            yield from _bill(
+                client, BudgetKind.CERT_UPDATES, self._word(cert), forgiving=self._is_forgiven(client, cert, now_ns)
+            )
+            if growth := self._growth(cert, now_ns):
+                yield from _bill(client, BudgetKind.CERT_GROWTH, self._word(cert), growth)
             if self._is_new(cert, now_ns):
                 yield from self._shared(client, BudgetKind.NEW_CERTS, client.network)
                 for user_id in dict.fromkeys(cert.user_ids):
                     word = self._subjects.word_of(user_id.decode("utf-8", "replace").strip().lower())
                     yield from _bill(client, BudgetKind.USER_ID, word)
+
+    def _is_forgiven(self, client: Client, cert: Cert, now_ns: int) -> bool:
+        """Whether an update is never refused, though it counts: a bare revocation, and the first of a network in a day.
+
+        Else anybody could use the updates of a certificate up, and keep its owner from revoking.
+        """
+        update = _update_of(self._word(cert))
+        return cert.revocation_only or not self._sightings.seen(update, client.network, DAY_NS, now_ns)
+
+    def _growth(self, cert: Cert, now_ns: int) -> int:
+        """Return how many signatures of others are new on a certificate; none if the certificate itself is new."""
+        if not cert.foreign or self._is_new(cert, now_ns):
+            return 0
+        signed = _signature_on(self._word(cert))
+        return sum(not self._sightings.seen(signed, word, SEEN_NS, now_ns) for word in cert.foreign)
+
+    def _remember(self, client: Client, cert: Cert, now_ns: int) -> None:
+        """Take note of an upload that goes on."""
+        word = self._word(cert)
+        self._sightings.add(BudgetKind.NEW_CERTS, word, now_ns)
+        self._sightings.add(_update_of(word), client.network, now_ns)
+        for each in cert.foreign:
+            self._sightings.add(_signature_on(word), each, now_ns)
 
     def _is_new(self, cert: Cert, now_ns: int) -> bool:
         if cert.revocation_only:
@@ -130,10 +165,18 @@ def _part(limit: Limit, kind: BudgetKind) -> Budget:
     return Budget(replace(limit, burst=max(1, limit.burst // PARTS), count=1, period_ns=period_ns), kind)
 
 
-def _bill(client: Client, kind: BudgetKind, word: int) -> Iterator[_Bill]:
+def _bill(client: Client, kind: BudgetKind, word: int, cost: int = 1, *, forgiving: bool = False) -> Iterator[_Bill]:
     budget = client.budgets[kind - BUCKETS]
     if budget is not None:
-        yield _Bill(budget, bucket_key(kind, word), 1)
+        yield _Bill(budget, bucket_key(kind, word), cost, forgiving)
+
+
+def _update_of(cert: int) -> int:
+    return bucket_key(BudgetKind.CERT_UPDATES, cert)
+
+
+def _signature_on(cert: int) -> int:
+    return bucket_key(BudgetKind.CERT_GROWTH, cert)
 
 
 def _weightiest(said: list[Spending]) -> Verdict | None:

@@ -13,7 +13,7 @@ from fastpath import Limit, network_key
 from fastpath import Mode as GcraMode
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action, Reason
-from proxy.policy.budgets import BudgetKind
+from proxy.policy.budgets import TEXTS, BudgetKind
 
 cdef enum:
     STATUS_FORBIDDEN = 403
@@ -36,6 +36,7 @@ cdef int _BY_LIMIT = Reason.LIMIT
 cdef int _BY_BUDGET = Reason.BUDGET
 cdef int _TRAP = Reason.TRAP
 cdef int _CANARY = Reason.CANARY
+cdef dict _TEXTS = dict(TEXTS)
 cdef int _SYNC = OperationClass.SYNC
 cdef int _CERT = OperationClass.CERT
 cdef int _IDENTITY = OperationClass.IDENTITY
@@ -277,7 +278,8 @@ cdef Verdict _verdict(Spending spending):
     cdef Verdict verdict = Verdict.__new__(Verdict)
     verdict.reason = _BY_LIMIT if spending.bucket < _FIRST_BUDGET else _BY_BUDGET
     verdict.spending = spending
-    verdict.allow = verdict.text = ""
+    verdict.allow = ""
+    verdict.text = _TEXTS.get(spending.bucket, "") if spending.bucket >= _FIRST_BUDGET else ""
     if spending.shadow:
         verdict.action = _ALLOW
         verdict.shadow = _LIMIT if spending.retry_after_ns else _DELAY

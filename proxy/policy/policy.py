@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 MODES = {"off": Mode.OFF, "shadow": Mode.SHADOW, "enforce": Mode.ENFORCE}
 CLASS_NAMES: tuple[ClassName, ...] = get_args(ClassName)  # in the order of OperationClass; a test compares them
+FAT_OF_CLIENT, FAT_OF_ALL, FAT_QUEUE_NS = 1, 2, 10_000_000_000
 LEFT_PART = 8  # of the burst of a network: what those leave who have had much
 NETWORK_KINDS = (BudgetKind.DISTINCT_CERTS, BudgetKind.DISTINCT_IDENTITIES)
 BUDGET_NAMES: tuple[BudgetName, ...] = get_args(BudgetName)  # in the order of BudgetKind; likewise
@@ -72,6 +73,7 @@ class Policy:
         """
         self.generation = generation
         self.bans_mode = _mode(config, config.bans.mode)
+        self.fat_caps = _fat_caps(MODES[config.mode])
         self.uploads_mode = _mode(config, config.uploads.mode)
         self.checks: tuple[Check, ...] = (
             *([NotBanned(tables.bans, self.bans_mode is Mode.ENFORCE)] if self.bans_mode is not Mode.OFF else []),
@@ -139,6 +141,14 @@ def _profile(config: Config, network: NetworkConfig | None = None) -> Profile:
             for limit, kind in zip(shared, NETWORK_KINDS, strict=False)
         ),
     )
+
+
+def _fat_caps(mode: Mode) -> tuple[Cap, Cap] | None:
+    """Return how many requests for one dear subject may be upstream at once: of one client, and of all."""
+    if mode is Mode.OFF:
+        return None
+    enforced = mode is Mode.ENFORCE
+    return Cap(FAT_OF_CLIENT, 0, FAT_QUEUE_NS, enforced), Cap(FAT_OF_ALL, 0, FAT_QUEUE_NS, enforced)
 
 
 def _limit(name: str, limit: BudgetConfig, ceiling: Mode) -> Limit | None:

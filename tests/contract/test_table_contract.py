@@ -26,6 +26,8 @@ class Table(Protocol):
     def evictions(self) -> int: ...  # noqa: D102 - a protocol of the twin
     def spend(self, limits: Any, key: int, bucket: int, price: int, now_ns: int) -> Any: ...  # noqa: D102 - a protocol of the twin
     def refund(self, limits: Any, key: int, bucket: int, price: int, now_ns: int) -> None: ...  # noqa: D102 - a protocol of the twin
+    def charge(self, limits: Any, key: int, tokens: int, now_ns: int) -> None: ...  # noqa: D102 - a protocol of the twin
+    def give_back(self, limits: Any, key: int, tokens: int, now_ns: int) -> None: ...  # noqa: D102 - a protocol of the twin
     def peek(self, key: int) -> tuple[int, ...] | None: ...  # noqa: D102 - a protocol of the twin
     def used(self, now_ns: int) -> int: ...  # noqa: D102 - a protocol of the twin
 
@@ -378,3 +380,51 @@ def test_twins_agree(
             state.append((a_table.peek(ALICE), a_table.used(now_ns)))
         states.append(state)
     assert states[0] == states[1]
+
+
+@given(tokens=st.integers(-5, 10**6), before=st.integers(0, 9), mode=st.sampled_from([Mode.ENFORCE, Mode.SHADOW]))
+def test_charge_goes_into_debt(tokens: int, before: int, mode: Mode) -> None:
+    """What was dearer than its price is paid afterwards: as much as it was, but at most one burst below empty."""
+    owed = []
+    for twin in TWINS.values():
+        table, limits = twin.table(8), twin.limits([limit(10, mode=mode), *[None] * 11])
+        table.spend(limits, ALICE, CERT, before, NOW)
+        table.charge(limits, ALICE, tokens, NOW)
+        tats = table.peek(ALICE)
+        assert tats is not None
+        owed.append(max(tats[0] - NOW, 0) // SECOND)
+    assert owed == [min(before + max(tokens, 0), 20)] * 2
+
+
+def test_debt_is_waited_for(kit: Kit) -> None:
+    """Who is in debt is refused until it has been paid back."""
+    table, limits = kit.table(8), kit.limits([limit(10), *[None] * 11])
+    table.spend(limits, ALICE, CERT, 1, NOW)
+    table.charge(limits, ALICE, 14, NOW)
+    assert table.spend(limits, ALICE, CERT, 1, NOW).retry_after_ns == 6 * SECOND
+    assert table.spend(limits, ALICE, CERT, 1, NOW + 6 * SECOND) is None
+
+
+def test_charge_of_a_client_that_is_not_there(kit: Kit) -> None:
+    """Nobody gets a slot because of it, and without a total nothing is owed."""
+    table, limits = kit.table(8), kit.limits([limit(10), *[None] * 11])
+    table.charge(limits, ALICE, 5, NOW)
+    assert table.peek(ALICE) is None
+    unlimited = kit.limits([None, limit(5), *[None] * 10])
+    table.spend(unlimited, ALICE, CERT, 1, NOW)
+    table.charge(unlimited, ALICE, 5, NOW)
+    assert (table.peek(ALICE) or (1,))[0] == 0
+
+
+@given(tokens=st.integers(-5, 30), before=st.integers(0, 9))
+def test_tokens_of_the_total_are_given_back(tokens: int, before: int) -> None:
+    """What was taken in advance and not needed comes back; nobody gets more than was taken."""
+    left = []
+    for twin in TWINS.values():
+        table, limits = twin.table(8), twin.limits([limit(10), *[None] * 11])
+        table.spend(limits, ALICE, CERT, before, NOW)
+        table.give_back(limits, ALICE, tokens, NOW)
+        tats = table.peek(ALICE)
+        assert tats is not None
+        left.append(max(tats[0] - NOW, 0) // SECOND)
+    assert left == [max(before - max(tokens, 0), 0)] * 2

@@ -27,6 +27,8 @@ QUICK = {
     "HARD_STOP_AFTER": "5s",
     "HEALTH__INTERVAL": "500ms",
 }
+# What comes between a request and the keyserver of the other tests, or asks it by itself; tests of these set them.
+ALONE = {"CACHE__MODE": "off", "SYNC__LEARN": "off"}
 NO_LIMITS = {"MODE": "off"}
 SIGNS_OF_TROUBLE = ("Exception in callback", "Exception ignored", "never retrieved", '"event": "died"')
 CRASHES = (-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGILL, -signal.SIGFPE)
@@ -46,7 +48,7 @@ class Guard:
         """Start it in `folder`; `settings` without HKPGUARD_, on top of those that make tests quick."""
         self.port, self.admin_port = free_port(), free_port()
         own = {"LISTEN": f"{LOOPBACK}:{self.port}", "ADMIN": f"{LOOPBACK}:{self.admin_port}"}
-        given = QUICK | own | {"UPSTREAM": ",".join(upstreams)} | dict(settings)
+        given = QUICK | ALONE | own | {"UPSTREAM": ",".join(upstreams)} | dict(settings)
         self.environ = environ(given)
         command = "serve" if given["UPSTREAM"] else "demo"
         self.program = Program([sys.executable, "-m", "proxy", command], folder, self.environ)

@@ -61,7 +61,7 @@ def test_peers(start_guard: StartGuard, start_keyserver: StartKeyserver) -> None
     """Only peers may synchronise."""
     server = start_keyserver(ok)
     guarded = start_guard(server.url, PEERS="127.0.0.3")
-    hashquery = Question("/pks/hashquery", method="POST", body=bytes(4))
+    hashquery = Question("/pks/hashquery", method="POST", body=b"\0\0\0\1\0\0\0\x10" + bytes(16))
     assert ask(guarded.port, hashquery, CLIENT).status == 403
     assert ask(guarded.port, hashquery, "127.0.0.3").status == 200
     assert len(server.log) == 1

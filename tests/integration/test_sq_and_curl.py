@@ -167,7 +167,7 @@ def test_browser_is_told_about_unknown_pages(demo: Guard) -> None:
 def test_upload_that_is_too_large_is_refused(curl: Curl, demo: Guard, tmp_path: Path) -> None:
     """An upload beyond the limit is answered 413, announced or not, although its sender is still sending."""
     large = tmp_path / "large"
-    large.write_bytes(b"keytext=" + bytes(3 << 20))
+    large.write_bytes(b"other=" + b"a" * (3 << 20))
     write = ("--output", "/dev/null", "--write-out", "%{http_code}", "--data-binary", f"@{large}")
     chunked = ("--header", "Transfer-Encoding: chunked", "--header", "Expect:")
     assert curl(*write, f"{demo.url}/pks/add") == "413"

@@ -90,6 +90,36 @@ def test_lookups(query: str, kind: Kind, subject: str, price: int) -> None:
         assert operation.refusal == 0
 
 
+def test_digest_has_one_spelling() -> None:
+    """A digest goes upstream in lower case, as keyservers keep it; all of it is asked for, and nothing else."""
+    operation = classify("GET", "/pks/lookup?search=" + "A%42" * 16 + "&op=hget")
+    assert operation.target == b"/pks/lookup?op=hget&search=" + b"ab" * 16
+    assert operation.subject == "ab" * 16
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status"),
+    [
+        ("POST", "/pks/add?keytext=a", 400),
+        ("POST", "/pks/add?options=mr&KeyText=a", 400),
+        ("POST", "/pks/add?%6beytext", 400),
+        ("PUT", "/?keytext=", 400),
+        ("POST", "/pks/replace?keytext=a", 400),
+        ("POST", "/pks/delete?keytext=a", 400),
+        ("POST", "/pks/v2/sendtoken?address=a@example.org", 400),
+        ("POST", "/vks/v1/request-verify?Addresses=a@example.org", 400),
+        ("POST", "/manage?search_term=a@example.org", 400),
+        ("POST", "/pks/add?options=mr&key=text", 0),
+        ("POST", "/pks/v2/sendtoken?keytext=a", 0),
+        ("GET", f"/vks/v1/by-fingerprint/{FPR}?keytext=a&address=b", 0),
+        ("OPTIONS", "/pks/add?keytext=a", 0),
+    ],
+)
+def test_what_belongs_in_the_body(method: str, target: str, status: int) -> None:
+    """Some servers read a query as if it were the body, which is what is looked at: it is refused there."""
+    assert classify(method, target).refusal == status
+
+
 @pytest.mark.parametrize(
     ("target", "kind", "status"),
     [
@@ -126,6 +156,14 @@ def test_lookups(query: str, kind: Kind, subject: str, price: int) -> None:
         ("/.well-known/openpgpkey/hu", Kind.UNKNOWN, 404),
         ("/.well-known/openpgpkey/a/b/policy", Kind.UNKNOWN, 404),
         ("/.well-known/openpgpkey/a/b/hu/c", Kind.UNKNOWN, 404),
+        ("/pks/lookup?op=hget", Kind.SYNC, 400),
+        ("/pks/lookup?op=hget&search=" + "a" * 31, Kind.SYNC, 400),
+        ("/pks/lookup?op=hget&search=" + "a" * 33, Kind.SYNC, 400),
+        ("/pks/lookup?op=hget&search=" + "a" * 31 + "g", Kind.SYNC, 400),
+        ("/pks/lookup?op=hget&search=0x" + "a" * 32, Kind.SYNC, 400),
+        ("/pks/lookup?op=hget&search=+" + "a" * 31, Kind.SYNC, 400),
+        ("/pks/lookup?op=hget&hash=" + "a" * 32, Kind.SYNC, 400),
+        (f"/pks/lookup?op=HGET&search={FPR}", Kind.SYNC, 400),
     ],
 )
 def test_refusals(target: str, kind: Kind, status: int) -> None:

@@ -87,7 +87,7 @@ def test_debian_developers(keyrings: list[bytes]) -> None:
     found = [cert for keyring in keyrings for cert in walk(keyring, UNBOUNDED)]
     assert len(found) >= CERTS
     expected = [cert for keyring in keyrings for cert in reference(keyring)]
-    assert [cert._replace(size_bytes=0) for cert in found] == expected
+    assert [cert._replace(size_bytes=0, foreign=()) for cert in found] == expected
 
 
 def test_debian_developers_may_upload(keyrings: list[bytes]) -> None:
@@ -144,4 +144,5 @@ def test_a_certification_by_somebody_else() -> None:
     alice = Tsk.generate(user_ids=["Alice <alice@example.org>"])
     bob = Tsk.generate(user_ids=["Bob <bob@example.org>"])
     signed = bytes(alice.extract_certificate().add_user_id("Robert <r@example.org>", bob.certifier()))
-    assert walk(signed, UploadBounds()) == (next(reference(signed))._replace(size_bytes=len(signed)),)
+    (found,) = walk(signed, UploadBounds())
+    assert found._replace(foreign=()) == next(reference(signed))._replace(size_bytes=len(signed))

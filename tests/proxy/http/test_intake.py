@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -114,6 +115,42 @@ def test_reader_objects(length: int, before: bytes, piece: bytes, status: int) -
     assert objection.value.status == status
 
 
+def test_what_follows_a_body_that_is_refused() -> None:
+    """The reader objects to the body, not to the request behind it."""
+    intake = World().begin(4, reader=Strict())
+    with pytest.raises(BadBody):
+        intake.feed(b"bad!GET")
+    assert (intake.done, intake.rest) == (True, b"GET")
+    half = World().begin(8, reader=Strict())
+    with pytest.raises(BadBody):
+        half.feed(b"bad!")
+    assert (half.done, half.rest) == (False, b"")
+
+
+def test_tolerant_of_objections() -> None:
+    """What a reader objects to in vain is told, once, and the body is kept whole."""
+    intake = Intake(8, ALICE, BodyStore(80), most_bytes=100)
+    intake.begin(Strict(), intake.release, tolerant=True)
+    intake.feed(b"bad!")
+    intake.feed(b"more")
+    assert intake.objection is not None
+    assert (intake.done, intake.found, intake.body()) == (True, None, b"bad!more")
+
+
+def test_small_pieces_take_no_more_than_they_hold() -> None:
+    """A body in the smallest of pieces takes the memory that it is counted for, and a little."""
+    for size in (1, 2, 100, 5_000):
+        intake = World(1_000_000).begin(CHUNKED, most=100_000)
+        sent = b""
+        for number in range(20_000 // size):
+            piece = number.to_bytes(2) * (size // 2) or b"k"
+            intake.feed(b"%x\r\n%b\r\n" % (len(piece), piece))
+            sent += piece
+        assert sum(map(sys.getsizeof, intake._pieces)) + sys.getsizeof(intake._pieces) < 1.05 * intake.size + 500
+        intake.feed(b"0\r\n\r\n")
+        assert intake.body() == sent
+
+
 def test_part_of_one_client() -> None:
     """One client cannot have more than its part, in one body or in several; another can."""
     world = World()
@@ -147,6 +184,22 @@ def test_who_takes_longest_makes_room() -> None:
     newcomer.feed(b"hello")
     assert world.evicted == [0]
     assert (newcomer.body(), complete.body()) == (b"hello", b"k" * 10)
+
+
+def test_room_that_a_client_makes_for_itself() -> None:
+    """A client whose own older body makes room has its part free again when all is done."""
+    world = World(80)
+    older, newer = world.begin(10), world.begin(10)
+    older.feed(b"k" * 5)
+    others = [world.begin(10, client) for client in range(100, 107)]
+    for other in others:
+        other.feed(b"k" * 10)
+    world.begin(5, client=107).feed(b"k" * 5)
+    newer.feed(b"k" * 5)
+    assert world.evicted == [ALICE]
+    for each in (newer, *others):
+        each.release()
+    world.begin(10).feed(b"k" * 10)
 
 
 def test_complete_bodies_are_not_given_up() -> None:

@@ -1,0 +1,439 @@
+"""What bodies cost: certificates, user IDs, mails; all or nothing, and shared fairly."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastpath import Region, client_key
+from proxy.config import Config
+from proxy.hkp.certs import Cert, Upload, UploadBounds
+from proxy.hkp.mail import MailRequest
+from proxy.hkp.uploads import UploadKind, UploadReader
+from proxy.policy.actions import Action, Reason
+from proxy.policy.budgets import BudgetKind, Tables
+from proxy.policy.contents import SEEN_NS, Contents
+from proxy.policy.judge import Client, Verdict
+from proxy.policy.policy import Policy
+from proxy.policy.subjects import Subjects
+from tests.certs_for_tests import NOW_S, certificate, key, packet, revocation
+from tests.certs_for_tests import user_id as user_id_packet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SECOND = 1_000_000_000
+HOUR = 3600 * SECOND
+NOW = 1_000_000 * SECOND
+ALICE, NEIGHBOUR, BOB, CAROL = "192.0.2.1", "192.0.2.77", "198.51.100.1", "203.0.113.1"
+TOR, TOR_TOO = "185.220.101.1", "185.220.101.2"
+EXITS = ip_network("185.220.101.0/24")
+SUBJECTS = Subjects(bytes(range(16)))
+ALLOW, DELAY, LIMIT = Action.ALLOW, Action.DELAY, Action.LIMIT
+
+
+def no_delay(name: str, burst: int) -> dict[str, str]:
+    """Return the settings of a budget that refuses where it would delay."""
+    return {f"BUDGETS__{name}__BURST": str(burst), f"BUDGETS__{name}__MAX_DELAY": "0s"}
+
+
+def upload(*parts: bytes) -> Upload:
+    """Return what the reader finds in certificates."""
+    reader = UploadReader(UploadKind.BINARY, UploadBounds(), NOW_S)
+    reader.feed(b"".join(parts))
+    return reader.finish()
+
+
+def new(*numbers: int) -> Upload:
+    """Return an upload of some certificates, whose user IDs are all different."""
+    return upload(*map(certificate, numbers))
+
+
+def named(number: int, *names: str) -> Upload:
+    """Return an upload of a certificate with these user IDs."""
+    return upload(packet(6, key(number).body), *map(user_id_packet, names))
+
+
+def mail(*addresses: str) -> MailRequest:
+    """Return a request for mail."""
+    return MailRequest(addresses)
+
+
+class World:
+    """A policy, and clients whose bodies are judged."""
+
+    def __init__(self, tables: Tables, settings: Mapping[str, str] | None = None) -> None:
+        """Take settings without HKPGUARD_."""
+        environ = {f"HKPGUARD_{name}": value for name, value in (settings or {}).items()}
+        self.tables = tables
+        self.policy = Policy(Config.from_env(environ), tables, exits=[EXITS])
+        self.contents = Contents(tables, SUBJECTS)
+        self.now_ns = NOW
+
+    def client(self, address: str) -> Client:
+        """Return a client."""
+        packed = ip_address(address).packed
+        return Client(packed, client_key(packed), 0, self.policy.profile(packed))
+
+    def judge(self, address: str, found: object) -> Verdict | None:
+        """Judge one body."""
+        return self.contents.judge(self.client(address), found, self.now_ns)
+
+    def outcomes(self, address: str, *found: object) -> list[Action]:
+        """Judge one body after the other."""
+        verdicts = [self.judge(address, each) for each in found]
+        return [ALLOW if verdict is None else Action(verdict.action) for verdict in verdicts]
+
+    def refused_by(self, address: str, found: object) -> BudgetKind:
+        """Return whose budget refuses a body."""
+        verdict = self.judge(address, found)
+        assert verdict is not None
+        assert verdict.spending is not None
+        assert (verdict.action, verdict.status, verdict.reason) == (LIMIT, 429, Reason.BUDGET)
+        return BudgetKind(verdict.spending.bucket)
+
+
+def fresh() -> Tables:
+    """Return empty tables."""
+    return Tables.of(Region.create(clients=64, workers=1, upstreams=1))
+
+
+# One certificate, one user ID, one address.
+
+
+@pytest.mark.parametrize("found", [None, 7, "text", object()])
+def test_what_is_neither_costs_nothing(tables: Tables, found: object) -> None:
+    """What other readers find is not counted here."""
+    assert World(tables, no_delay("NEW_CERTS", 1)).outcomes(ALICE, *[found] * 9) == [ALLOW] * 9
+
+
+def test_updates_of_a_certificate(tables: Tables) -> None:
+    """A certificate is updated so often, whoever does it; others are not concerned; an hour later it may be again."""
+    world = World(tables)
+    assert world.outcomes(ALICE, *[new(1)] * 6) == [ALLOW] * 6
+    assert world.outcomes(BOB, *[new(1)] * 4) == [ALLOW] * 4
+    assert world.refused_by(BOB, new(1)) == BudgetKind.CERT_UPDATES
+    assert world.outcomes(CAROL, new(2)) == [ALLOW]
+    world.now_ns += HOUR
+    assert world.outcomes(BOB, *[new(1)] * 11) == [ALLOW] * 10 + [LIMIT]
+
+
+def test_nobody_can_keep_an_owner_from_revoking(tables: Tables) -> None:
+    """When the updates are used up, the first of another network in a day still passes, and bare revocations do."""
+    world = World(tables)
+    assert world.outcomes(ALICE, *[new(1)] * 12) == [ALLOW] * 10 + [LIMIT] * 2
+    assert world.outcomes(CAROL, new(1), new(1)) == [ALLOW, LIMIT]
+    assert world.outcomes(ALICE, upload(revocation(1))) == [ALLOW]
+
+
+def test_signatures_of_others_on_a_certificate(tables: Tables) -> None:
+    """What it comes with first is no growth; later each new signature takes a token, and one that is known none."""
+    budget = {"BUDGETS__CERT_GROWTH__BURST": "50", "BUDGETS__CERT_UPDATES__MODE": "off"}
+    world = World(tables, budget)
+    signed = [upload(certificate(1, signatures=count)) for count in (100, 120, 150, 160)]
+    assert world.outcomes(ALICE, signed[0], signed[1], signed[1], signed[0], signed[2]) == [ALLOW] * 5
+    assert world.refused_by(BOB, signed[3]) == BudgetKind.CERT_GROWTH
+    assert world.outcomes(BOB, signed[2], upload(certificate(2, signatures=160))) == [ALLOW] * 2
+
+
+@pytest.mark.parametrize("version", [3, 4, 6])
+def test_revocation_is_an_update(tables: Tables, version: int) -> None:
+    """A bare revocation counts for the certificate that it names, by fingerprint or by key id, and is never refused."""
+    world = World(tables, {"BUDGETS__CERT_UPDATES__BURST": "2", **no_delay("NEW_CERTS", 4)})
+    revoked = upload(revocation(1, version=version))
+    assert world.outcomes(ALICE, revoked, revoked, revoked) == [ALLOW] * 3
+    if version != 3:  # a fingerprint of version 3 and its key id have nothing in common
+        update = upload(certificate(1, version=version))
+        world.contents.judge(world.client(ALICE), update, world.now_ns)  # the first of a network in a day
+        assert world.refused_by(ALICE, update) == BudgetKind.CERT_UPDATES
+
+
+def test_revocation_that_says_the_key_id_only(tables: Tables) -> None:
+    """Key id and fingerprint are one certificate."""
+    world = World(tables, {"BUDGETS__CERT_UPDATES__BURST": "1"})
+    revoked = Cert(key(1).name[24:], (), 1, 1, 0, 100, revocation_only=True)
+    assert world.outcomes(ALICE, Upload((revoked,)), new(1), new(1), new(2)) == [ALLOW, ALLOW, LIMIT, ALLOW]
+
+
+def test_revocation_makes_no_certificate_known(tables: Tables) -> None:
+    """Nobody verifies who revokes: a stranger cannot take a new certificate past the budget of new ones."""
+    world = World(tables, no_delay("NEW_CERTS", 4))
+    assert world.outcomes(ALICE, *(upload(revocation(number)) for number in range(9))) == [ALLOW] * 9
+    assert world.outcomes(ALICE, new(1)) == [ALLOW]
+    assert world.refused_by(ALICE, new(2)) == BudgetKind.NEW_CERTS
+
+
+def test_new_certificates_of_everybody(tables: Tables) -> None:
+    """So many new certificates come in, from whichever networks; updates of known ones go on."""
+    world = World(tables, no_delay("NEW_CERTS", 4))
+    networks = [f"10.0.{number}.1" for number in range(4)]
+    for number, address in enumerate(networks):
+        assert world.outcomes(address, new(number)) == [ALLOW]
+    assert world.refused_by("10.0.9.1", new(9)) == BudgetKind.NEW_CERTS
+    assert world.outcomes("10.0.9.1", *map(new, range(4))) == [ALLOW] * 4
+
+
+def test_new_certificate_is_new_once(tables: Tables) -> None:
+    """It is known for 26 days after it was last uploaded."""
+    world = World(
+        tables, no_delay("NEW_CERTS", 4) | {"BUDGETS__NEW_CERTS__PERIOD": "366d", "BUDGETS__NEW_CERTS__COUNT": "1"}
+    )
+    assert world.outcomes(ALICE, new(1), new(1)) == [ALLOW, ALLOW]
+    world.now_ns += SEEN_NS - HOUR
+    assert world.outcomes(ALICE, new(1)) == [ALLOW]
+    world.now_ns += SEEN_NS - HOUR
+    assert world.outcomes(ALICE, new(1)) == [ALLOW]
+    world.now_ns += SEEN_NS + HOUR
+    assert world.refused_by(ALICE, new(1)) == BudgetKind.NEW_CERTS
+
+
+def test_user_id_of_new_certificates(tables: Tables) -> None:
+    """So many new certificates a day carry one user ID, however it is written; known ones are not asked."""
+    world = World(tables)
+    names = ["A <a@a.org>", "a <A@a.org>", " A <a@a.org> ", "A <a@a.org>", "A <a@a.org>"]
+    forged = [named(number, name) for number, name in enumerate(names)]
+    assert world.outcomes(ALICE, *forged) == [ALLOW] * 5
+    assert world.refused_by(BOB, named(9, "Other", "A <a@a.org>")) == BudgetKind.USER_ID
+    assert world.outcomes(BOB, *forged) == [ALLOW] * 5
+    assert world.outcomes(BOB, named(9, "Other")) == [ALLOW]
+
+
+def test_user_id_twice_in_a_certificate(tables: Tables) -> None:
+    """A certificate takes one place, however often it says the name."""
+    world = World(tables, {"BUDGETS__USER_ID__BURST": "1"})
+    assert world.outcomes(ALICE, named(1, "A", "A", "A"), named(2, "A")) == [ALLOW, LIMIT]
+
+
+def test_mail_to_an_address(tables: Tables) -> None:
+    """One mail an hour to an address, whoever asks; the second is refused, not delayed."""
+    world = World(tables)
+    assert world.outcomes(ALICE, mail("a@a.org"), mail("b@a.org")) == [ALLOW] * 2
+    assert world.refused_by(BOB, mail("a@a.org")) == BudgetKind.MAIL_ADDRESS
+    world.now_ns += HOUR - 1
+    assert world.outcomes(BOB, mail("a@a.org")) == [LIMIT]
+    world.now_ns += 1
+    assert world.outcomes(BOB, mail("a@a.org")) == [ALLOW]
+
+
+# All or nothing.
+
+
+def test_refused_mail_costs_the_other_addresses_nothing(tables: Tables) -> None:
+    """Of several addresses one had its mail: the others may have theirs at once."""
+    world = World(tables)
+    world.judge(ALICE, mail("b@a.org"))
+    assert world.outcomes(ALICE, mail("a@a.org", "b@a.org"), mail("a@a.org")) == [LIMIT, ALLOW]
+
+
+def test_refused_upload_is_not_remembered(tables: Tables) -> None:
+    """The certificates of an upload that is refused are still new, and nobody has paid for them."""
+    world = World(tables, no_delay("NEW_CERTS", 8))
+    assert world.refused_by(ALICE, new(1, 2, 3)) == BudgetKind.NEW_CERTS
+    assert world.outcomes(ALICE, new(1, 2), new(3)) == [ALLOW, LIMIT]
+
+
+def test_shadow_takes_nothing_and_gets_nothing_back(tables: Tables) -> None:
+    """A budget in shadow mode that is empty took nothing from a body that another one refuses, and stays empty."""
+    shadow = {"BUDGETS__CERT_UPDATES__MODE": "shadow", "BUDGETS__CERT_UPDATES__BURST": "1"}
+    world = World(tables, {**shadow, **no_delay("NEW_CERTS", 4)})
+    assert world.outcomes(ALICE, new(1)) == [ALLOW]
+    for _ in range(3):
+        assert world.refused_by(ALICE, new(1, 2)) == BudgetKind.NEW_CERTS
+    verdict = world.judge(ALICE, new(1))
+    assert verdict is not None
+    assert (verdict.action, verdict.shadow) == (ALLOW, LIMIT)
+
+
+numbers = st.lists(st.integers(0, 5), min_size=1, max_size=4)
+bodies = st.one_of(
+    numbers.map(lambda drawn: new(*drawn)),
+    numbers.map(lambda drawn: mail(*(f"{each}@a.org" for each in dict.fromkeys(drawn)))),
+    st.tuples(st.integers(0, 5), st.sampled_from(["A", "B"])).map(lambda drawn: named(*drawn)),
+    st.integers(0, 5).map(lambda number: upload(revocation(number))),
+)
+steps = st.lists(st.tuples(st.sampled_from([ALICE, BOB, TOR]), bodies, st.integers(0, 1200)), max_size=12)
+TIGHT = {
+    **no_delay("NEW_CERTS", 8), **no_delay("EXIT_UPLOADS", 8), "BUDGETS__CERT_UPDATES__BURST": "2",
+    "BUDGETS__USER_ID__BURST": "1",
+}  # fmt: skip
+
+
+@settings(deadline=None, max_examples=40)
+@given(steps)
+def test_what_is_refused_has_not_happened(steps: list[tuple[str, object, int]]) -> None:
+    """Whatever is tried, the outcome of all that is admitted is as if the refused had never come."""
+    tried, silent = World(fresh(), TIGHT), World(fresh(), TIGHT)
+    for address, found, seconds in steps:
+        tried.now_ns = silent.now_ns = tried.now_ns + seconds * SECOND
+        outcome = tried.outcomes(address, found)
+        if outcome != [LIMIT]:
+            assert silent.outcomes(address, found) == outcome
+
+
+@settings(deadline=None, max_examples=40)
+@given(steps)
+def test_what_was_not_sent_may_be_sent_again(steps: list[tuple[str, object, int]]) -> None:
+    """After a refund the same body is admitted again at once, as often as it is given back."""
+    world = World(fresh(), TIGHT)
+    for address, found, seconds in steps:
+        world.now_ns += seconds * SECOND
+        for _ in range(3):
+            if world.outcomes(address, found) == [LIMIT]:
+                break
+            world.contents.refund(world.client(address), found, world.now_ns)
+            assert world.outcomes(address, found) == [ALLOW]
+            world.contents.refund(world.client(address), found, world.now_ns)
+
+
+def test_refund(tables: Tables) -> None:
+    """Update, mail and the exits' token come back; a new certificate was paid, and is not new any more."""
+    world = World(tables, {"BUDGETS__CERT_UPDATES__BURST": "1", **no_delay("NEW_CERTS", 4)})
+    for found in (mail("a@a.org"), new(1)):
+        assert world.judge(ALICE, found) is None
+        world.contents.refund(world.client(ALICE), found, world.now_ns)
+        assert world.outcomes(ALICE, found, found) == [ALLOW, LIMIT]
+    assert world.refused_by(ALICE, new(2)) == BudgetKind.NEW_CERTS
+    world.contents.refund(world.client(ALICE), object(), world.now_ns)
+
+
+# Shared budgets.
+
+
+def test_part_of_one_network(tables: Tables) -> None:
+    """A network has a quarter of all new certificates; the other three are for others."""
+    world = World(tables, no_delay("NEW_CERTS", 40))
+    assert world.outcomes(ALICE, *(new(number) for number in range(11))) == [ALLOW] * 10 + [LIMIT]
+    assert world.outcomes(NEIGHBOUR, new(100)) == [LIMIT]
+    assert world.outcomes(BOB, *(new(200 + number) for number in range(11))) == [ALLOW] * 10 + [LIMIT]
+
+
+def test_exits_share_a_budget(tables: Tables) -> None:
+    """All that comes through shared exits is counted together, for each address a part of it; others are not asked."""
+    world = World(tables, no_delay("EXIT_UPLOADS", 8))
+    assert world.outcomes(TOR, new(1), new(2), new(3)) == [ALLOW, ALLOW, LIMIT]
+    others = [f"185.220.101.{number}" for number in range(2, 12)]
+    admitted = [world.outcomes(address, new(number)) for number, address in enumerate(others, 10)]
+    assert admitted == [[ALLOW]] * 6 + [[LIMIT]] * 4
+    assert world.refused_by(TOR_TOO, new(50)) == BudgetKind.EXIT_UPLOADS
+    assert world.outcomes(ALICE, *(new(number) for number in range(60, 70))) == [ALLOW] * 10
+
+
+def test_an_abuser_starves_nobody(tables: Tables) -> None:
+    """One exit that never stops leaves to another what that one asks for at a human pace."""
+    world = World(tables, {"BUDGETS__NEW_CERTS__MODE": "off"})
+    honest: list[Action] = []
+    for number in range(600):
+        world.now_ns += SECOND
+        world.outcomes(TOR, *(new(number + each * 1000) for each in range(5)))
+        if number % 60 == 59:
+            honest += world.outcomes(TOR_TOO, new(10_000 + number))
+    assert LIMIT not in honest
+
+
+def test_shared_budgets_delay_first(tables: Tables) -> None:
+    """At the defaults an exit that uploads on waits, up to a minute; then it is refused, never locked out."""
+    world = World(tables)
+    verdicts = [world.judge(TOR, new(number)) for number in range(4)]
+    waits = [0 if verdict is None else verdict.wait_ns // SECOND for verdict in verdicts[:2]]
+    assert waits == [0, 40]
+    refused = verdicts[2]
+    assert refused is not None
+    assert refused.spending is not None
+    assert refused.action == LIMIT
+    assert refused.spending.retry_after_ns <= 60 * SECOND
+    world.now_ns += refused.spending.retry_after_ns
+    assert world.outcomes(TOR, new(2)) == [DELAY]
+
+
+@pytest.mark.parametrize(
+    ("updates_s", "wait_s", "budget"), [(20, 40, BudgetKind.EXIT_UPLOADS), (50, 50, BudgetKind.CERT_UPDATES)]
+)
+def test_longest_wait_binds(tables: Tables, updates_s: int, wait_s: int, budget: BudgetKind) -> None:
+    """Of two budgets that delay, the one that delays longer tells how long."""
+    updates = {"BURST": "1", "COUNT": "1", "PERIOD": f"{updates_s}s", "MAX_DELAY": "1m"}
+    world = World(tables, {f"BUDGETS__CERT_UPDATES__{name}": value for name, value in updates.items()})
+    assert world.judge(TOR, new(1)) is None
+    verdict = world.judge(TOR, new(1))
+    assert verdict is not None
+    assert verdict.spending is not None
+    assert (verdict.action, verdict.wait_ns, verdict.spending.bucket) == (DELAY, wait_s * SECOND, budget)
+
+
+# Modes.
+
+
+@pytest.mark.parametrize("budgets", [{"MODE": "shadow"}, {"BUDGETS__CERT_UPDATES__MODE": "shadow"}])
+def test_shadow(tables: Tables, budgets: dict[str, str]) -> None:
+    """What would be refused is told, and done."""
+    world = World(tables, {"BUDGETS__CERT_UPDATES__BURST": "2", **budgets})
+    assert world.outcomes(ALICE, *[new(1)] * 2) == [ALLOW] * 2
+    verdict = world.judge(ALICE, new(1))
+    assert verdict is not None
+    assert verdict.spending is not None
+    assert (verdict.action, verdict.shadow, verdict.reason) == (ALLOW, LIMIT, Reason.BUDGET)
+    assert verdict.spending.bucket == BudgetKind.CERT_UPDATES
+
+
+def test_shadow_delay(tables: Tables) -> None:
+    """What would be delayed is told, and done at once; what would be refused is told first."""
+    world = World(tables, {"MODE": "shadow"})
+    shadows = []
+    for found in (new(1), new(2), new(3)):
+        verdict = world.judge(TOR, found)
+        shadows.append((ALLOW, 0) if verdict is None else (verdict.shadow, verdict.wait_ns))
+    assert shadows == [(ALLOW, 0), (DELAY, 0), (LIMIT, 0)]
+
+
+def test_shadow_refusal_is_told_before_a_delay(tables: Tables) -> None:
+    """Of two budgets in shadow mode, the one that would refuse is told."""
+    world = World(tables, {"MODE": "shadow", "BUDGETS__CERT_UPDATES__BURST": "1"})
+    assert world.judge(TOR, new(1)) is None
+    verdict = world.judge(TOR, new(1))
+    assert verdict is not None
+    assert verdict.spending is not None
+    assert (verdict.shadow, verdict.spending.bucket) == (LIMIT, BudgetKind.CERT_UPDATES)
+
+
+@pytest.mark.parametrize(
+    ("found", "name"),
+    [(new(1), "CERT_UPDATES"), (named(1, "A"), "USER_ID"), (mail("a@a.org"), "MAIL_ADDRESS"), (new(1), "EXIT_UPLOADS")],
+)
+def test_off(tables: Tables, found: object, name: str) -> None:
+    """Without its budget nobody is counted against it."""
+    budgets = {"CERT_UPDATES", "USER_ID", "MAIL_ADDRESS", "EXIT_UPLOADS", "NEW_CERTS"}
+    tight = {f"BUDGETS__{each}__BURST": "1" for each in budgets}
+    assert LIMIT in World(tables, {**tight, **{f"BUDGETS__{each}__MODE": "off" for each in budgets - {name}}}).outcomes(
+        TOR, *[found if name != "USER_ID" else named(number, "A") for number in range(9)]
+    )
+    off = {f"BUDGETS__{each}__MODE": "off" for each in budgets}
+    assert World(tables, {**tight, **off}).outcomes(TOR, *[found] * 9) == [ALLOW] * 9
+
+
+def test_allowed_network(tables: Tables) -> None:
+    """Nothing is counted of those whom no limit touches; what they upload is not remembered either."""
+    world = World(tables, {"ALLOW": "192.0.2.0/24", **no_delay("NEW_CERTS", 4)})
+    assert world.outcomes(ALICE, *map(new, range(9))) == [ALLOW] * 9
+    assert world.outcomes(ALICE, *[mail("a@a.org")] * 9) == [ALLOW] * 9
+    world.contents.refund(world.client(ALICE), mail("a@a.org"), world.now_ns)
+    assert world.outcomes(BOB, new(1), new(2)) == [ALLOW, LIMIT]
+
+
+def test_limits_of_a_new_policy_hold_at_once(tables: Tables) -> None:
+    """After a reload parts are those of the new budgets, without a new table."""
+    world = World(tables, no_delay("NEW_CERTS", 4))
+    assert world.outcomes(ALICE, new(1), new(2)) == [ALLOW, LIMIT]
+    world.policy = World(tables, no_delay("NEW_CERTS", 40)).policy
+    assert world.outcomes(BOB, *(new(100 + number) for number in range(10))) == [ALLOW] * 10
+
+
+@pytest.mark.parametrize("burst", ["1", "3", "18"])
+@pytest.mark.parametrize("count", ["1", "1000"])
+def test_slowest_budget(tables: Tables, burst: str, count: str) -> None:
+    """Whatever an operator may set has a part for one client."""
+    budget = {"BURST": burst, "COUNT": count, "PERIOD": "366d"}
+    world = World(tables, {f"BUDGETS__NEW_CERTS__{name}": value for name, value in budget.items()})
+    assert world.outcomes(ALICE, new(1)) == [ALLOW]
