@@ -11,9 +11,11 @@ class Cost(NamedTuple):
 
     service_us: int
     size_bytes: int
+    found: bool = True
 
 
 FAT: Final = Cost(74_000, 484_000)  # a certificate with 3,000 signatures
+MISSING: Final = Cost(960, 200, found=False)
 NOTHING: Final = Cost(0, 0)
 COSTS: Final[Mapping[int, Cost]] = {
     OperationClass.CERT: Cost(1000, 1700),
@@ -36,15 +38,23 @@ class Upstream:
         """Nobody has asked yet."""
         self.requests = 0
         self.spent_us = 0
-        self._fat: set[str] = set()
+        self._special: dict[str, Cost] = {}
 
     def fatten(self, subject: str) -> None:
         """Let somebody have poisoned a certificate; `subject` as the classifier gives it."""
-        self._fat.add(subject)
+        self._special[subject] = FAT
+
+    def lose(self, subject: str) -> None:
+        """Let there be nothing of that name; `subject` as the classifier gives it."""
+        self._special[subject] = MISSING
+
+    def cost(self, kind: int, subject: str) -> Cost:
+        """Return what an answer costs."""
+        return self._special.get(subject) or COSTS.get(kind, NOTHING)
 
     def answer(self, kind: int, subject: str) -> Cost:
         """Answer one request, and return what that cost."""
-        cost = FAT if subject in self._fat else COSTS.get(kind, NOTHING)
+        cost = self.cost(kind, subject)
         self.requests += 1
         self.spent_us += cost.service_us
         return cost

@@ -47,6 +47,7 @@ cdef enum:
     SIZE_BYTES = 65_536
     DEAR_TOKENS = 5
     MOST_CHARGE = 300
+    MOST_OF_GET = 20  # a refresh of 300 keys must survive that every tenth comes late
     USUAL_TIMES = 2  # what takes twice as long as usual is slow, not dear
     # The usual time follows by an eighth when it was more, by a 64th when it was less: nine of ten take no longer.
     UP_PART = 8
@@ -153,7 +154,7 @@ cdef class Exchange:
         self.subject_word = subjects.word(self.subject)
         if _CERT <= self.kind <= _WORDS and self.guard.costs.find(self.subject_word, self.started_ns, &toll):
             self.dear = True
-            self.price = max(self.price, min(MOST_CHARGE, _tokens(toll.service_us, toll.size_bytes)))
+            self.price = max(self.price, min(_most_charge(self.kind), _tokens(toll.service_us, toll.size_bytes)))
         return facts_of(
             self.client, self.kind, self.price, refused, allow, trap, subjects.counted(self.kind, self.subject),
             subjects.domain(self.kind, self.subject),
@@ -434,7 +435,7 @@ cdef class Exchange:
         Charge what the keyserver really paid beyond the price, and remember what was dear.
 
         What is slow for everybody is nobody's fault: only what takes much longer than others of its class counts, and
-        no answer costs more than MOST_CHARGE, so that one slow search does not shut out a client for minutes.
+        no answer costs more than `_most_charge`, so that slow ones do not shut out a client for minutes.
         """
         cdef Guard guard = self.guard
         cdef int64_t service_us = (first_byte_ns - self.sent_ns) // 1000, excess_us, tokens
@@ -450,7 +451,7 @@ cdef class Exchange:
             return 0
         if tokens > self.price and self.verdict is not exempted:
             guard.table.charge(
-                self.client.compiled, self.client.key, min(tokens - self.price, MOST_CHARGE), first_byte_ns
+                self.client.compiled, self.client.key, min(tokens - self.price, _most_charge(self.kind)), first_byte_ns
             )
         if _CERT <= self.kind <= _WORDS and (tokens >= DEAR_TOKENS or self.dear):
             guard.costs.note(self.subject_word, excess_us, self.sent, first_byte_ns)
@@ -617,6 +618,10 @@ cdef Verdict _unwanted(objection):
     """Return the verdict on a body to which its reader, or the lack of room for it, objects."""
     cdef int reason = _BUSY if objection is NO_ROOM else _TOO_LARGE if objection.status == 413 else _UNWANTED
     return Verdict(_LIMIT if objection is NO_ROOM else _DENY, reason, objection.status, text=objection.text)
+
+
+cdef int _most_charge(int kind) noexcept:
+    return MOST_OF_GET if kind == _CERT else MOST_CHARGE
 
 
 cdef int64_t _tokens(int64_t service_us, int64_t size_bytes) noexcept:

@@ -2,17 +2,22 @@
 
 import json
 from collections.abc import Mapping
+from random import Random
 
 import pytest
 
-from bench.scenarios.certificates import Certificate, gpg_get, mail_search
+from bench.scenarios import addresses
+from bench.scenarios.certificates import Certificate, gpg_get, mail_search, thunderbird_get
 from bench.scenarios.clock import HOUR, MINUTE, SECOND, START_NS
 from bench.scenarios.node import Node
+from bench.scenarios.plan import TOR
 from bench.scenarios.upstream import COSTS, FAT
 from proxy.hkp.classes import OperationClass
+from proxy.hkp.operation import Classifier, ClassifierOptions
 from proxy.policy.actions import Action, Reason
 
 HERE, THERE = bytes([203, 0, 113, 7]), bytes([198, 51, 100, 7])
+CLASSIFY = Classifier(ClassifierOptions())
 KEY = "0123456789ABCDEF0123456789ABCDEF01234567"
 ME = Certificate(KEY, "Somebody <p@example.org>")
 GENEROUS = {"HKPGUARD_NETWORKS": json.dumps([{"cidr": "203.0.113.7/32", "limits": {"cert": {"burst": 600}}}])}
@@ -62,8 +67,8 @@ def test_facts_are_those_of_a_worker(target: str, action: Action, status: int) -
 def test_the_keyserver_spends_time_on_what_goes_on_only() -> None:
     """Refused requests cost it nothing."""
     node = _node()
-    verdicts = _actions(node, mail_search("p@example.org"), 60)
-    served = verdicts.count(Action.ALLOW)
+    targets = [mail_search(f"p{number}@example.org") for number in range(60)]
+    served = [node.ask(HERE, target, START_NS).action for target in targets].count(Action.ALLOW)
     assert 0 < served < 60
     assert node.upstream.requests == served
     assert node.upstream.spent_us == served * COSTS[OperationClass.IDENTITY].service_us
@@ -74,8 +79,46 @@ def test_a_poisoned_certificate_costs_more() -> None:
     node = _node()
     node.ask(HERE, gpg_get(KEY), START_NS)
     node.upstream.fatten(KEY)
-    node.ask(HERE, gpg_get(KEY), START_NS)
+    node.ask(HERE, gpg_get(KEY), START_NS + MINUTE)
     assert node.upstream.spent_us == COSTS[OperationClass.CERT].service_us + FAT.service_us
+
+
+def test_what_is_kept_costs_nothing() -> None:
+    """Whoever asks, and in whatever words if they are the same in canonical form."""
+    node = _node()
+    targets = (gpg_get(KEY), thunderbird_get(KEY))
+    for turn in range(45):
+        answers = [node.ask((HERE, THERE)[turn % 2], each, START_NS + turn * SECOND) for each in targets]
+        assert {answer.action for answer in answers} == {Action.ALLOW}
+    assert node.upstream.requests == len({CLASSIFY("GET", each).target for each in targets})
+
+
+def test_an_upload_ends_what_is_kept() -> None:
+    """Of its certificate only; one that is refused ends nothing."""
+    node = _node()
+    node.ask(HERE, gpg_get(KEY), START_NS)
+    node.ask(HERE, gpg_get(KEY[::-1]), START_NS)
+    assert node.upload(HERE, ME, START_NS).action == Action.ALLOW
+    assert node.upstream.requests == 3
+    node.ask(HERE, gpg_get(KEY[::-1]), START_NS + SECOND)
+    assert node.upstream.requests == 3
+    node.ask(HERE, gpg_get(KEY), START_NS + SECOND)
+    assert node.upstream.requests == 4
+
+
+def test_of_many_who_ask_for_a_poisoned_certificate_two_are_let_in_and_sixteen_wait() -> None:
+    """Once its first answer has come; the others are refused, and have paid nothing."""
+    node = _node()
+    node.upstream.fatten(KEY)
+    verdicts = [node.ask(addresses.home(number), gpg_get(KEY), START_NS) for number in range(3)]
+    assert {verdict.action for verdict in verdicts} == {Action.ALLOW}
+    later_ns = START_NS + MINUTE
+    verdicts = [node.ask(addresses.home(number), gpg_get(KEY), later_ns) for number in range(30)]
+    actions = [verdict.action for verdict in verdicts]
+    assert actions == [Action.ALLOW] * 2 + [Action.DELAY] * 16 + [Action.LIMIT] * 12
+    assert verdicts[17].wait_ns == 8 * FAT.service_us * 1000
+    assert {(verdict.reason, verdict.status) for verdict in verdicts[18:]} == {(Reason.BUSY, 429)}
+    assert node.upstream.requests == 3 + 18
 
 
 def test_who_goes_on_over_his_limit_is_banned_and_let_in_again() -> None:
@@ -102,5 +145,32 @@ def test_bans_can_be_left_out() -> None:
 def test_uploads_have_their_limit() -> None:
     """A burst of ten, then a delay of ten seconds, then 429."""
     node = _node()
-    verdicts = [node.upload(HERE, ME, START_NS) for _ in range(12)]
+    verdicts = [node.upload(HERE, each, START_NS) for each in _new(12)]
     assert [verdict.action for verdict in verdicts] == [Action.ALLOW] * 10 + [Action.DELAY, Action.LIMIT]
+
+
+def test_what_is_in_an_upload_is_judged() -> None:
+    """The sixth new certificate with the same user ID, from wherever; the client has not paid for what is refused."""
+    node = _node()
+    alike = [Certificate(each.fingerprint, ME.user_id) for each in _new(30)]
+    verdicts = [node.upload(HERE, each, START_NS) for each in alike]
+    assert [verdict.action for verdict in verdicts[:6]] == [Action.ALLOW] * 5 + [Action.LIMIT]
+    assert {verdict.reason for verdict in verdicts[5:]} == {Reason.BUDGET}
+    assert [node.upload(HERE, each, START_NS).action for each in _new(5, first=100)] == [Action.ALLOW] * 5
+    assert node.upstream.requests == 10
+
+
+def test_shared_exits_share_what_they_may_upload() -> None:
+    """One of five, one exit; then each waits for its part, at most a minute. Others do not notice."""
+    node = _node(TOR)
+    draw = Random(1)  # noqa: S311 - the same in every run
+    verdicts = [node.upload(addresses.tor_exit(draw), each, START_NS) for each in _new(30)]
+    actions = [verdict.action for verdict in verdicts]
+    assert actions[:5] == [Action.ALLOW] * 5
+    assert actions.count(Action.DELAY) == 6
+    assert max(verdict.wait_ns for verdict in verdicts) == MINUTE
+    assert node.upload(HERE, ME, START_NS).action == Action.ALLOW
+
+
+def _new(count: int, first: int = 0) -> list[Certificate]:
+    return [Certificate(f"{number:040X}", f"p{number}@example.org") for number in range(first, first + count)]

@@ -6,10 +6,6 @@ from bench.scenarios.clock import HOUR
 from bench.scenarios.plan import NO_BANS, PROFILES, SCENARIOS, Scenario, play
 from proxy.config import Config
 
-LEAKS = pytest.mark.xfail(
-    reason="new certificates that leave the sketch as it is cost nothing, those that do not too much"
-)
-
 
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
@@ -41,14 +37,12 @@ def test_a_harvester_with_one_address_is_refused_and_banned() -> None:
     assert play(SCENARIOS["harvest-1"], NO_BANS, hours=1).bans == 0
 
 
-@LEAKS
 def test_three_thousand_keys_are_refreshed_without_a_loss() -> None:
     """HKP.md 5.3: the budget of the network only delays, 5 s at worst."""
     outcome = play(SCENARIOS["refresh-3000-8ms"], {}, hours=24)
     assert outcome.groups[0].tally.denied == 0
 
 
-@LEAKS
 @pytest.mark.parametrize("key", ["scrape-16", "scrape-48"])
 def test_a_network_gets_its_burst_and_one_certificate_in_five_seconds(key: str) -> None:
     """Whatever it asks for beyond is refused, from however many addresses; a tenth is granted to the estimate."""

@@ -91,7 +91,7 @@ def read(kind: UploadKind, *pieces: bytes) -> Upload | tuple[int, str]:
     try:
         for piece in pieces:
             reader.feed(piece)
-        return reader.finish()
+        return Upload(tuple(cert._replace(foreign=()) for cert in reader.finish().certs))  # the reference has no words
     except BadUpload as bad:
         return bad.status, bad.text
 
