@@ -88,12 +88,12 @@ class Analyst:
 
     async def _drain_rings(self) -> None:
         while True:
-            now_ns = self._region.control[Control.ANALYST_HEARTBEAT_NS] = monotonic_ns()
+            self._region.control[Control.ANALYST_HEARTBEAT_NS] = monotonic_ns()
             busy, unusual = self._drain()
             for start in range(0, len(unusual), PIECE_BYTES):
                 self._look_at(unusual[start : start + PIECE_BYTES])
                 await asyncio.sleep(REST_SECONDS)
-            self._warden.turn(now_ns)
+            self._warden.turn(monotonic_ns())
             await asyncio.sleep(0 if busy else DRAIN_SECONDS)
 
     def _drain(self) -> tuple[bool, bytes]:

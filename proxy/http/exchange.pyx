@@ -387,8 +387,6 @@ cdef class Exchange:
         cdef bytes framing = b""
         if self.intake is not None:
             framing = length_field(self.intake.size)
-        elif head.method == "POST" or head.method == "PUT":
-            framing = length_field(0)
         return b"".join((
             b"GET" if head.method == "GET" else PyUnicode_AsASCIIString(head.method), b" ", self.target, b" HTTP/1.1\r\n",
             head.block,
