@@ -26,7 +26,7 @@ BIG_PART_BYTES, BIG_PARTS = 4000, 125  # nginx takes no longer word in its confi
 
 # The honest clients' network may ask as much as it likes; it is still counted.
 _PLENTY = {"burst": 1_000_000, "count": 1_000_000}
-_HONEST = [{"cidr": NETWORK, "limits": {"total": _PLENTY, "cert": _PLENTY}}]
+_HONEST = [{"cidr": NETWORK, "limits": {"total": _PLENTY, "cert": _PLENTY}, "budgets": {"distinct_certs": _PLENTY}}]
 
 _HAPROXY = Template("""
 global
