@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from bench import attacks, chart, machine, memory, openloop, refresh, report, tarpit
+from bench import attacks, chart, machine, memory, openloop, refresh, report, seclusion, tarpit
 from bench.attackers import AttackError
 from bench.attacks import Siege
 from bench.cpu import ProcessGoneError
@@ -150,6 +150,7 @@ def under_attack(  # noqa: PLR0913 - its options
     seconds: Seconds = 4.0,
 ) -> None:
     """Measure what honest clients notice while 10,000 hostile connections are open."""
+    seclusion.seclude()
     siege = Siege(
         scenarios=chosen(scenarios.split(","), SCENARIOS),
         defenders=chosen(only.split(","), DEFENDERS),

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from bench.seclusion import is_secluded
+
 PACKAGES = ("uvloop", "aiohttp", "cython", "hkpguard")
 PROGRAMS = {
     "haproxy": ("haproxy", "-v"),
@@ -26,6 +28,7 @@ def describe() -> dict[str, object]:
         "command": " ".join(["python -m bench", *sys.argv[1:]]),
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
+        "network": "its own" if is_secluded() else "the machine's",
         "kernel": platform.release(),
         "python": platform.python_version(),
         "load_average_at_start": os.getloadavg()[0],
