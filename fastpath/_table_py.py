@@ -126,12 +126,14 @@ class ClientTable:
             for b, cost, limit in _costs(limits, bucket, price):
                 client.tats[b] = refund(limit, client.tats[b], cost, now_ns)
 
-    def charge(self, limits: LimitSet, key: int, tokens: int, now_ns: int) -> None:
-        """Take tokens of the total after the fact, perhaps into debt."""
-        limit, client = limits.limits[TOTAL], self._clients.get(key)
+    def charge(self, limits: LimitSet, key: int, tokens: int, now_ns: int, bucket: int = TOTAL) -> None:
+        """Take tokens of a bucket after the fact, perhaps into debt."""
+        if not 0 <= bucket < BUCKETS:
+            raise ValueError(f"bucket {bucket} not in 0..{BUCKETS - 1}")
+        limit, client = limits.limits[bucket], self._clients.get(key)
         if client and limit is not None and limit.mode is not Mode.OFF and tokens > 0:
-            client.tats[TOTAL] = charge(limit, client.tats[TOTAL], tokens, now_ns)
-            client.expiry_ns = max(client.expiry_ns, client.tats[TOTAL])
+            client.tats[bucket] = charge(limit, client.tats[bucket], tokens, now_ns)
+            client.expiry_ns = max(client.expiry_ns, client.tats[bucket])
 
     def give_back(self, limits: LimitSet, key: int, tokens: int, now_ns: int) -> None:
         """Give tokens of the total back."""

@@ -4,13 +4,16 @@ from posix.types cimport pid_t
 
 cdef enum:  # the numbers of `Standing`
     WELCOME = 0
-    BANNED = 1
-    TARPIT = 2
+    PRICED = 1
+    DELAYED = 2
+    LIMITED = 3
+    TARPIT = 4
+    BANNED = 5
 
 
 cdef struct Entry:
     uint64_t version  # one more with each key that the slot gets
-    uint64_t term  # until_ns << 1 | whether it is TARPIT
+    uint64_t term  # until_ns << 3 | the standing
 
 
 cdef struct Slots:

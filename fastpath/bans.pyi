@@ -1,4 +1,4 @@
-"""The bans of a node in shared memory: the analyst alone writes them, workers read them without locks.
+"""What the analyst thinks of clients and networks, in shared memory: it alone writes, workers read without locks.
 
 Times are ns of CLOCK_MONOTONIC, given by the caller. A ban holds while now_ns < until_ns.
 """
@@ -12,11 +12,14 @@ LAYOUT: Final[dict[str, int]]
 """Sizes of the parts, bytes, and the number of ways; for tests that write into the memory."""
 
 class Standing(IntEnum):
-    """What an address may do now."""
+    """What an address may do now; the higher, the harder."""
 
     WELCOME = 0
-    BANNED = 1
-    TARPIT = 2
+    PRICED = 1  # its requests cost several times as much
+    DELAYED = 2  # and wait
+    LIMITED = 3  # they are answered with 429
+    TARPIT = 4
+    BANNED = 5
 
 class BanEntry(NamedTuple):
     """A ban in force."""
@@ -52,8 +55,8 @@ class BanTable:
 
         Args:
             key: From `client_key`, `parents` or `parse_network`.
-            until_ns: End of the ban, 1..2**61.
-            standing: `Standing.BANNED` (the default) or `Standing.TARPIT`.
+            until_ns: End of the ban, 1..2**61 - 1.
+            standing: Any but `Standing.WELCOME`.
 
         Returns:
             False: there is no room, and nothing has changed. No other ban is ever given up for a new one.

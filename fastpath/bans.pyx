@@ -1,5 +1,8 @@
 # cython: language_level=3str
-"""The bans of a node in shared memory: the analyst alone writes them, workers read them without locks.
+"""What the analyst thinks of clients and networks, in shared memory: it alone writes, workers read without locks.
+
+A region has two such tables. The one holds the bans, the other the verdicts that evidence has led to; what is said
+here of bans goes for both.
 
     header: PRESENT, one count for each kind of keys | keys, 8 in a line | an entry for each key
 
@@ -45,7 +48,7 @@ cdef enum:
     PRESENT = 0  # words of the header; those from 1 on are counts by kind
     KINDS = 6
 
-cdef int64_t MAX_UNTIL_NS = MAX_OFFSET_NS
+cdef int64_t MAX_UNTIL_NS = MAX_OFFSET_NS - 1  # with the standing it fills a word
 
 assert 2 * CAPACITY == SLOTS == WAYS * LINES
 
@@ -53,7 +56,14 @@ LAYOUT = {"ways": WAYS, "header_bytes": 8 * HEADER_WORDS, "key_bytes": 8, "entry
 BAN_TABLE_BYTES = 8 * HEADER_WORDS + SLOTS * (8 + sizeof(Entry))
 
 
-Standing = IntEnum("Standing", {"WELCOME": WELCOME, "BANNED": BANNED, "TARPIT": TARPIT}, module=__name__)
+Standing = IntEnum(
+    "Standing",
+    {
+        "WELCOME": WELCOME, "PRICED": PRICED, "DELAYED": DELAYED, "LIMITED": LIMITED, "TARPIT": TARPIT,
+        "BANNED": BANNED,
+    },
+    module=__name__,
+)
 
 
 class BanEntry(NamedTuple):
@@ -102,11 +112,11 @@ cdef inline uint64_t term_of(const Slots *slots, uint64_t key) noexcept nogil:
 
 
 cdef inline int64_t until_of(uint64_t term) noexcept nogil:
-    return <int64_t>(term >> 1)
+    return <int64_t>(term >> 3)
 
 
 cdef inline int standing_of(uint64_t term) noexcept nogil:
-    return TARPIT if term & 1 else BANNED
+    return min(<int>(term & 7), BANNED)
 
 
 cdef inline bint holds(uint64_t term, int64_t now_ns) noexcept nogil:
@@ -192,8 +202,8 @@ cdef int check_ban(uint64_t key, int64_t until_ns, int standing) except -1:
         raise ValueError(f"{key:#x} is not a key")
     if not 0 < until_ns <= MAX_UNTIL_NS:
         raise ValueError(f"until_ns {until_ns} not in 1..{MAX_UNTIL_NS}")
-    if standing != BANNED and standing != TARPIT:
-        raise ValueError(f"standing {standing} is neither BANNED ({BANNED}) nor TARPIT ({TARPIT})")
+    if not WELCOME < standing <= BANNED:
+        raise ValueError(f"standing {standing} not in {PRICED}..{BANNED}")
     return 0
 
 
@@ -222,7 +232,7 @@ cdef class BanTable:
         check_ban(key, until_ns, standing)
         if self.recovered_by != getpid():
             self.recover()
-        cdef uint64_t term = <uint64_t>until_ns << 1 | (standing == TARPIT)
+        cdef uint64_t term = <uint64_t>until_ns << 3 | <uint64_t>standing
         cdef int64_t at = find(&self.slots, key)
         if at >= 0:
             store(&self.slots.entries[at].term, term)
@@ -286,9 +296,7 @@ cdef class BanTable:
             if present >> kind_of(keys[i]) & 1:
                 term = term_of(&self.slots, keys[i])
                 if holds(term, now_ns):
-                    if standing_of(term) == BANNED:
-                        return BANNED
-                    hardest = TARPIT
+                    hardest = max(hardest, standing_of(term))
         return hardest
 
     def place(self, uint64_t key):

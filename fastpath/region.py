@@ -4,7 +4,7 @@ It is an anonymous memory file (memfd): nothing is left behind after a crash, an
 does not matter. Nothing is written at the start except the header, so memory becomes resident only where it
 is used. Huge pages are not asked for: with them a hundred clients would make the whole table resident.
 
-    header | control | generations | upstreams | leases | bans | crowd | buckets | distinct
+    header | control | generations | upstreams | leases | bans | verdicts | crowd | buckets | distinct
     | sightings | peers | costs | epochs | cache | counters x workers | rings x workers | table
 
 Each section begins at a cache line, the table at a page. The sizes follow from three counts in the header, so
@@ -34,7 +34,7 @@ from fastpath.sightings import SIGHTING_BYTES
 from fastpath.table import table_bytes
 
 MAGIC: Final = b"hkpguard"
-VERSION: Final = 3  # of the layout of all sections; raise it with any change
+VERSION: Final = 4  # of the layout of all sections; raise it with any change
 MAX_CLIENTS: Final = 2**28
 MAX_WORKERS: Final = 256  # a lease names its worker in a byte
 MAX_UPSTREAMS: Final = 255  # a record names its upstream in a byte, 255 is none
@@ -83,6 +83,7 @@ class Counts(NamedTuple):
             8 * UPSTREAM_WORDS * self.upstreams,
             LEASE_BYTES,
             BAN_TABLE_BYTES,
+            BAN_TABLE_BYTES,
             crowd_bytes(self.workers),
             BUCKET_TABLE_BYTES,
             DISTINCT_BYTES,
@@ -108,6 +109,7 @@ class Region:
         upstreams: 'q', UPSTREAM_WORDS for each: down_until_ns, failures, active_ok, checked_ns.
         leases: For `Leases`.
         bans: For `BanTable`.
+        verdicts: For another one.
         crowd: For `Crowd`, all workers.
         buckets: For `BucketTable`.
         distinct: For `DistinctTable`.
@@ -125,7 +127,8 @@ class Region:
         self.fd = fd
         self.counts = counts
         parts = [memory[start:end] for start, end in pairwise(_edges(counts))]
-        header, control, generations, upstreams, self.leases, self.bans, self.crowd, *parts = parts
+        header, control, generations, upstreams, self.leases, *parts = parts
+        self.bans, self.verdicts, self.crowd, *parts = parts
         self.buckets, self.distinct, self.sightings, self.peers, *parts = parts
         self.costs, self.epochs, self.cache, *parts = parts
         self._counters, self._rings, self.table = parts

@@ -94,10 +94,15 @@ class ClientTable:
         """
     def refund(self, limits: LimitSet, key: int, bucket: int, price: int, now_ns: int) -> None:
         """Give back what a `spend` with the same arguments paid, for a request that was never served."""
-    def charge(self, limits: LimitSet, key: int, tokens: int, now_ns: int) -> None:
-        """Take tokens of the total after the fact, there or not; a client that has no slot pays nothing.
+    def charge(self, limits: LimitSet, key: int, tokens: int, now_ns: int, bucket: int = 0) -> None:
+        """Take tokens of the total, or of another bucket, after the fact, there or not.
 
-        The total goes at most one more burst below empty. `tokens` of 0 or less change nothing.
+        A client that has no slot pays nothing. The bucket goes at most one more burst below empty. `tokens` of 0 or
+        less change nothing.
+
+        Raises:
+            ValueError: There is no such bucket.
+
         """
 
     def give_back(self, limits: LimitSet, key: int, tokens: int, now_ns: int) -> None:

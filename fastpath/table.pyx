@@ -238,8 +238,10 @@ cdef class ClientTable:
             give_back(total.rate, &place.slot.tat_ns[0], total.cost, now_ns)
             give_back(own.rate, &place.slot.tat_ns[bucket], own.cost, now_ns)
 
-    cpdef int charge(self, LimitSet limits, uint64_t key, int64_t tokens, int64_t now_ns) except -1:
-        cdef Rate *rate = &limits.rates[0]
+    cpdef int charge(self, LimitSet limits, uint64_t key, int64_t tokens, int64_t now_ns, int bucket=0) except -1:
+        if not 0 <= bucket < BUCKETS:
+            raise ValueError(f"bucket {bucket} not in 0..{BUCKETS - 1}")
+        cdef Rate *rate = &limits.rates[bucket]
         cdef Place place
         cdef int64_t seen_ns, owed_ns
         if rate.mode == OFF or tokens <= 0:
@@ -247,9 +249,9 @@ cdef class ClientTable:
         if find(&self.table, key, keyed_hash(self.table.k0, self.table.k1, key), &place) != PRESENT:
             return 0
         while True:
-            seen_ns = load_time(&place.slot.tat_ns[0])
+            seen_ns = load_time(&place.slot.tat_ns[bucket])
             owed_ns = charged(rate, seen_ns, tokens, now_ns)
-            if swap_time(&place.slot.tat_ns[0], seen_ns, owed_ns):
+            if swap_time(&place.slot.tat_ns[bucket], seen_ns, owed_ns):
                 break
         raise_expiry(place.slot, owed_ns)
         return 0

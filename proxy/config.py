@@ -11,8 +11,10 @@ from typing import Annotated, Final, Literal, Self, get_args
 
 from pydantic import Field
 
+from proxy.plugins.discovery import plugin_conflicts
 from proxy.settings.abuse import BansConfig, TarpitConfig, TrapsConfig
 from proxy.settings.checks import Conflict, conflicts, file_conflicts, warnings
+from proxy.settings.events import EventsConfig
 from proxy.settings.kinds import (
     HOUR,
     KIB,
@@ -50,10 +52,13 @@ from proxy.settings.limits import (
     NetworkConfig,
 )
 from proxy.settings.listen import Listen, ListenAt
+from proxy.settings.misses import MissesConfig
+from proxy.settings.plugins import Plugins, concealed, is_of_plugin, read_plugins, settings_of
 from proxy.settings.section import Key, Section, keys
 from proxy.settings.sources import MASK, ConfigError, Fault, Setting, SettingPath, nested, read, variable
 from proxy.settings.sync import SyncConfig
 from proxy.settings.uploads import UploadsConfig
+from proxy.settings.verdicts import VerdictsConfig
 
 __all__ = [
     "KEYS",
@@ -184,6 +189,7 @@ class Config(Section):
     bans: BansConfig = BansConfig()
     traps: TrapsConfig = TrapsConfig()
     tarpit: TarpitConfig = TarpitConfig()
+    verdicts: VerdictsConfig = VerdictsConfig()
     networks: Annotated[tuple[NetworkConfig, ...], NETWORKS] = ()  # the most specific first
     limits: Limits = Field(default_factory=lambda: Limits.model_validate({}))
     budgets: Budgets = Field(default_factory=lambda: Budgets.model_validate({}))
@@ -191,6 +197,7 @@ class Config(Section):
     cache: CacheConfig = CacheConfig()
     sync: SyncConfig = SyncConfig()
     uploads: UploadsConfig = UploadsConfig()
+    misses: MissesConfig = MissesConfig()
     unknown: Annotated[Literal["refuse", "pass"], Choice(("refuse", "pass"))] = "refuse"
     static_paths: Annotated[tuple[str, ...] | None, OrEmpty(ListOf(PathPrefix()))] = None  # None: built in
     word_search: OnOff = True
@@ -208,6 +215,8 @@ class Config(Section):
     hard_stop_after_ns: Patience = Field(default=30 * SECOND, alias="hard_stop_after")  # for those in flight
     log: LogConfig = LogConfig()
     ratelimit_headers: Annotated[Literal["draft", "legacy", "off"], Choice(("draft", "legacy", "off"))] = "draft"
+    events: EventsConfig = EventsConfig()
+    plugins: Plugins = Field(default_factory=dict)  # by name; not in KEYS: which there are is known when it runs
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], *, try_files: bool = True) -> Self:
@@ -215,22 +224,26 @@ class Config(Section):
 
         Args:
             environ: As os.environ.
-            try_files: Look whether the files that it names can be used. Not everybody who reads the configuration may
-                read the private key, and a child takes what the supervisor has tried.
+            try_files: Look whether the files that it names can be used, and ask the plugins. Not everybody who reads
+                the configuration may read the private key, and a child takes what the supervisor has tried.
 
         Raises:
             ConfigError: With every fault: unknown keys, bad values, settings that do not fit together.
 
         """
-        settings, faults = read(environ, KEYS)
+        settings, faults = read(environ, KEYS, is_of_plugin)
+        of_plugins = [settings.pop(path) for path in [*settings] if is_of_plugin(path)]
+        plugins, plugin_faults = read_plugins(of_plugins)
         bad = [(setting, problem) for setting in settings.values() for problem in _problems(setting)]
         faults += [Fault(setting.name, _shown(setting), problem) for setting, problem in bad]
         doubtful = {setting.path for setting, _ in bad}
         good = {path: setting for path, setting in settings.items() if path not in doubtful}
-        config = cls.model_validate(nested(good))
+        config = cls.model_validate({**nested(good), "plugins": plugins})
         faults += _faults_of(conflicts(config), settings, doubtful)
+        faults += plugin_faults
         if try_files:
             faults += _faults_of(file_conflicts(config), settings, doubtful)
+            faults += plugin_conflicts(config.plugins, of_plugins)
         if faults:
             raise ConfigError(faults)
         return config
@@ -276,18 +289,19 @@ class Config(Section):
         masked, the lines are an environment file that gives an equal Config.
         """
         default = Config.model_validate({})
-        return [line for key in KEYS.values() for line in _described(key, self, default)]
+        plugins = [f"{name}={concealed(name, text)}" for name, text in settings_of(self.plugins)]
+        return [line for key in KEYS.values() for line in _described(key, self, default)] + plugins
 
     def environ(self) -> dict[str, str]:
         """Return the environment that gives an equal Config, secrets in clear."""
-        return {key.variable: key.text(self) for key in KEYS.values()}
+        return {key.variable: key.text(self) for key in KEYS.values()} | dict(settings_of(self.plugins))
 
     def warnings(self) -> list[str]:
         """Return what is allowed but probably not meant, in sentences for `hkpguard check`."""
         return warnings(self)
 
 
-KEYS: Final[Mapping[SettingPath, Key]] = {key.path: key for key in keys(Config)}
+KEYS: Final[Mapping[SettingPath, Key]] = {key.path: key for key in keys(Config, besides=("plugins",))}
 
 
 def _problems(setting: Setting) -> list[str]:

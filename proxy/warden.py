@@ -146,6 +146,15 @@ class Warden:
                 self._begun += self._ladder.offend(record.client, kind, record.time_ns) is not None
         self._place_changes(self._clock())
 
+    def convict(self, client: int) -> None:
+        """Count a verdict as an offence; with the default points it is a ban."""
+        if self.mode == "off":
+            return
+        now_ns = self._clock()
+        self.offences[OffenceKind.VERDICT] += 1
+        self._begun += self._ladder.offend(client, OffenceKind.VERDICT, now_ns) is not None
+        self._place_changes(now_ns)
+
     def turn(self, now_ns: int) -> None:
         """Do what is due: end bans, write changes down. As often as one likes; each second is enough."""
         self._ladder.expire(now_ns)

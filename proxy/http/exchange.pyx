@@ -10,8 +10,8 @@ not send it, and before any wait or place among the uploads.
 upstream, a timer or the turnstile take it further. It ends in `_finish`, exactly once, whatever happens: reply
 relayed, refused, upstream lost, client gone.
 
-What a refused request has paid: nothing (`judge` takes all or nothing). What a request that was parked or queued and
-never sent has paid: nothing, it is refunded.
+What a refused request has paid: nothing (`judge` takes all or nothing), but for an upload that is refused for what it
+holds: we had to read it. What a request that was parked or queued and never sent has paid: nothing, it is refunded.
 """
 
 from cpython.unicode cimport PyUnicode_AsASCIIString
@@ -71,6 +71,7 @@ cdef int _UPSTREAM = Reason.UPSTREAM
 cdef int _BUSY = Reason.BUSY
 cdef int _TOO_LARGE = Reason.TOO_LARGE
 cdef int _UNWANTED = Reason.UNWANTED
+cdef int _TIMEOUT = Reason.TIMEOUT
 cdef int _BANNED = Reason.BANNED
 cdef int _TRAP = Reason.TRAP
 cdef int _CANARY = Reason.CANARY
@@ -129,6 +130,7 @@ cdef class Exchange:
         if self.intake is not None and self.head.method in SAFE_METHODS:
             return self._refuse(MALFORMED)  # no such request has a use for a body, but it would hold a connection
         self.verdict = decide(facts, guard.checks, self.started_ns)
+        self.price = facts.price
         self.decided_ns = monotonic_ns()
         self.due_ns = self.decided_ns + self.verdict.wait_ns
         return self._act()
@@ -222,6 +224,7 @@ cdef class Exchange:
         """Answer with a reply that was kept for `age` seconds."""
         self.status = status
         self.cached = True
+        self.guard.misses.note(self.client, self.kind, self.subject, status, monotonic_ns())
         if self.dear and self.price > PRICES[self.kind]:  # nothing was asked of the keyserver
             self.guard.table.give_back(
                 self.client.compiled, self.client.key, self.price - PRICES[self.kind], monotonic_ns()
@@ -335,6 +338,10 @@ cdef class Exchange:
         if self.ready_ns + verdict.wait_ns >= self.due_ns:  # the longer of the two waits
             self.due_ns = self.ready_ns + verdict.wait_ns
             self.verdict = verdict
+        elif verdict.shadow:  # it waits for its own token all the same, and both are told
+            self.verdict = Verdict(
+                self.verdict.action, verdict.reason, 0, self.verdict.wait_ns, self.verdict.spending, verdict.shadow
+            )
         return self._go_on()
 
     cdef bint body_unfinished(self):
@@ -354,10 +361,11 @@ cdef class Exchange:
         self._give_up_body(_unwanted(NO_ROOM))
 
     cdef int _give_up_body(self, Verdict verdict) except -1:
-        """Refuse a request because of its body."""
+        """Refuse a request because of its body. An upload that was read and is no good is paid for."""
         if not self.intake.done:
             self.reusable = False
-        self._refund()
+        if self.kind != _UPLOAD or verdict.reason == _BUSY or verdict.reason == _TIMEOUT:
+            self._refund()
         return self._refuse(verdict)
 
     # To the upstream.
@@ -430,7 +438,7 @@ cdef class Exchange:
 
     cdef int _settle(self, int64_t first_byte_ns) except -1:
         """
-        Charge what the keyserver really paid beyond the price, and remember what was dear.
+        Charge what the keyserver really paid beyond the price, and remember what was dear and what was missed.
 
         What is slow for everybody is nobody's fault: only what takes much longer than others of its class counts, and
         no answer costs more than `_most_charge`, so that slow ones do not shut out a client for minutes.
@@ -438,6 +446,7 @@ cdef class Exchange:
         cdef Guard guard = self.guard
         cdef int64_t service_us = (first_byte_ns - self.sent_ns) // 1000, excess_us, tokens
         cdef int64_t *usual_us = &guard.usual_us[self.kind]
+        guard.misses.note(self.client, self.kind, self.subject, self.status, first_byte_ns)
         excess_us = max(0, service_us - USUAL_TIMES * usual_us[0])
         if not self.dear:
             if service_us > usual_us[0]:

@@ -11,6 +11,7 @@ from proxy.http.pool cimport Upstreams
 from proxy.http.refusal cimport Refusals
 from proxy.http.tls cimport Tls
 from proxy.policy.judge cimport Client
+from proxy.policy.misses cimport Misses
 from proxy.policy.subjects cimport Subjects
 from proxy.telemetry.recorder cimport Recorder
 
@@ -42,6 +43,7 @@ cdef class Guard:
     # From the configuration; see `reload`.
     cdef readonly object policy
     cdef readonly tuple checks
+    cdef readonly Misses misses
     cdef readonly object classify
     cdef readonly object reader_for
     cdef readonly bint uploads_in_shadow

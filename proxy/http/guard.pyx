@@ -99,6 +99,7 @@ cdef class Guard:
     def reload(self, config, policy, classify, readers):
         self.policy = policy
         self.checks = policy.checks
+        self.misses = policy.misses
         self.classify = classify
         self.reader_for = readers
         self.cache.reload(config)

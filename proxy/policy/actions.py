@@ -47,3 +47,4 @@ class Reason(IntEnum):
     BANNED = 16  # the client, or a network around it
     UNWANTED = 17  # a body that holds what may not be
     BUDGET = 18  # used up by others too: by the network, or for what was asked for
+    VERDICT = 19  # what the client has done before, taken together

@@ -27,6 +27,9 @@ class BudgetKind(IntEnum):
     NEW_CERTS = BUCKETS + 8
 
 
+MISSES: Final = 254
+"""The kind of the buckets of misses (misses.pyx), which are a client's own and refuse nobody."""
+
 TEXTS: Final[Mapping[int, str]] = {
     BudgetKind.DISTINCT_CERTS: "Rate limit reached for this network.",
     BudgetKind.DISTINCT_IDENTITIES: "Rate limit reached for this network.",
@@ -46,6 +49,7 @@ class Tables(NamedTuple):
 
     clients: ClientTable
     bans: BanTable
+    verdicts: BanTable
     buckets: BucketTable  # of the budgets
     distinct: DistinctTable  # how much networks have asked for
     sightings: Sightings  # and what
@@ -57,6 +61,7 @@ class Tables(NamedTuple):
         return cls(
             ClientTable(region.table, region.secret),
             BanTable(region.bans, region.secret),
+            BanTable(region.verdicts, region.secret),
             BucketTable(region.buckets, region.secret),
             DistinctTable(region.distinct, region.secret),
             Sightings(region.sightings, region.secret),

@@ -38,7 +38,8 @@ cdef class Client:
 cdef class Facts:
     cdef readonly Client client
     cdef readonly int kind
-    cdef readonly int price
+    cdef readonly int price  # a verdict on the client raises it
+    cdef readonly int64_t least_wait_ns
     cdef readonly int refusal
     cdef readonly str allow
     cdef readonly int trap

@@ -91,6 +91,9 @@ class Client:
 class Facts:
     """All that a check may look at: who asks, the class and price of what is asked, and whether it is offered."""
 
+    @property
+    def price(self) -> int:
+        """What the request costs, tokens; `decide` raises it for a suspect."""
     def __init__(
         self,
         client: Client,
@@ -124,6 +127,15 @@ class NotTrapped(Check):
     """Sends who asks for a trap to the tarpit. A canary is answered like anything else, and noted."""
 
     def __init__(self, enforced: bool = True) -> None: ...
+
+class NotSuspected(Check):
+    """Acts on the verdicts of the analyst (`fastpath.Standing`), except on allowed networks and peers.
+
+    PRICED: requests cost four times as much. DELAYED: they also wait for 2 s. LIMITED: they are answered with 429.
+    TARPIT: the same, but for requests that no client of a keyserver sends; these are held.
+    """
+
+    def __init__(self, verdicts: BanTable, enforced: bool = True) -> None: ...
 
 class OperationOffered(Check):
     """Refuses what no keyserver offers, or what this one does not."""

@@ -6,7 +6,7 @@ first objection that binds wins. A refused request has paid nothing: the only ch
 and it takes all or nothing.
 """
 
-from fastpath.bans cimport BanTable
+from fastpath.bans cimport DELAYED, LIMITED, TARPIT, WELCOME, BanTable
 from fastpath.buckets cimport mix
 
 from fastpath import Limit, network_key
@@ -20,6 +20,8 @@ cdef enum:
     STATUS_NOT_FOUND = 404
     STATUS_LIMITED = 429
 
+cdef int SUSPECT_TIMES = 4  # what the requests of a suspect cost
+cdef int64_t SUSPECT_WAIT_NS = 2 * <int64_t>1_000_000_000  # of one who is delayed: half a request a second
 cdef int64_t KNOWN_NS = 12 * 3600 * <int64_t>1_000_000_000  # what a network asked for costs it nothing so long
 # Subjects that are new to its network and that a client may ask for before it counts as one that has had much.
 cdef Budget _SHARE = Budget(
@@ -32,11 +34,13 @@ cdef int _DELAY = Action.DELAY
 cdef int _LIMIT = Action.LIMIT
 cdef int _DENY = Action.DENY
 cdef int _TARPIT = Action.TARPIT
+cdef int _BY_VERDICT = Reason.VERDICT
 cdef int _BY_LIMIT = Reason.LIMIT
 cdef int _BY_BUDGET = Reason.BUDGET
 cdef int _TRAP = Reason.TRAP
 cdef int _CANARY = Reason.CANARY
 cdef dict _TEXTS = dict(TEXTS)
+cdef int _UNKNOWN = OperationClass.UNKNOWN
 cdef int _SYNC = OperationClass.SYNC
 cdef int _CERT = OperationClass.CERT
 cdef int _IDENTITY = OperationClass.IDENTITY
@@ -75,6 +79,11 @@ cdef Verdict _BANNED = Verdict(_DENY, Reason.BANNED, STATUS_FORBIDDEN)
 cdef Verdict _BANNED_SHADOW = Verdict(_ALLOW, Reason.BANNED, 0, 0, None, _DENY)
 cdef Verdict _TRAPPED = Verdict(_TARPIT, _TRAP, STATUS_NOT_FOUND)
 cdef Verdict _TRAPPED_SHADOW = Verdict(_ALLOW, _TRAP, 0, 0, None, _TARPIT)
+
+cdef Verdict _SUSPECTED = Verdict(_LIMIT, _BY_VERDICT, STATUS_LIMITED)
+cdef Verdict _HELD = Verdict(_TARPIT, _BY_VERDICT, STATUS_NOT_FOUND)
+cdef Verdict _SLOWED_SHADOW = Verdict(_ALLOW, _BY_VERDICT, 0, 0, None, _DELAY)
+cdef Verdict _SUSPECTED_SHADOW = Verdict(_ALLOW, _BY_VERDICT, 0, 0, None, _LIMIT)
 
 
 cdef class Client:
@@ -182,6 +191,30 @@ cdef class PeersOnly(Check):
         return exempted if facts.client.peer else _PEERS_ONLY
 
 
+cdef class NotSuspected(Check):
+    cdef BanTable verdicts
+    cdef bint enforced
+
+    def __init__(self, BanTable verdicts not None, bint enforced=True):
+        self.verdicts = verdicts
+        self.enforced = enforced
+
+    cpdef Verdict judge(self, Facts facts, int64_t now_ns):
+        cdef int standing = self.verdicts.look_up(facts.client.address, now_ns)
+        if standing == WELCOME or facts.client.exempt or facts.client.peer:
+            return None
+        if not self.enforced:
+            return _SLOWED_SHADOW if standing <= DELAYED else _SUSPECTED_SHADOW
+        if facts.client.shared_exit:
+            standing = min(standing, DELAYED)  # many people are behind it
+        if standing >= LIMITED:
+            return _HELD if standing == TARPIT and facts.kind == _UNKNOWN else _SUSPECTED
+        facts.price *= SUSPECT_TIMES
+        if standing == DELAYED:
+            facts.least_wait_ns = SUSPECT_WAIT_NS
+        return None
+
+
 cdef class WithinLimits(Check):
     cdef ClientTable clients
     cdef BucketTable buckets
@@ -217,38 +250,39 @@ cdef class WithinLimits(Check):
         What is refused is not remembered, so a retry costs the same again. What is admitted is, and stays paid
         even if the client leaves: the next attempt is free.
         """
-        cdef Budget budget
-        cdef Spending spending, of_domain
+        cdef Spending of_domain, spending
         cdef uint64_t asker
         if facts.subject == 0 or facts.kind > _IDENTITY:
             return None
-        budget = facts.client.budgets[0 if facts.kind == _CERT else _DISTINCT_IDENTITIES]
         asker = mix(facts.kind, facts.client.network, 0)
         if self.sightings.seen(asker, facts.subject, KNOWN_NS, now_ns):
             return None
-        spending = None if budget is None else self._spend_of_network(budget, asker, facts, now_ns)
-        if spending is not None and not spending.allowed:
-            return spending
         of_domain = self._spend_of_domain(facts, now_ns)
         if of_domain is not None and not of_domain.allowed:
-            if budget is not None:
-                self.buckets.refund(budget, asker, 1, now_ns)
             return of_domain
+        spending = self._spend_of_network(asker, facts, now_ns)
+        if spending is not None and not spending.allowed:
+            self._refund_domain(facts, of_domain, now_ns)
+            return spending
         self.sightings.add(asker, facts.subject, now_ns)
         self.distinct.add(asker, facts.subject, now_ns)
         return _weightier(spending, of_domain)
 
-    cdef Spending _spend_of_network(self, Budget budget, uint64_t asker, Facts facts, int64_t now_ns):
+    cdef Spending _spend_of_network(self, uint64_t asker, Facts facts, int64_t now_ns):
         """
         Take a token of the network.
 
         Who has had much already leaves an eighth of the burst to those who have not, so that the neighbours of a
         scraper still get their keys.
         """
+        cdef Budget budget = facts.client.budgets[0 if facts.kind == _CERT else _DISTINCT_IDENTITIES]
         cdef uint64_t own = mix(_SHARE.kind, asker, facts.client.key)
-        cdef Spending share = self.buckets.spend(_SHARE, own, 1, now_ns)
-        cdef Spending spending
+        cdef Spending share, spending
+        if budget is None:
+            return None
+        share = self.buckets.spend(_SHARE, own, 1, now_ns)
         if share is not None:
+            self.buckets.charge(_SHARE, own, 1, now_ns)  # who goes on has had much for a day after
             return self.buckets.spend(facts.client.frugal[facts.kind - _CERT], asker, 1, now_ns)
         spending = self.buckets.spend(budget, asker, 1, now_ns)
         if spending is not None and not spending.allowed:
@@ -261,6 +295,14 @@ cdef class WithinLimits(Check):
         if facts.domain == 0 or budget is None:
             return None
         return self.buckets.spend(budget, mix(budget.kind, facts.domain, 0), 1, now_ns)
+
+    cdef int _refund_domain(self, Facts facts, Spending said, int64_t now_ns) except -1:
+        """Give back what the domain paid; if its budget is in shadow mode and was empty, as it `said`, that is nothing."""
+        cdef Budget budget = facts.client.budgets[_DOMAIN]
+        if facts.domain == 0 or budget is None or (said is not None and said.retry_after_ns):
+            return 0
+        self.buckets.refund(budget, mix(budget.kind, facts.domain, 0), 1, now_ns)
+        return 0
 
 
 cdef Spending _weightier(Spending one, Spending other):
@@ -315,6 +357,8 @@ cdef Verdict _first_objection(Facts facts, tuple checks, int64_t now_ns):
 
 cpdef Verdict decide(Facts facts, tuple checks, int64_t now_ns):
     cdef Verdict verdict = _first_objection(facts, checks, now_ns)
+    if facts.least_wait_ns > verdict.wait_ns and verdict.action <= _DELAY:
+        verdict = Verdict(_DELAY, _BY_VERDICT, 0, facts.least_wait_ns, verdict.spending)
     if facts.trap == _CANARY and verdict.action <= _DELAY and verdict is not exempted:
         return verdict.because(_CANARY)  # it is answered like any other: nobody learns which ones are canaries
     return verdict

@@ -40,6 +40,7 @@ class OffenceKind(IntEnum):
     OVERSIZED = 3  # sent a head or a target over the size
     TIMEOUT = 4  # left the head of a request unfinished
     VIOLATION = 5  # went over a limit
+    VERDICT = 6  # all that it did, taken together (fusion.py); no single record is it
 
 
 class Worth(NamedTuple):
@@ -56,6 +57,7 @@ WORTH: Final = {
     OffenceKind.OVERSIZED: Worth(10, again=32),
     OffenceKind.TIMEOUT: Worth(5, again=32),
     OffenceKind.VIOLATION: Worth(5, again=0),
+    OffenceKind.VERDICT: Worth(100, again=1),
 }
 # Reasons that are not here are no offence, whatever the status.
 _KINDS: Final = {

@@ -16,6 +16,7 @@ from proxy.policy.judge import (
     Check,
     Facts,
     NotBanned,
+    NotSuspected,
     NotTrapped,
     OperationOffered,
     PeersOnly,
@@ -23,6 +24,7 @@ from proxy.policy.judge import (
     WithinLimits,
     decide,
 )
+from proxy.policy.misses import Misses
 from proxy.policy.networks import NetworkMap, network_set
 from proxy.settings.limits import BudgetName, ClassName
 
@@ -78,11 +80,13 @@ class Policy:
         self.checks: tuple[Check, ...] = (
             *([NotBanned(tables.bans, self.bans_mode is Mode.ENFORCE)] if self.bans_mode is not Mode.OFF else []),
             NotTrapped(_mode(config, config.traps.mode) is Mode.ENFORCE),
+            *_suspicion(config, tables),
             OperationOffered(),
             AllowedNetwork(),
             PeersOnly(),
             WithinLimits(tables.clients, tables.buckets, tables.distinct, tables.sightings),
         )
+        self.misses = _misses(config, tables)
         self._everybody = _profile(config)
         self._networks = NetworkMap((network.cidr, _profile(config, network)) for network in config.networks)
         self._allow = network_set(config.allow)
@@ -122,6 +126,11 @@ def _mode(config: Config, word: ModeWord) -> Mode:
     return min(MODES[word], MODES[config.mode])
 
 
+def _suspicion(config: Config, tables: Tables) -> tuple[Check, ...]:
+    mode = _mode(config, config.verdicts.mode)
+    return () if mode is Mode.OFF else (NotSuspected(tables.verdicts, mode is Mode.ENFORCE),)
+
+
 def _profile(config: Config, network: NetworkConfig | None = None) -> Profile:
     ceiling = MODES[config.mode]
     limits, budgets = config.limits_for(network), config.budgets_for(network)
@@ -141,6 +150,18 @@ def _profile(config: Config, network: NetworkConfig | None = None) -> Profile:
             for limit, kind in zip(shared, NETWORK_KINDS, strict=False)
         ),
     )
+
+
+def _misses(config: Config, tables: Tables) -> Misses:
+    given = config.misses
+    limit = Limit(
+        name="misses",
+        burst=given.minimum,
+        count=given.minimum,
+        period_ns=given.period_ns,
+        mode=_mode(config, given.mode),
+    )
+    return Misses(tables.clients, tables.buckets, limit, per_hit=given.per_hit, factor=given.factor)
 
 
 def _fat_caps(mode: Mode) -> tuple[Cap, Cap] | None:

@@ -5,13 +5,19 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from proxy.settings.kinds import SECOND, Address, Network
+from fastpath._buckets_py import MOST_OFFSET_NS
+from proxy.settings.kinds import DAY, SECOND, Address, Duration, Network
+from proxy.settings.limits import LONGEST_PERIOD_NS
 from proxy.settings.sources import SettingPath
 
 BODY_PARTS: Final = 8  # one client may have one of so many parts of the memory for bodies
+YEAR: Final = 365 * DAY
+READS: Final = ("distinct_certs", "distinct_identities", "domain")  # budgets for whose tokens a reader waits
+TWO_REFRESHES: Final = 2 * 1000  # certificates
 
 if TYPE_CHECKING:
     from proxy.config import Config
+    from proxy.settings.limits import BudgetConfig, NetworkConfig
 
 # OpenKeychain gives up when it has read nothing for 25 s; leave time for the upstream's answer.
 LONG_DELAY_NS: Final = 20 * SECOND
@@ -28,6 +34,8 @@ def conflicts(config: "Config") -> list[Conflict]:
     """Return every conflict between settings, as far as no file has to be opened."""
     return [
         *_sizes(config),
+        *_slow_buckets(config),
+        *_strict_period(config),
         *_sockets(config),
         *_upstreams(config),
         *_networks(config),
@@ -50,7 +58,7 @@ def file_conflicts(config: "Config") -> list[Conflict]:
 
 def warnings(config: "Config") -> list[str]:
     """Return what is allowed but probably not meant, in sentences for `hkpguard check`."""
-    return [*_long_delays(config), *_public_admin(config), *_trusting_all(config)]
+    return [*_long_delays(config), *_short_delays(config), *_public_admin(config), *_trusting_all(config)]
 
 
 def _sizes(config: "Config") -> Iterator[Conflict]:
@@ -67,6 +75,47 @@ def _sizes(config: "Config") -> Iterator[Conflict]:
             f"must be {BODY_PARTS} times as large as one body, of which one client may have so many-th: "
             f"body_store_bytes is {config.http.body_store_bytes}, body_bytes {config.http.body_bytes} bytes",
         )
+
+
+def _slow_buckets(config: "Config") -> Iterator[Conflict]:
+    """Find buckets that fill up in more years than the arithmetic of `fastpath` has room for."""
+    yield from _slow("limits", config.limits_for().items())
+    yield from _slow("budgets", config.budgets_for().items())
+    for network in config.networks:
+        for name, limit in _of_network(config, network):
+            if problem := _years_to_fill(limit):
+                yield Conflict((("networks",),), f"{name} of {network.cidr}: {problem}")
+
+
+def _slow(group: str, limits: Iterable[tuple[str, "BudgetConfig"]]) -> Iterator[Conflict]:
+    for name, limit in limits:
+        if problem := _years_to_fill(limit):
+            yield Conflict(tuple((group, name, field) for field in ("period", "burst", "count")), problem)
+
+
+def _of_network(config: "Config", network: "NetworkConfig") -> Iterator[tuple[str, "BudgetConfig"]]:
+    """List the limits and budgets that differ in a network, as they are there."""
+    yield from ((name, limit) for name, limit in config.limits_for(network).items() if name in network.limits)
+    yield from ((name, budget) for name, budget in config.budgets_for(network).items() if name in network.budgets)
+
+
+def _years_to_fill(limit: "BudgetConfig") -> str:
+    """Return what is wrong with a limit or budget; empty if nothing is."""
+    fill_ns = limit.burst * limit.token_ns
+    if fill_ns <= MOST_OFFSET_NS:
+        return ""
+    return (
+        f"an empty bucket must fill up within {MOST_OFFSET_NS // YEAR} years, and burst {limit.burst} at "
+        f"{limit.count} in {_text(limit.period_ns)} takes {fill_ns // YEAR}"
+    )
+
+
+def _strict_period(config: "Config") -> Iterator[Conflict]:
+    usual_ns, strict_ns = config.budgets.distinct_certs.period_ns, config.budgets_for()["distinct_certs"].period_ns
+    if strict_ns > LONGEST_PERIOD_NS:
+        longest = _text(LONGEST_PERIOD_NS * usual_ns // strict_ns)
+        paths = (("budgets", "distinct_certs", "period"), ("profile",))
+        yield Conflict(paths, f"must be at most {longest} with the strict profile, which makes it longer")
 
 
 def _sockets(config: "Config") -> Iterator[Conflict]:
@@ -120,14 +169,41 @@ def _admin(config: "Config") -> Iterator[Conflict]:
 
 
 def _long_delays(config: "Config") -> Iterator[str]:
-    places = [("LIMITS", config.limits_for())]
-    places += [(f"NETWORKS ({network.cidr})", config.limits_for(network)) for network in config.networks]
+    """Find what a program that reads does not wait for; who uploads may wait longer, and does by default."""
+    read = [(name, budget) for name, budget in config.budgets_for().items() if name in READS]
+    places: list[tuple[str, Iterable[tuple[str, BudgetConfig]]]] = [
+        ("LIMITS", config.limits_for().items()),
+        ("BUDGETS", read),
+    ]
+    places += [(f"NETWORKS ({network.cidr})", _of_network(config, network)) for network in config.networks]
     for place, limits in places:
-        slow = [name for name, limit in limits.items() if limit.max_delay_ns > LONG_DELAY_NS]
+        slow = [name for name, limit in limits if limit.max_delay_ns > LONG_DELAY_NS]
         if slow:
             yield (
                 f"HKPGUARD_{place}: max_delay of {', '.join(slow)} is above 20s; "
                 "OpenKeychain gives up after 25 s without an answer"
+            )
+
+
+def _short_delays(config: "Config") -> Iterator[str]:
+    """Find networks in which two people cannot refresh their keys at the same time.
+
+    Each asks for one key after the other, so that of two the second waits for two tokens (`bench.scenarios`). The
+    strict profile wants it so.
+    """
+    if config.mode != "enforce" or config.profile == "strict":
+        return
+    places = [("BUDGETS", config.budgets_for()["distinct_certs"])]
+    places += [
+        (f"NETWORKS ({network.cidr})", config.budgets_for(network)["distinct_certs"])
+        for network in config.networks
+        if "distinct_certs" in network.budgets
+    ]
+    for place, certs in places:
+        if certs.mode == "enforce" and certs.burst < TWO_REFRESHES and certs.max_delay_ns < 2 * certs.token_ns:
+            yield (
+                f"HKPGUARD_{place}: max_delay of distinct_certs is less than the time of two tokens; where two people "
+                "of a network refresh 1,000 keys each at the same time, gpg skips some without a word"
             )
 
 
@@ -139,6 +215,10 @@ def _public_admin(config: "Config") -> Iterator[str]:
 def _trusting_all(config: "Config") -> Iterator[str]:
     if any(network.prefixlen == 0 for network in config.trusted_proxies):
         yield "HKPGUARD_TRUSTED_PROXIES has every address in it: clients can choose how they are counted"
+
+
+def _text(time_ns: int) -> str:
+    return Duration(0, time_ns).render(time_ns)
 
 
 def _doubles(items: tuple[Address, ...] | tuple[Network, ...]) -> list[Address | Network]:

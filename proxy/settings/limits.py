@@ -50,8 +50,9 @@ BUDGET_NAMES: Final[tuple[BudgetName, ...]] = get_args(BudgetName)
 
 Mode = Annotated[ModeWord, Choice(get_args(ModeWord))]
 Tokens = Annotated[int, Whole(1, 1_000_000)]
+LONGEST_PERIOD_NS: Final = 366 * DAY
 # The shortest period has as many ns as the greatest count, so a token never takes less than one ns.
-Period = Annotated[int, Duration(MILLISECOND, 366 * DAY)]
+Period = Annotated[int, Duration(MILLISECOND, LONGEST_PERIOD_NS)]
 Delay = Annotated[int, Duration(0, MINUTE)]
 Queue = Annotated[int, Duration(0, 30 * SECOND)]
 PerClient = Annotated[int, Whole(0, 16)]
@@ -69,6 +70,11 @@ class BudgetConfig(Section):
     period_ns: Period = Field(alias="period")
     max_delay_ns: Delay = Field(default=0, alias="max_delay")  # the longest wait for a token; 0: none
     mode: Mode = "enforce"
+
+    @property
+    def token_ns(self) -> int:
+        """Time in which one token comes back, ns; rounded up."""
+        return -(-self.period_ns // self.count)
 
 
 class LimitConfig(BudgetConfig):

@@ -39,10 +39,12 @@ class Key(NamedTuple):
         return self.kind.render(self.value(section))
 
 
-def keys(section: type[Section]) -> Iterator[Key]:
-    """List every setting of a section and of the sections in it, in the order of the fields."""
+def keys(section: type[Section], besides: tuple[str, ...] = ()) -> Iterator[Key]:
+    """List every setting of a section and of the sections in it, in the order of the fields, but not `besides`."""
     for name, field in section.model_fields.items():
         word = field.alias or name
+        if name in besides:
+            continue
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             inner = keys(field.annotation)
             yield from (Key((word, *key.path), (name, *key.attributes), key.kind) for key in inner)

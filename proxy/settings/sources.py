@@ -7,7 +7,7 @@ and its name as the user typed it. What the values mean is not known here: see `
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -68,10 +68,12 @@ def variable(path: SettingPath) -> str:
     return PREFIX + "__".join(path).upper()
 
 
-def read(environ: Mapping[str, str], known: Collection[SettingPath]) -> Reading:
+def read(
+    environ: Mapping[str, str], known: Collection[SettingPath], taken: Callable[[SettingPath], bool] = lambda _path: False
+) -> Reading:
     """Read the environment and the file that it names; the environment wins.
 
-    Unknown and repeated keys are faults.
+    Unknown and repeated keys are faults; what is `taken` is known to somebody else.
     """
     from_environment = _environment(environ)
     file = next((setting for setting in from_environment if setting.path == FILE_KEY), None)
@@ -80,8 +82,9 @@ def read(environ: Mapping[str, str], known: Collection[SettingPath]) -> Reading:
     faults = list(file_faults)
     for source in (from_file, from_environment):
         faults += _repeated(source)
-        faults += [fault for setting in source if (fault := _unknown(setting, known))]
-    every = {setting.path: setting for setting in (*from_file, *from_environment) if setting.path in known}
+        faults += [fault for setting in source if not taken(setting.path) and (fault := _unknown(setting, known))]
+    both = (*from_file, *from_environment)
+    every = {setting.path: setting for setting in both if setting.path in known or taken(setting.path)}
     return Reading(every, faults)
 
 

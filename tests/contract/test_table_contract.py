@@ -26,7 +26,7 @@ class Table(Protocol):
     def evictions(self) -> int: ...  # noqa: D102 - a protocol of the twin
     def spend(self, limits: Any, key: int, bucket: int, price: int, now_ns: int) -> Any: ...  # noqa: D102 - a protocol of the twin
     def refund(self, limits: Any, key: int, bucket: int, price: int, now_ns: int) -> None: ...  # noqa: D102 - a protocol of the twin
-    def charge(self, limits: Any, key: int, tokens: int, now_ns: int) -> None: ...  # noqa: D102 - a protocol of the twin
+    def charge(self, limits: Any, key: int, tokens: int, now_ns: int, bucket: int = 0) -> None: ...  # noqa: D102 - a protocol of the twin
     def give_back(self, limits: Any, key: int, tokens: int, now_ns: int) -> None: ...  # noqa: D102 - a protocol of the twin
     def peek(self, key: int) -> tuple[int, ...] | None: ...  # noqa: D102 - a protocol of the twin
     def used(self, now_ns: int) -> int: ...  # noqa: D102 - a protocol of the twin
@@ -403,6 +403,20 @@ def test_debt_is_waited_for(kit: Kit) -> None:
     table.charge(limits, ALICE, 14, NOW)
     assert table.spend(limits, ALICE, CERT, 1, NOW).retry_after_ns == 6 * SECOND
     assert table.spend(limits, ALICE, CERT, 1, NOW + 6 * SECOND) is None
+
+
+def test_charge_of_a_class(kit: Kit) -> None:
+    """Another bucket than the total is charged by itself, and holds its slot as long as it is owed; 12 there are."""
+    table, limits = kit.table(8), kit.limits([limit(10), *[limit(5)] * 11])
+    table.spend(limits, ALICE, CERT, 1, NOW)
+    table.charge(limits, ALICE, 3, NOW, WORDS)
+    tats = table.peek(ALICE)
+    assert tats is not None
+    assert {bucket: (tat - NOW) // SECOND for bucket, tat in enumerate(tats) if tat} == {0: 1, CERT: 1, WORDS: 3}
+    assert [table.used(NOW + after * SECOND) for after in (2, 3)] == [1, 0]
+    for bucket in (-1, 12):
+        with pytest.raises(ValueError, match=f"bucket {bucket} not in 0..11"):
+            table.charge(limits, ALICE, 3, NOW, bucket)
 
 
 def test_charge_of_a_client_that_is_not_there(kit: Kit) -> None:

@@ -28,7 +28,7 @@ def region() -> Iterator[Region]:
 
 def sections(region: Region) -> dict[str, memoryview]:
     """Return all sections by name."""
-    names = ("control", "generations", "upstreams", "leases", "bans", "crowd", "table")
+    names = ("control", "generations", "upstreams", "leases", "bans", "verdicts", "crowd", "table")
     named = {name: getattr(region, name) for name in names}
     for worker in range(region.counts.workers):
         named |= {f"ring {worker}": region.ring(worker), f"counters {worker}": region.counters(worker)}
@@ -150,7 +150,7 @@ def test_an_empty_file_is_no_region() -> None:
     ("offset", "form", "value", "text"),
     [
         (0, "8s", b"otherone", "not a memory region of hkpguard"),
-        (8, "I", 1, "layout version 1, not 3"),
+        (8, "I", 1, "layout version 1, not 4"),
         (16, "Q", 4096, "bytes, not"),
         (24, "Q", 108, "bytes, not"),
         (24, "Q", 2**60, "clients 1152921504606846976 not in"),

@@ -296,6 +296,16 @@ def test_modes(start: Callable[..., FakeNode], settings: dict[str, str], mode: s
     assert (node.warden.mode, node.left(A)) == (mode, left)
 
 
+@pytest.mark.parametrize(
+    ("settings", "left"), [({}, 1800), ({"BANS__MODE": "off"}, 0), ({"BANS__POINTS": "101"}, 0), ({"ALLOW": A}, 0)]
+)
+def test_a_verdict(start: Callable[..., FakeNode], settings: dict[str, str], left: int) -> None:
+    """A verdict of the detectors is worth a ban at the usual number of points; never of who is allowed."""
+    node = start(**settings)
+    node.warden.convict(client_key(parse_address(A)))
+    assert node.left(A) == left
+
+
 @pytest.mark.parametrize(("mode", "left"), [("enforce", 0), ("shadow", 1800)])
 def test_shadow_actions(start: Callable[..., FakeNode], mode: str, left: int) -> None:
     """What shadow mode only would have done is held against nobody whom bans really keep out."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fastpath import client_key
+from fastpath import bucket_key, client_key, network_key
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action, Reason
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SECOND = 1_000_000_000
 NOW = 1_000_000 * SECOND
 CERT, IDENTITY, WORDS = OperationClass.CERT, OperationClass.IDENTITY, OperationClass.WORDS
-ALICE, NEIGHBOUR, BOB = "192.0.2.1", "192.0.2.77", "198.51.100.1"
+ALICE, NEIGHBOUR, BOB, MALLORY = "192.0.2.1", "192.0.2.77", "198.51.100.1", "203.0.113.1"
 SUBJECTS = Subjects(bytes(range(16)))
 FEW = {"BUDGETS__DISTINCT_CERTS__BURST": "3", "BUDGETS__DISTINCT_CERTS__MAX_DELAY": "0s"}
 FEW_MAILS = {"BUDGETS__DISTINCT_IDENTITIES__BURST": "3"}
@@ -143,6 +143,43 @@ def test_refusal_by_the_domain_gives_back_what_the_network_paid(tables: Tables) 
     asked = ["a@a.org", "b@a.org", "c@a.org", "d@b.org", "e@c.org", "f@d.org"]
     allow, limit = Action.ALLOW, Action.LIMIT
     assert world.outcomes(ALICE, *asked, kind=IDENTITY) == [allow, limit, limit, allow, allow, limit]
+
+
+def test_refusal_by_the_network_gives_back_what_the_domain_paid(tables: Tables) -> None:
+    """However often a network that has used its budget up goes on, others get what the domain has left."""
+    world = World(tables, {**ONE_DOMAIN, "BUDGETS__DISTINCT_IDENTITIES__BURST": "1"})
+    asked = [f"{letter}@a.org" for letter in "abcde"]
+    assert world.outcomes(ALICE, *asked, kind=IDENTITY) == [Action.ALLOW] + [Action.LIMIT] * 4
+    assert world.outcomes(BOB, "f@a.org", kind=IDENTITY) == [Action.ALLOW]
+    assert world.outcomes(MALLORY, "g@a.org", kind=IDENTITY) == [Action.LIMIT]
+
+
+@pytest.mark.parametrize(
+    ("shadow", "key"),
+    [("DISTINCT_IDENTITIES", (IDENTITY, network_key(ip_address(ALICE).packed))),
+     ("DOMAIN", (BudgetKind.DOMAIN, SUBJECTS.word_of("a.org")))],
+)  # fmt: skip
+def test_budget_in_shadow_mode_gets_back_what_it_gave(tables: Tables, shadow: str, key: tuple[int, int]) -> None:
+    """It lets pass what it has no token for, so if the other one refuses there is nothing to give back."""
+    one = {f"BUDGETS__{name}__BURST": "1" for name in ("DISTINCT_IDENTITIES", "DOMAIN")}
+    world = World(tables, {**one, "BUDGETS__DOMAIN__MAX_DELAY": "0s", f"BUDGETS__{shadow}__MODE": "shadow"})
+    assert world.outcomes(ALICE, "a@a.org", kind=IDENTITY) == [Action.ALLOW]
+    before = tables.buckets.peek(bucket_key(*key))
+    assert before is not None
+    assert world.outcomes(ALICE, *[f"{letter}@a.org" for letter in "bcd"], kind=IDENTITY) == [Action.LIMIT] * 3
+    assert tables.buckets.peek(bucket_key(*key)) == before
+
+
+def test_refusal_by_the_domain_is_not_having_had_much(tables: Tables) -> None:
+    """Who was refused a hundred addresses had none, and so may still use what others leave to their neighbours."""
+    limits = {"LIMITS__IDENTITY__MODE": "off", "BUDGETS__DISTINCT_IDENTITIES__BURST": "160"}
+    world = World(tables, {**limits, "BUDGETS__DOMAIN__BURST": "1", "BUDGETS__DOMAIN__MAX_DELAY": "0s"})
+    world.outcomes(ALICE, *[f"a@{number}.org" for number in range(200)], kind=IDENTITY)
+    world.outcomes(BOB, "a@a.org", kind=IDENTITY)
+    refused = world.outcomes(NEIGHBOUR, *[f"{number}@a.org" for number in range(100)], kind=IDENTITY)
+    assert refused == [Action.LIMIT] * 100
+    asked = [f"b@{number}.net" for number in range(30)]
+    assert world.outcomes(NEIGHBOUR, *asked, kind=IDENTITY) == [Action.ALLOW] * 20 + [Action.LIMIT] * 10
 
 
 def test_words_and_pages_are_not_counted(tables: Tables) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fastpath import client_key, network_key
+from fastpath import Standing, client_key, network_key
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action, Reason
@@ -83,6 +83,7 @@ def test_checks_are_cheap_to_costly(tables: Tables) -> None:
     assert names == [
         "NotBanned",
         "NotTrapped",
+        "NotSuspected",
         "OperationOffered",
         "AllowedNetwork",
         "PeersOnly",
@@ -326,3 +327,63 @@ def test_first_shadow_verdict_is_told(tables: Tables) -> None:
     subject = policy(tables, {"MODE": "shadow", "LIMITS__IDENTITY__BURST": "1"})
     asked = facts(subject, kind=OperationClass.IDENTITY)
     assert [subject.judge(asked, NOW).reason for _ in range(3)] == [Reason.BANNED] * 3
+
+
+@pytest.mark.parametrize(
+    ("standing", "expected"),
+    [
+        (Standing.PRICED, (Action.ALLOW, Reason.NONE, 4, 0)),
+        (Standing.DELAYED, (Action.DELAY, Reason.VERDICT, 4, 2 * SECOND)),
+        (Standing.LIMITED, (Action.LIMIT, Reason.VERDICT, 1, 0)),
+        (Standing.TARPIT, (Action.LIMIT, Reason.VERDICT, 1, 0)),
+        (Standing.BANNED, (Action.LIMIT, Reason.VERDICT, 1, 0)),
+    ],
+)
+def test_a_suspect(tables: Tables, standing: Standing, expected: tuple[int, ...]) -> None:
+    """What the analyst thinks of a client makes its requests dear, slow, or refused."""
+    subject = policy(tables)
+    tables.verdicts.put(client_key(ALICE), NOW + SECOND, standing)
+    asked = facts(subject)
+    verdict = subject.judge(asked, NOW)
+    assert (verdict.action, verdict.reason, asked.price, verdict.wait_ns) == expected
+    assert subject.judge(facts(subject, BOB), NOW) is ALLOW
+    assert subject.judge(facts(subject), NOW + SECOND).reason == Reason.NONE
+
+
+def test_a_suspect_who_probes_is_held(tables: Tables) -> None:
+    """The tarpit is for what no client of a keyserver sends."""
+    subject = policy(tables)
+    tables.verdicts.put(client_key(ALICE), NOW + SECOND, Standing.TARPIT)
+    verdict = subject.judge(facts(subject, kind=OperationClass.UNKNOWN, refusal=404), NOW)
+    assert (verdict.action, verdict.reason, verdict.status) == (Action.TARPIT, Reason.VERDICT, 404)
+
+
+@pytest.mark.parametrize(
+    ("settings", "action"),
+    [
+        ({"ALLOW": "192.0.2.0/24"}, Action.ALLOW),
+        ({"PEERS": "192.0.2.0/24"}, Action.ALLOW),
+        ({"SHARED_EXITS": "192.0.2.0/24"}, Action.DELAY),
+        ({"VERDICTS__MODE": "off"}, Action.ALLOW),
+        ({"MODE": "shadow"}, Action.ALLOW),
+    ],
+)
+def test_who_is_spared_a_verdict(tables: Tables, settings: Mapping[str, str], action: Action) -> None:
+    """Allowed networks and peers are above suspicion, and nobody is refused for what others behind an exit did."""
+    config = Config.from_env({f"HKPGUARD_{name}": value for name, value in settings.items()})
+    subject = Policy(config, tables, exits=config.shared_exits)
+    tables.verdicts.put(client_key(ALICE), NOW + SECOND, Standing.TARPIT)
+    assert subject.judge(facts(subject), NOW).action == action
+
+
+@pytest.mark.parametrize(
+    ("standing", "shadow"),
+    [(Standing.PRICED, Action.DELAY), (Standing.DELAYED, Action.DELAY), (Standing.LIMITED, Action.LIMIT)],
+)
+def test_a_verdict_in_shadow_mode(tables: Tables, standing: Standing, shadow: Action) -> None:
+    """In shadow mode a request of a suspect costs what it always does, and what would have been done is told."""
+    subject = policy(tables, {"VERDICTS__MODE": "shadow"})
+    tables.verdicts.put(client_key(ALICE), NOW + SECOND, standing)
+    asked = facts(subject)
+    verdict = subject.judge(asked, NOW)
+    assert (verdict.action, verdict.reason, verdict.shadow, asked.price) == (Action.ALLOW, Reason.VERDICT, shadow, 1)

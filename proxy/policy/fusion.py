@@ -1,0 +1,203 @@
+"""Fusion: all that speaks against a client or a network, or for it, taken together to one standing.
+
+    detectors -> Evidence -> log-odds -> Standing, with hysteresis -> table of verdicts (workers obey it at once)
+
+A weight is in log-odds: the natural logarithm of how much likelier an abuser is to be seen doing this than an honest
+client. Kinds of evidence are taken to be independent, so their weights add up to what was to be expected of anybody
+(`PRIOR`). What is of one kind is not: there the last word of the detector counts. The sum does not depend on the
+order in which evidence came.
+
+Evidence of a detector in shadow mode is kept and shown, and moves nobody.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from math import fsum, isfinite
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from fastpath import Standing
+from proxy.policy.ladder import is_client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fastpath import BanTable
+
+PRIOR: Final = -4.0  # one client of 55 is an abuser
+MOST_WEIGHT: Final = 10.0  # of one piece of evidence, either way: nothing is proven by one detector alone
+# From these log-odds on a client has this standing: as likely an abuser as not, 3 of 4, 12 of 13, 54 of 55, 402 of 403.
+THRESHOLDS: Final = {
+    Standing.PRICED: 0.0,
+    Standing.DELAYED: 1.0,
+    Standing.LIMITED: 2.5,
+    Standing.TARPIT: 4.0,
+    Standing.BANNED: 6.0,
+}
+HYSTERESIS: Final = 1.0  # so far below its threshold a standing is left
+HARDEST_OF_NETWORK: Final = Standing.DELAYED  # it holds honest clients as well
+MOST_CASES: Final = 65_536
+MOST_KINDS: Final = 16  # of evidence in one case
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What one detector says of one client or network.
+
+    Attributes:
+        subject: Whose, a key as `fastpath.client_key` or `network_key` gives it.
+        kind: Of evidence; the name of the detector.
+        weight: Log-odds, -MOST_WEIGHT to MOST_WEIGHT; above 0 it speaks for abuse.
+        reason: For the operator, one line.
+        until_ns: How long it counts, CLOCK_MONOTONIC.
+        shadow: Whether it only tells what it would have done.
+
+    """
+
+    subject: int
+    kind: str
+    weight: float
+    reason: str
+    until_ns: int
+    shadow: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless the weight is in range."""
+        if not (isfinite(self.weight) and abs(self.weight) <= MOST_WEIGHT):
+            raise ValueError(f"weight {self.weight} of {self.kind} not in {-MOST_WEIGHT}..{MOST_WEIGHT}")
+
+
+class Change(NamedTuple):
+    """A standing that has become another."""
+
+    subject: int
+    before: Standing
+    after: Standing
+    log_odds: float
+    until_ns: int
+    reasons: tuple[str, ...]  # the weightiest first
+
+
+@dataclass(slots=True)
+class Case:
+    """What is known of one client or network.
+
+    Attributes:
+        evidence: By kind.
+        standing: What it has.
+        would_be: What it would have, if no detector were in shadow mode.
+        due_ns: When it is to be looked at again; 0: never.
+
+    """
+
+    evidence: dict[str, Evidence] = field(default_factory=dict)
+    standing: Standing = Standing.WELCOME
+    would_be: Standing = Standing.WELCOME
+    due_ns: int = 0
+
+
+def fuse(evidence: Iterable[Evidence], now_ns: int) -> float:
+    """Return the log-odds that a client is an abuser; evidence that is over does not count."""
+    return PRIOR + fsum(each.weight for each in evidence if each.until_ns > now_ns)
+
+
+def standing_for(log_odds: float, before: Standing) -> Standing:
+    """Return what these log-odds earn one who stood at `before`."""
+    earned = _earned(log_odds)
+    kept = min(before, _earned(log_odds + HYSTERESIS))
+    return max(earned, kept)
+
+
+def _earned(log_odds: float) -> Standing:
+    return max((each for each, least in THRESHOLDS.items() if log_odds >= least), default=Standing.WELCOME)
+
+
+class Fusion:
+    """All cases of a node, and the one writer of its table of verdicts.
+
+    Of more than MOST_CASES the one that was heard of longest ago is closed; its verdict stays for as long as it was
+    given.
+    """
+
+    def __init__(self, table: BanTable) -> None:
+        """Give verdicts in `table`."""
+        self._table = table
+        self._cases: OrderedDict[int, Case] = OrderedDict()
+        self._due: list[tuple[int, int]] = []  # when evidence is over, of whom; one of each case is not too early
+
+    def __len__(self) -> int:
+        """Return how many cases there are."""
+        return len(self._cases)
+
+    def hear(self, evidence: Iterable[Evidence], now_ns: int) -> list[Change]:
+        """Take evidence in, and return what it has changed; verdicts bind when this returns."""
+        return [
+            change
+            for subject in dict.fromkeys(each.subject for each in evidence if self._take(each, now_ns))
+            if (change := self._decide(subject, now_ns))
+        ]
+
+    def turn(self, now_ns: int) -> list[Change]:
+        """Let evidence that is over go, and return what that has changed."""
+        over: dict[int, None] = {}
+        while self._due and self._due[0][0] <= now_ns:
+            due_ns, subject = heappop(self._due)
+            if (case := self._cases.get(subject)) and case.due_ns == due_ns:
+                case.due_ns = 0
+                over[subject] = None
+        return [change for subject in over if (change := self._decide(subject, now_ns))]
+
+    def case(self, subject: int) -> Case | None:
+        """Return what is known of a client or network."""
+        return self._cases.get(subject)
+
+    def forget(self, subject: int) -> None:
+        """Close a case, for an operator who knows better."""
+        self._cases.pop(subject, None)
+        self._table.remove(subject)
+
+    def _take(self, evidence: Evidence, now_ns: int) -> bool:
+        """Put evidence on file; false if there is no place for it, or it is over."""
+        case = self._cases.setdefault(evidence.subject, Case())
+        self._cases.move_to_end(evidence.subject)
+        if evidence.until_ns <= now_ns or (evidence.kind not in case.evidence and len(case.evidence) >= MOST_KINDS):
+            return False
+        case.evidence[evidence.kind] = evidence
+        if len(self._cases) > MOST_CASES:
+            self._cases.popitem(last=False)
+        return True
+
+    def _decide(self, subject: int, now_ns: int) -> Change | None:
+        """Bring the standing of a subject in line with its evidence."""
+        case = self._cases[subject]
+        case.evidence = {kind: each for kind, each in case.evidence.items() if each.until_ns > now_ns}
+        binding = [each for each in case.evidence.values() if not each.shadow]
+        log_odds, before = fuse(binding, now_ns), case.standing
+        case.standing = self._bounded(subject, standing_for(log_odds, before))
+        case.would_be = self._bounded(subject, standing_for(fuse(case.evidence.values(), now_ns), case.would_be))
+        until_ns = max((each.until_ns for each in binding if each.weight > 0), default=now_ns)
+        if case.standing is Standing.WELCOME:
+            self._table.remove(subject)
+        else:
+            self._table.put(subject, until_ns, case.standing)
+        if case.evidence:
+            self._watch(subject, case)
+        else:
+            del self._cases[subject]
+        if case.standing is before:
+            return None
+        weightiest = sorted(binding, key=lambda each: -abs(each.weight))
+        return Change(subject, before, case.standing, log_odds, until_ns, tuple(each.reason for each in weightiest))
+
+    def _watch(self, subject: int, case: Case) -> None:
+        """Look at a case again when the first of its evidence is over."""
+        end_ns = min(each.until_ns for each in case.evidence.values())
+        if case.due_ns == 0 or end_ns < case.due_ns:
+            case.due_ns = end_ns
+            heappush(self._due, (end_ns, subject))
+
+    @staticmethod
+    def _bounded(subject: int, standing: Standing) -> Standing:
+        return standing if is_client(subject) else min(standing, HARDEST_OF_NETWORK)
