@@ -8,6 +8,10 @@ Signals. They are blocked and taken one by one with `sigtimedwait`, so nothing i
     SIGTERM, SIGINT   readiness off, grace (none for SIGINT), workers finish what is in flight, exit 0
     SIGHUP            read the configuration again, hand it to all; a bad one is reported and the old one stays
     SIGCHLD           replace who died; two deaths within CALM_SECONDS back off, MOST_DEATHS in a row end it all
+
+A child may show that it works by writing the time into a word of shared memory. If that stands still at MOST_SILENT
+looks in a row the child hangs, and is killed and replaced. Looks are counted, not seconds: a node that was stopped as a
+whole for an hour (a frozen container) is seen once in that hour, and goes on.
 """
 
 from __future__ import annotations
@@ -36,6 +40,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 CALM_SECONDS = 5.0
 MOST_BACKOFF_SECONDS = 8.0
 MOST_DEATHS = 10  # of one child, each within CALM_SECONDS of its start
+LOOK_SECONDS = 5.0  # between two looks at those who show that they work
+MOST_SILENT = 6  # looks: half a minute; nothing that the analyst does in one go takes so long
 KILL_AFTER_SECONDS = 2.0  # beyond hard_stop_after
 BACKLOG = 4096
 SEND_SECONDS = 1.0  # a child that does not take a message for so long is hung
@@ -51,16 +57,25 @@ class SupervisorError(Exception):
 
 @dataclass
 class Child:
-    """A process that must always run; `worker` is its index in shared memory, -1 for others."""
+    """A process that must always run.
+
+    Attributes:
+        worker: Its index in shared memory, -1 for others.
+        heartbeat: The word of `Region.control` that it writes as long as it works; None: it writes none.
+
+    """
 
     name: str
     run: Run
     worker: int = -1
+    heartbeat: Control | None = None
     pid: int = 0
     channel: socket.socket | None = None
     started: float = 0.0
     deaths: int = 0
     due: float = field(default=0.0)  # when it is to be started again
+    heard: int = 0  # its last heartbeat
+    silent: int = 0  # looks since then
 
     @property
     def alive(self) -> bool:
@@ -122,11 +137,12 @@ class Supervisor:
         self._children: list[Child] = []
         self._draining = False
         self._generation = 0
+        self._next_look = 0.0
         self._log = structlog.get_logger().bind(process="supervisor")
 
-    def add(self, name: str, run: Run, worker: int = -1) -> None:
+    def add(self, name: str, run: Run, worker: int = -1, heartbeat: Control | None = None) -> None:
         """Add a child, which `serve` will start; the order of adding is the reverse order of stopping."""
-        self._children.append(Child(name, run, worker))
+        self._children.append(Child(name, run, worker, heartbeat))
 
     def serve(self) -> int:
         """Run until told to stop; return the exit status."""
@@ -134,13 +150,14 @@ class Supervisor:
         for child in self._children:
             self._start(child)
         while True:
-            received = signal.sigtimedwait(SIGNALS, self._until_next_start())
+            received = signal.sigtimedwait(SIGNALS, self._until_next_turn())
             number = received.si_signo if received else 0
             if number in (signal.SIGTERM, signal.SIGINT):
                 return self._stop(grace=number == signal.SIGTERM)
             if number == signal.SIGHUP:
                 self._reload()
             self._bury()
+            self._look_after()
             if not self._revive():
                 self._log.error("gave up", reason="a process dies again and again")
                 self._stop(grace=False)
@@ -157,7 +174,7 @@ class Supervisor:
             self._become(child, ours, theirs)
         theirs.close()
         ours.settimeout(SEND_SECONDS)
-        child.pid, child.channel, child.started, child.due = pid, ours, time.monotonic(), 0.0
+        child.pid, child.channel, child.started, child.due, child.silent = pid, ours, time.monotonic(), 0.0, 0
         if self._generation:
             self._send(child)
         self._log.info("started", child=child.name, pid=pid)
@@ -211,9 +228,24 @@ class Supervisor:
                 self._start(child)
         return True
 
-    def _until_next_start(self) -> float:
-        waits = [child.due - time.monotonic() for child in self._children if not child.alive]
-        return max(0.01, min(waits, default=3600.0))
+    def _look_after(self) -> None:
+        """Kill who hangs; it is replaced like others that die."""
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + LOOK_SECONDS
+        for child in self._children:
+            if child.heartbeat is None or not child.alive:
+                continue
+            before, child.heard = child.heard, self._region.control[child.heartbeat]
+            child.silent = child.silent + 1 if child.heard == before else 0
+            if child.silent >= MOST_SILENT:
+                self._log.warning("killed", child=child.name, reason="hangs")
+                os.kill(child.pid, signal.SIGKILL)
+
+    def _until_next_turn(self) -> float:
+        """Return how long nothing is to be done, seconds."""
+        times = [self._next_look, *(child.due for child in self._children if not child.alive)]
+        return max(0.01, min(times) - time.monotonic())
 
     # Reload.
 

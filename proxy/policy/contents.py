@@ -8,45 +8,35 @@
 All or nothing: what one of the budgets refuses, the others get back. What is admitted is remembered: a certificate is
 not new a second time, whatever becomes of its upload. A bare revocation proves no certificate, so it makes none known.
 
-A shared budget is for many, so that one client may have only a part of it: of two clients that want more than there is
-the second is not starved by the first.
+How those that are of everybody are shared: `sharing.py`. What only brings more of what is known, an update or a bare
+revocation, has its own place there, beside all that is new: who floods with new certificates through an exit does not
+take it from somebody behind the same exit who revokes his own.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from fastpath import BUCKETS, Budget, bucket_key
-from fastpath.gcra import MAX_PERIOD_NS
+from fastpath import BUCKETS, bucket_key
 from proxy.hkp.certs import Upload
 from proxy.hkp.classes import OperationClass
 from proxy.hkp.mail import MailRequest
 from proxy.policy.actions import Action, Reason
-from proxy.policy.budgets import BudgetKind
+from proxy.policy.budgets import TEXTS, BudgetKind
 from proxy.policy.judge import Verdict
+from proxy.policy.sharing import Bill, Sharing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fastpath import Limit, Spending
+    from fastpath import Spending
     from proxy.hkp.certs import Cert
     from proxy.policy.budgets import Tables
     from proxy.policy.judge import Client
     from proxy.policy.subjects import Subjects
 
-PARTS: Final = 4  # of a shared budget one client may have one
-EVERYBODY: Final = 0
 DAY_NS: Final = 86_400 * 1_000_000_000
 SEEN_NS: Final = 26 * 86_400 * 1_000_000_000  # a certificate that nobody uploaded for so long is new again
-
-
-class _Bill(NamedTuple):
-    budget: Budget
-    key: int
-    cost: int
-    forgiving: bool = False  # it counts, and refuses nobody
 
 
 class Contents:
@@ -55,6 +45,7 @@ class Contents:
     def __init__(self, tables: Tables, subjects: Subjects) -> None:
         """`tables`: shared by all workers; `subjects`: of the node."""
         self._buckets = tables.buckets
+        self._sharing = Sharing(tables.buckets)
         self._sightings = tables.sightings
         self._subjects = subjects
 
@@ -69,25 +60,24 @@ class Contents:
         """
         if client.exempt or not isinstance(found, Upload | MailRequest):
             return None
-        said: list[Spending] = []
-        paid: list[_Bill] = []
-        for bill in self._bills(client, found, now_ns):
+        bills = list(self._bills(client, found, now_ns))
+        said = [(bill, self._pay(bill, now_ns)) for bill in bills if not bill.forgiving]
+        refused = [spending for _, spending in said if spending is not None and not spending.allowed]
+        if refused:
+            for bill, spending in said:
+                if spending is None or not spending.retry_after_ns:  # what is empty took nothing, also in shadow mode
+                    self._buckets.refund(bill.budget, bill.key, bill.cost, now_ns)
+            longest = max(refused, key=lambda each: each.retry_after_ns)
+            return Verdict(Action.LIMIT, Reason.BUDGET, 429, 0, longest, text=TEXTS[longest.bucket])
+        for bill in bills:
             if bill.forgiving:
                 self._buckets.charge(bill.budget, bill.key, bill.cost, now_ns)
-                paid.append(bill)
-                continue
-            spending = self._buckets.spend(bill.budget, bill.key, bill.cost, now_ns)
-            if spending is not None and not spending.allowed:
-                for each in paid:
-                    self._buckets.refund(each.budget, each.key, each.cost, now_ns)
-                return Verdict(Action.LIMIT, Reason.BUDGET, 429, 0, spending)
-            if spending is None or not spending.retry_after_ns:  # a budget in shadow mode that is empty took nothing
-                paid.append(bill)
-            said += [spending] if spending is not None else []
-        for cert in found.certs if isinstance(found, Upload) else ():
-            if not cert.revocation_only:
-                self._remember(client, cert, now_ns)
-        return _weightiest(said)
+        if isinstance(found, Upload):
+            self._remember(client, found, now_ns)
+        return _weightiest([spending for _, spending in said if spending is not None])
+
+    def _pay(self, bill: Bill, now_ns: int) -> Spending | None:
+        return self._buckets.spend(bill.budget, bill.key, bill.cost, now_ns)
 
     def refund(self, client: Client, found: object, now_ns: int) -> None:
         """Give back what `judge` took for a request that the keyserver never got, so that it can be sent again.
@@ -99,24 +89,26 @@ class Contents:
         for bill in self._bills(client, found, now_ns):
             self._buckets.refund(bill.budget, bill.key, bill.cost, now_ns)
 
-    def _bills(self, client: Client, found: Upload | MailRequest, now_ns: int) -> Iterator[_Bill]:
+    def _bills(self, client: Client, found: Upload | MailRequest, now_ns: int) -> Iterator[Bill]:
         if isinstance(found, MailRequest):
             for address in found.addresses:
                 yield from _bill(client, BudgetKind.MAIL_ADDRESS, self._subjects.word_of(address))
             return
+        new = self._new(found, now_ns)
         if client.shared_exit:
-            yield from self._shared(client, BudgetKind.EXIT_UPLOADS, client.key)
+            yield from self._shared(client, BudgetKind.EXIT_UPLOADS, _exit(client, new), 1, now_ns)
+        if new:
+            yield from self._shared(client, BudgetKind.NEW_CERTS, client.network, len(new), now_ns)
         for cert in found.certs:
             yield from _bill(
                 client, BudgetKind.CERT_UPDATES, self._word(cert), forgiving=self._is_forgiven(client, cert, now_ns)
             )
             if growth := self._growth(cert, now_ns):
                 yield from _bill(client, BudgetKind.CERT_GROWTH, self._word(cert), growth)
-            if self._is_new(cert, now_ns):
-                yield from self._shared(client, BudgetKind.NEW_CERTS, client.network)
-                for user_id in dict.fromkeys(cert.user_ids):
-                    word = self._subjects.word_of(user_id.decode("utf-8", "replace").strip().lower())
-                    yield from _bill(client, BudgetKind.USER_ID, word)
+        for cert in new:
+            for user_id in dict.fromkeys(cert.user_ids):
+                word = self._subjects.word_of(user_id.decode("utf-8", "replace").strip().lower())
+                yield from _bill(client, BudgetKind.USER_ID, word)
 
     def _is_forgiven(self, client: Client, cert: Cert, now_ns: int) -> bool:
         """Whether an update is never refused, though it counts: a bare revocation, and the first of a network in a day.
@@ -133,13 +125,27 @@ class Contents:
         signed = _signature_on(self._word(cert))
         return sum(not self._sightings.seen(signed, word, SEEN_NS, now_ns) for word in cert.foreign)
 
-    def _remember(self, client: Client, cert: Cert, now_ns: int) -> None:
+    def _remember(self, client: Client, upload: Upload, now_ns: int) -> None:
         """Take note of an upload that goes on."""
+        new = self._new(upload, now_ns)
+        if client.shared_exit:
+            self._sharing.note(BudgetKind.EXIT_UPLOADS, _exit(client, new), 1, now_ns)
+        if new:
+            self._sharing.note(BudgetKind.NEW_CERTS, client.network, len(new), now_ns)
+        for cert in upload.certs:
+            if not cert.revocation_only:
+                self._remember_cert(client, cert, now_ns)
+
+    def _remember_cert(self, client: Client, cert: Cert, now_ns: int) -> None:
         word = self._word(cert)
         self._sightings.add(BudgetKind.NEW_CERTS, word, now_ns)
         self._sightings.add(_update_of(word), client.network, now_ns)
         for each in cert.foreign:
             self._sightings.add(_signature_on(word), each, now_ns)
+
+    def _new(self, upload: Upload, now_ns: int) -> list[Cert]:
+        """Return the certificates of an upload that nobody has uploaded here."""
+        return [cert for cert in upload.certs if self._is_new(cert, now_ns)]
 
     def _is_new(self, cert: Cert, now_ns: int) -> bool:
         if cert.revocation_only:
@@ -150,25 +156,21 @@ class Contents:
         """Return one word for a certificate; a bare revocation may name no more of it than its key id."""
         return self._subjects.counted_as(OperationClass.CERT, cert.fingerprint)
 
-    def _shared(self, client: Client, kind: BudgetKind, member: int) -> Iterator[_Bill]:
-        """Yield the bills of a budget of everybody, and of the part in it that one member may have."""
-        budget, limit = client.budgets[kind - BUCKETS], client.limits[kind]
-        if budget is None or limit is None:
-            return
-        yield _Bill(_part(limit, kind), bucket_key(kind, member, 1), 1)
-        yield _Bill(budget, bucket_key(kind, EVERYBODY), 1)
+    def _shared(self, client: Client, kind: BudgetKind, member: int, cost: int, now_ns: int) -> Iterator[Bill]:
+        limit = client.limits[kind]
+        if limit is not None:
+            yield from self._sharing.bills(limit, kind, member, cost, now_ns)
 
 
-@lru_cache(maxsize=64)  # more networks than that have hardly budgets of their own; it is only quicker
-def _part(limit: Limit, kind: BudgetKind) -> Budget:
-    period_ns = min(PARTS * limit.emission_interval_ns, MAX_PERIOD_NS)
-    return Budget(replace(limit, burst=max(1, limit.burst // PARTS), count=1, period_ns=period_ns), kind)
+def _exit(client: Client, new: list[Cert]) -> int:
+    """Return who shares with others what comes through exits: an exit, for what is new and for what is not."""
+    return bucket_key(BudgetKind.EXIT_UPLOADS, client.key, bool(new))
 
 
-def _bill(client: Client, kind: BudgetKind, word: int, cost: int = 1, *, forgiving: bool = False) -> Iterator[_Bill]:
+def _bill(client: Client, kind: BudgetKind, word: int, cost: int = 1, *, forgiving: bool = False) -> Iterator[Bill]:
     budget = client.budgets[kind - BUCKETS]
     if budget is not None:
-        yield _Bill(budget, bucket_key(kind, word), cost, forgiving)
+        yield Bill(budget, bucket_key(kind, word), cost, forgiving)
 
 
 def _update_of(cert: int) -> int:

@@ -281,12 +281,14 @@ cdef class WithinLimits(Check):
         if budget is None:
             return None
         share = self.buckets.spend(_SHARE, own, 1, now_ns)
-        if share is not None:
-            self.buckets.charge(_SHARE, own, 1, now_ns)  # who goes on has had much for a day after
-            return self.buckets.spend(facts.client.frugal[facts.kind - _CERT], asker, 1, now_ns)
-        spending = self.buckets.spend(budget, asker, 1, now_ns)
-        if spending is not None and not spending.allowed:
-            self.buckets.refund(_SHARE, own, 1, now_ns)
+        if share is None:
+            spending = self.buckets.spend(budget, asker, 1, now_ns)
+            if spending is not None and not spending.allowed:
+                self.buckets.refund(_SHARE, own, 1, now_ns)
+            return spending
+        spending = self.buckets.spend(facts.client.frugal[facts.kind - _CERT], asker, 1, now_ns)
+        if spending is None or spending.allowed:  # it goes on having much; else it would jump the queue now and then
+            self.buckets.charge(_SHARE, own, 1, now_ns)
         return spending
 
     cdef Spending _spend_of_domain(self, Facts facts, int64_t now_ns):
@@ -297,7 +299,7 @@ cdef class WithinLimits(Check):
         return self.buckets.spend(budget, mix(budget.kind, facts.domain, 0), 1, now_ns)
 
     cdef int _refund_domain(self, Facts facts, Spending said, int64_t now_ns) except -1:
-        """Give back what the domain paid; if its budget is in shadow mode and was empty, as it `said`, that is nothing."""
+        """Give back what the domain paid: nothing if its budget is in shadow mode and was empty, as `said`."""
         cdef Budget budget = facts.client.budgets[_DOMAIN]
         if facts.domain == 0 or budget is None or (said is not None and said.retry_after_ns):
             return 0

@@ -6,9 +6,7 @@ from proxy.policy.judge import Client
 class Misses:
     """Counts the misses of clients; immutable but for the tables."""
 
-    def __init__(
-        self, clients: ClientTable, buckets: BucketTable, limit: Limit, *, per_hit: int, factor: int
-    ) -> None:
+    def __init__(self, clients: ClientTable, buckets: BucketTable, limit: Limit, *, per_hit: int, factor: int) -> None:
         """`limit`: misses that cost nothing more; in shadow mode they are counted, and none ever does.
 
         `per_hit`: misses that a hit makes up for, at most a burst of `limit`.

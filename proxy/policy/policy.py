@@ -172,6 +172,11 @@ def _fat_caps(mode: Mode) -> tuple[Cap, Cap] | None:
     return Cap(FAT_OF_CLIENT, 0, FAT_QUEUE_NS, enforced), Cap(FAT_OF_ALL, 0, FAT_QUEUE_NS, enforced)
 
 
+def budget_limit(config: Config, name: BudgetName) -> Limit | None:
+    """Return the limit of a budget that is the same in all networks; None if it is off."""
+    return _limit(name, config.budgets_for()[name], MODES[config.mode])
+
+
 def _limit(name: str, limit: BudgetConfig, ceiling: Mode) -> Limit | None:
     mode = min(MODES[limit.mode], ceiling)
     if mode is Mode.OFF:

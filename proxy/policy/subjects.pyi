@@ -15,5 +15,11 @@ class Subjects:
         A certificate counts once, whether it is asked for by fingerprint (v4, v6) or by key id.
         """
 
+    def certificate_of(self, digits: str) -> int:
+        """Return the word that all names of a certificate share: fingerprint (v4, v6), key id and short id.
+
+        It goes by the short id, so that a few certificates may share it. That of version 3 has no other names here.
+        """
+
     def domain_of(self, kind: int, subject: str) -> int:
         """Return the word of the mail domain of an identity; 0 if there is none."""

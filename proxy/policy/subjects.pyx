@@ -18,6 +18,7 @@ cdef enum:
     KEY_ID = 16  # digits
     V4_FINGERPRINT = 40
     V6_FINGERPRINT = 64
+    SHORT_ID = 8
 
 cdef int _CERT = OperationClass.CERT
 cdef int _IDENTITY = OperationClass.IDENTITY
@@ -46,6 +47,17 @@ cdef class Subjects:
             size = KEY_ID
         return hash_bytes(self.k0, self.k1, <const unsigned char *>data, size)
 
+    cdef uint64_t certificate(self, str digits) except? 0:
+        cdef Py_ssize_t size
+        cdef const char *data = PyUnicode_AsUTF8AndSize(digits, &size)
+        if size == V4_FINGERPRINT:
+            data += V4_FINGERPRINT - SHORT_ID
+        elif size == V6_FINGERPRINT or size == KEY_ID:
+            data += KEY_ID - SHORT_ID
+        if size == V4_FINGERPRINT or size == V6_FINGERPRINT or size == KEY_ID:
+            size = SHORT_ID
+        return hash_bytes(self.k0, self.k1, <const unsigned char *>data, size)
+
     cdef uint64_t domain(self, int kind, str subject) except? 0:
         cdef str domain
         if kind != _IDENTITY:
@@ -58,6 +70,9 @@ cdef class Subjects:
 
     def counted_as(self, int kind, str subject not None):
         return self.counted(kind, subject)
+
+    def certificate_of(self, str digits not None):
+        return self.certificate(digits)
 
     def domain_of(self, int kind, str subject not None):
         return self.domain(kind, subject)

@@ -1,9 +1,10 @@
 """What can be wrong with settings that are each valid: conflicts (errors) and warnings."""
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from fastpath._buckets_py import MOST_OFFSET_NS
 from proxy.settings.kinds import DAY, SECOND, Address, Duration, Network
@@ -13,7 +14,7 @@ from proxy.settings.sources import SettingPath
 BODY_PARTS: Final = 8  # one client may have one of so many parts of the memory for bodies
 YEAR: Final = 365 * DAY
 READS: Final = ("distinct_certs", "distinct_identities", "domain")  # budgets for whose tokens a reader waits
-TWO_REFRESHES: Final = 2 * 1000  # certificates
+TWO_REFRESHES: Final = 2300  # tokens for 2 x 1000 certificates, and the eighth that is left to others
 
 if TYPE_CHECKING:
     from proxy.config import Config
@@ -42,6 +43,7 @@ def conflicts(config: "Config") -> list[Conflict]:
         *_tls(config),
         *_trust(config),
         *_admin(config),
+        *_webhook(config),
     ]
 
 
@@ -166,6 +168,19 @@ def _trust(config: "Config") -> Iterator[Conflict]:
 def _admin(config: "Config") -> Iterator[Conflict]:
     if not _is_loopback(config.admin.host) and not config.admin_token:
         yield Conflict((("admin_token",), ("admin",)), f"must be set: {config.admin} is not a loopback address")
+
+
+def _webhook(config: "Config") -> Iterator[Conflict]:
+    webhook = config.events.webhook
+    if webhook.url is None:
+        return
+    if webhook.secret is None:
+        paths = (("events", "webhook", "secret"), ("events", "webhook", "url"))
+        yield Conflict(paths, "must be set: events go out signed")
+    url = urlsplit(webhook.url)
+    if url.scheme != "https" and not webhook.insecure and not _is_loopback(url.hostname or ""):
+        paths = (("events", "webhook", "url"), ("events", "webhook", "insecure"))
+        yield Conflict(paths, "must be https:// where it is no loopback address, unless WEBHOOK__INSECURE is on")
 
 
 def _long_delays(config: "Config") -> Iterator[str]:

@@ -69,7 +69,7 @@ def variable(path: SettingPath) -> str:
 
 
 def read(
-    environ: Mapping[str, str], known: Collection[SettingPath], taken: Callable[[SettingPath], bool] = lambda _path: False
+    environ: Mapping[str, str], known: Collection[SettingPath], taken: Callable[[SettingPath], bool] = lambda _: False
 ) -> Reading:
     """Read the environment and the file that it names; the environment wins.
 

@@ -118,6 +118,25 @@ def test_scraper_leaves_something_to_its_neighbours(tables: Tables) -> None:
     assert neighbour == [Action.ALLOW] * 20 + [Action.LIMIT] * 80
 
 
+def test_two_who_refresh_at_the_same_time_lose_nothing(tables: Tables) -> None:
+    """Two of a network, a thousand keys each: each waits for the other's token and for its own, and no longer."""
+    world = World(tables, {})
+    asking = [(NOW, ALICE, iter(range(1000))), (NOW + 1, NEIGHBOUR, iter(range(1000, 2000)))]
+    waits = []
+    while asking:
+        asking.sort(key=lambda each: each[0])
+        world.now_ns, address, numbers = asking.pop(0)
+        number = next(numbers, None)
+        if number is None:
+            continue
+        verdict = world.ask(address, fingerprint(number))
+        assert verdict.action in {Action.ALLOW, Action.DELAY}
+        waits.append(verdict.wait_ns)
+        asking.append((world.now_ns + verdict.wait_ns + SECOND // 100, address, numbers))
+    assert len(waits) == 2000
+    assert 9 * SECOND < max(waits) <= 10 * SECOND
+
+
 def test_longer_wait_is_told(tables: Tables) -> None:
     """Where the client's own limit and the budget both make it wait, it waits for the later of the two."""
     world = World(

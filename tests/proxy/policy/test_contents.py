@@ -15,7 +15,7 @@ from proxy.hkp.certs import Cert, Upload, UploadBounds
 from proxy.hkp.mail import MailRequest
 from proxy.hkp.uploads import UploadKind, UploadReader
 from proxy.policy.actions import Action, Reason
-from proxy.policy.budgets import BudgetKind, Tables
+from proxy.policy.budgets import TEXTS, BudgetKind, Tables
 from proxy.policy.contents import SEEN_NS, Contents
 from proxy.policy.judge import Client, Verdict
 from proxy.policy.policy import Policy
@@ -56,6 +56,11 @@ def new(*numbers: int) -> Upload:
 def named(number: int, *names: str) -> Upload:
     """Return an upload of a certificate with these user IDs."""
     return upload(packet(6, key(number).body), *map(user_id_packet, names))
+
+
+def forged(number: int) -> Upload:
+    """Return an upload of one certificate as a reader would have found it: many are made quicker so."""
+    return Upload((Cert(f"{number:040X}", (f"{number}".encode(),), 3, 1, 0, 500, revocation_only=False),))
 
 
 def mail(*addresses: str) -> MailRequest:
@@ -231,7 +236,8 @@ def test_refused_mail_costs_the_other_addresses_nothing(tables: Tables) -> None:
 
 def test_refused_upload_is_not_remembered(tables: Tables) -> None:
     """The certificates of an upload that is refused are still new, and nobody has paid for them."""
-    world = World(tables, no_delay("NEW_CERTS", 8))
+    world = World(tables, no_delay("NEW_CERTS", 12))
+    assert world.outcomes(ALICE, new(9)) == [ALLOW]
     assert world.refused_by(ALICE, new(1, 2, 3)) == BudgetKind.NEW_CERTS
     assert world.outcomes(ALICE, new(1, 2), new(3)) == [ALLOW, LIMIT]
 
@@ -250,7 +256,7 @@ def test_shadow_takes_nothing_and_gets_nothing_back(tables: Tables) -> None:
 
 numbers = st.lists(st.integers(0, 5), min_size=1, max_size=4)
 bodies = st.one_of(
-    numbers.map(lambda drawn: new(*drawn)),
+    numbers.map(lambda drawn: new(*dict.fromkeys(drawn))),
     numbers.map(lambda drawn: mail(*(f"{each}@a.org" for each in dict.fromkeys(drawn)))),
     st.tuples(st.integers(0, 5), st.sampled_from(["A", "B"])).map(lambda drawn: named(*drawn)),
     st.integers(0, 5).map(lambda number: upload(revocation(number))),
@@ -322,6 +328,48 @@ def test_exits_share_a_budget(tables: Tables) -> None:
     assert world.outcomes(ALICE, *(new(number) for number in range(60, 70))) == [ALLOW] * 10
 
 
+def test_upload_of_more_than_a_part(tables: Tables) -> None:
+    """More new certificates than a member may have at once take all that it may have, rather than never pass."""
+    world = World(tables, no_delay("NEW_CERTS", 8))
+    assert world.outcomes(ALICE, new(1, 2, 3, 4, 5), new(6)) == [ALLOW, LIMIT]
+    assert world.outcomes(BOB, new(11), new(12, 13), new(14)) == [ALLOW, LIMIT, ALLOW]
+
+
+@pytest.mark.parametrize("exits", [1, 4, 10, 100])
+def test_flood_through_some_exits(tables: Tables, exits: int) -> None:
+    """Whoever uploads through another exit waits a few seconds at most, once each exit of the flood had its first.
+
+    Through an exit of the flood updates and revocations do, for these have places of their own.
+    """
+    world = World(tables, {"BUDGETS__NEW_CERTS__MODE": "off"})
+    world.outcomes(ALICE, new(1), new(2))
+    waits = []
+    for second in range(60 * exits + 1200):
+        world.now_ns += SECOND
+        for each in range(5):
+            number = 5 * second + each
+            world.contents.judge(world.client(f"185.220.101.{number % exits}"), forged(number), world.now_ns)
+        if second >= 60 * exits and second % 600 == 0:
+            honest = (f"185.220.101.{200 + second // 600 % 50}", forged(10**6 + second))
+            update = (f"185.220.101.{second // 600 % exits}", new(1))
+            for address, found in (honest, update):
+                verdict = world.judge(address, found)
+                assert verdict is None or verdict.action == DELAY
+                waits.append(0 if verdict is None else verdict.wait_ns)
+    assert max(waits) <= 10 * SECOND
+
+
+def test_flood_of_revocations(tables: Tables) -> None:
+    """Nobody verifies them, so they are held to the same budget; new certificates go beside."""
+    world = World(tables, {"BUDGETS__NEW_CERTS__MODE": "off"})
+    revoked = upload(revocation(1))
+    for _ in range(600):
+        world.now_ns += SECOND
+        world.outcomes(TOR, revoked, revoked)
+    assert world.outcomes(TOR, revoked) == [LIMIT]
+    assert world.outcomes(TOR, new(1)) == [ALLOW]
+
+
 def test_an_abuser_starves_nobody(tables: Tables) -> None:
     """One exit that never stops leaves to another what that one asks for at a human pace."""
     world = World(tables, {"BUDGETS__NEW_CERTS__MODE": "off"})
@@ -349,14 +397,43 @@ def test_shared_budgets_delay_first(tables: Tables) -> None:
     assert world.outcomes(TOR, new(2)) == [DELAY]
 
 
+@pytest.mark.parametrize("flooding", [1, 5, 40])
+def test_retry_after_is_true(tables: Tables, flooding: int) -> None:
+    """Who comes back when it was told to is let in, if nobody else was quicker; 1 ns earlier it is not."""
+    world = World(tables, {"BUDGETS__NEW_CERTS__BURST": "12"})
+    for number in range(200):
+        world.now_ns += SECOND
+        world.contents.judge(world.client(f"185.220.101.{number % flooding}"), forged(number), world.now_ns)
+    verdict, numbers = None, iter(range(1000, 1100))
+    while verdict is None or verdict.action != LIMIT:
+        verdict = world.judge(TOR, forged(next(numbers)))
+    assert verdict.spending is not None
+    world.now_ns += verdict.spending.retry_after_ns - 1
+    assert world.outcomes(TOR, forged(2000)) == [LIMIT]
+    world.now_ns += 1
+    assert world.outcomes(TOR, forged(2000)) == [DELAY]
+
+
+def test_longest_refusal_is_told(tables: Tables) -> None:
+    """Of two budgets that refuse, the one that does so longer says when to come back, and why."""
+    world = World(tables, {**no_delay("NEW_CERTS", 4), **no_delay("EXIT_UPLOADS", 4)})
+    assert world.outcomes(TOR, named(1, "A")) == [ALLOW]
+    verdict = world.judge(TOR, named(2, "A"))
+    assert verdict is not None
+    assert verdict.spending is not None
+    assert verdict.spending.bucket == BudgetKind.EXIT_UPLOADS
+    assert verdict.spending.retry_after_ns == 40 * SECOND
+    assert verdict.text == TEXTS[BudgetKind.EXIT_UPLOADS]
+
+
 @pytest.mark.parametrize(
-    ("updates_s", "wait_s", "budget"), [(20, 40, BudgetKind.EXIT_UPLOADS), (50, 50, BudgetKind.CERT_UPDATES)]
+    ("updates_s", "wait_s", "budget"), [(10, 40, BudgetKind.EXIT_UPLOADS), (25, 50, BudgetKind.CERT_UPDATES)]
 )
 def test_longest_wait_binds(tables: Tables, updates_s: int, wait_s: int, budget: BudgetKind) -> None:
     """Of two budgets that delay, the one that delays longer tells how long."""
     updates = {"BURST": "1", "COUNT": "1", "PERIOD": f"{updates_s}s", "MAX_DELAY": "1m"}
     world = World(tables, {f"BUDGETS__CERT_UPDATES__{name}": value for name, value in updates.items()})
-    assert world.judge(TOR, new(1)) is None
+    assert [world.judge(address, new(1)) for address in (ALICE, TOR)] == [None, None]
     verdict = world.judge(TOR, new(1))
     assert verdict is not None
     assert verdict.spending is not None

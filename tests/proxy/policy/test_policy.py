@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
 
 from fastpath import BUCKETS
 from fastpath._gcra_py import Mode
-from proxy.config import Config
+from proxy.config import Config, ConfigError
 from proxy.hkp.classes import OperationClass
 from proxy.policy import policy as module
 from proxy.policy.budgets import BudgetKind
@@ -157,6 +161,26 @@ def test_caps(tables: Tables) -> None:
 def test_generation_is_kept(tables: Tables) -> None:
     """A policy knows which reload made it."""
     assert Policy(Config.from_env({}), tables, 7).generation == 7
+
+
+@hypothesis.settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    burst=st.integers(1, 1_000_000) | st.integers(0, 6).map(lambda power: 10**power),
+    count=st.integers(1, 1_000_000) | st.integers(0, 6).map(lambda power: 10**power),
+    days=st.integers(1, 366),
+    profile=st.sampled_from(["default", "strict"]),
+)
+def test_what_the_settings_accept_can_be_compiled(
+    tables: Tables, burst: int, count: int, days: int, profile: str
+) -> None:
+    """Whatever stands in a limit, a budget or a network: the settings refuse it, or there is a policy of it."""
+    values = {"burst": burst, "count": count, "period": f"{days}d"}
+    network = {"cidr": "192.0.2.0/24", "limits": {"cert": values}, "budgets": {"distinct_identities": values}}
+    environ = {"PROFILE": profile, "NETWORKS": json.dumps([network])}
+    for name in ("LIMITS__CERT", "BUDGETS__DISTINCT_CERTS", "BUDGETS__NEW_CERTS"):
+        environ |= {f"{name}__{key.upper()}": str(value) for key, value in values.items()}
+    with suppress(ConfigError):
+        policy(tables, environ)
 
 
 def test_class_without_a_bucket_is_found_at_the_start(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
