@@ -18,12 +18,16 @@ from rich.progress import Progress
 from bench import attacks, chart, machine, memory, openloop, refresh, report, seclusion, tarpit
 from bench.attackers import AttackError
 from bench.attacks import Siege
+from bench.certserver import SOURCES
 from bench.cpu import ProcessGoneError
 from bench.defenders import DEFENDERS
 from bench.load import LoadError
 from bench.openloop import OpenLoopError
 from bench.peers import PROXIES
 from bench.processes import StartError, choose_cores, pinned
+from bench.recording import plan as plans
+from bench.recording import record
+from bench.recording.catalogue import Family
 from bench.refresh import RefreshError
 from bench.refresh import Trial as RefreshTrial
 from bench.rows import ROWS, Plan, Sample, measure
@@ -198,19 +202,39 @@ def virtual_days(
 @app.command("refresh")
 def refreshes(
     *,
-    only: Annotated[str, typer.Option(help="Which proxies, comma-separated.")] = ",".join(refresh.PROXIES),
+    only: Annotated[str, typer.Option(help=f"Which of {', '.join(refresh.PROXIES)}.")] = ",".join(refresh.USUAL),
     keys: Annotated[int, typer.Option(min=1, help="In the keyring.")] = refresh.KEYS,
-    seconds: Annotated[float, typer.Option(min=1, help="That the scrapers go on.")] = refresh.SECONDS,
-    answer_ms: Annotated[int, typer.Option(min=0, help="Until the keyserver answers.")] = refresh.ANSWER_MS,
+    seconds: Annotated[float, typer.Option(min=0, help="That the scrapers go on; 0: none.")] = refresh.SECONDS,
+    answer_ms: Annotated[int, typer.Option(min=0, help="That each answer takes more.")] = refresh.ANSWER_MS,
+    upstream: Annotated[str, typer.Option(help=f"Which keyserver: {' or '.join(SOURCES)}.")] = refresh.FILES,
 ) -> None:
     """Refresh a keyring with gpg beside two scrapers, through hkpguard and through HAProxy's stick table."""
     names = chosen(only.split(","), refresh.PROXIES)
-    trial = RefreshTrial(keys=keys, seconds=seconds, answer_ms=answer_ms, proxies=names)
+    [source] = chosen([upstream], SOURCES)
+    trial = RefreshTrial(keys=keys, seconds=seconds, answer_ms=answer_ms, upstream=source, proxies=names)
     about = machine.describe()
     with faults_end_it(), console.status("gpg and scrapers are at work"):
         outcomes = refresh.measure(trial)
     console.print(refresh.table(outcomes, trial))
     console.print(report.save("refresh", about, refresh.content(outcomes, trial)))
+
+
+@app.command("record")
+def recording(
+    *,
+    out: Annotated[Path, typer.Option(help="A folder, made if need be: runs.jsonl and the access logs.")],
+    only: Annotated[str, typer.Option(help="Which families, comma-separated.")] = ",".join(Family),
+    minutes: Annotated[float, typer.Option(min=0.1, help="That the recording takes.")] = 12.0,
+    seed: Annotated[int, typer.Option(help="Of the plan.")] = 1,
+) -> None:
+    """Record what real programs, honest and hostile, do in front of a real keyserver: what models learn from."""
+    families = [Family(each) for each in chosen(only.split(","), {each.value: each for each in Family})]
+    absent = plans.missing()
+    if absent:
+        console.print(f"not installed, so not recorded: {', '.join(sorted(absent))}", style="yellow")
+    with faults_end_it(), console.status("programs are at work"):
+        lines = record.record(out, plans.runs(families, seed, absent), minutes)
+    console.print(record.table(lines))
 
 
 @app.command()

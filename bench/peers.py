@@ -195,6 +195,7 @@ def guard_environment(port: int, upstream: int, setup: Setup) -> dict[str, str]:
         "HKPGUARD_LOG__ACCESS": "off",
         "HKPGUARD_CACHE__MODE": "on" if setup is Setup.CACHE else "off",  # the peers keep nothing either
         "HKPGUARD_CACHE__BYTES": "128MiB",
+        "HKPGUARD_CACHE__CERT": "10m",  # what was kept at the beginning of a row is there at its end
         "HKPGUARD_BUDGETS__DISTINCT_CERTS__BURST": "1000000",
         "HKPGUARD_BUDGETS__DISTINCT_CERTS__COUNT": "1000000",
         **limits("TOTAL", _UNREACHED),

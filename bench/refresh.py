@@ -3,23 +3,30 @@
 All at the same time: gpg without a proxy, and before each proxy a gpg and two scrapers with addresses of their own.
 None of this is about speed: there are a hundred requests a second in all, and the proxies have a core to themselves.
 
-hkpguard has its defaults. HAProxy has what its operators use for keyservers (HKP.md, section 2): 40 connections and
-100 requests in 10 s for each address; who has more is held for 15 s and then told 500.
+hkpguard has its defaults, or what docs/limits.md recommends for the network of a university. HAProxy has what its
+operators use for keyservers (HKP.md, section 2): 40 connections and 100 requests in 10 s for each address; who has more
+is held for 15 s and then told 500.
+
+Each has a keyserver of its own, whose count of what it gave out is the witness: gpg says nothing of
+keys that it could not get.
 """
 
 import json
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import Template
+from typing import NamedTuple
 
 from rich.table import Table
 
-from bench.gpg import Refreshed, gnupg, make_certificates
+from bench.certserver import SOURCES, WITNESS, Witness
+from bench.gpg import Refreshed, gnupg, make_certificates, take_certificates
 from bench.peers import ROOT, Launch, Program, Setup, serving
 from bench.processes import free_port, scratch
 from bench.scraper import SPARE_S, Loot
@@ -27,9 +34,26 @@ from bench.scraper import SPARE_S, Loot
 KEYS = 300
 SECONDS = 120.0
 ANSWER_MS = 100
-REFRESH_TIMEOUT_S = 900.0
+FILES, ONAK = SOURCES
+REFRESH_TIMEOUT_S, KEY_TIMEOUT_S = 900.0, 10.0  # in all, and for each key: no delay is longer
+WITNESS_TIMEOUT_S = 10.0
 RATES: Mapping[float, str] = {3.9: "127.0.39.1", 20.0: "127.0.200.1"}  # requests per second, and who makes them
 DIRECT = "no proxy"
+# Recipe in docs/limits.md; the gpg comes from 127.0.0.1.
+UNIVERSITY = [
+    {
+        "cidr": "127.0.0.0/24",
+        "limits": {
+            "total": {"burst": 12000, "count": 200},
+            "cert": {"burst": 600, "count": 50},
+            "identity": {"burst": 500, "count": 60},
+        },
+        "budgets": {
+            "distinct_certs": {"burst": 20000, "count": 2, "period": "1s"},
+            "distinct_identities": {"burst": 2000, "count": 600},
+        },
+    }
+]
 
 _HAPROXY = Template("""
 defaults
@@ -57,10 +81,19 @@ class RefreshError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What people and scrapers met in front of one proxy; `loot`: by requests per second."""
+    """What people and scrapers met in front of one proxy.
+
+    Attributes:
+        proxy: Its name.
+        refreshed: What gpg says.
+        witness: What the keyserver behind the proxy says.
+        loot: What scrapers got, by their requests per second.
+
+    """
 
     proxy: str
     refreshed: Refreshed
+    witness: Witness
     loot: Mapping[float, Loot]
 
 
@@ -76,6 +109,11 @@ def _guard(_folder: Path, port: int, upstream: int, _setup: Setup) -> Launch:
     return Launch(command=[sys.executable, "-m", "proxy", "serve"], env=env)
 
 
+def _university(folder: Path, port: int, upstream: int, setup: Setup) -> Launch:
+    guard = _guard(folder, port, upstream, setup)
+    return Launch(command=guard.command, env={**guard.env, "HKPGUARD_NETWORKS": json.dumps(UNIVERSITY)})
+
+
 def _haproxy(folder: Path, port: int, upstream: int, _setup: Setup) -> Launch:
     config = folder / "haproxy.cfg"
     config.write_text(_HAPROXY.substitute(port=port, upstream=upstream))
@@ -83,18 +121,31 @@ def _haproxy(folder: Path, port: int, upstream: int, _setup: Setup) -> Launch:
 
 
 PROXIES: Mapping[str, Program] = {
-    each.name: each for each in (Program("hkpguard", _guard), Program("haproxy", _haproxy))
+    each.name: each
+    for each in (Program("hkpguard", _guard), Program("haproxy", _haproxy), Program("university", _university))
 }
+USUAL = ("hkpguard", "haproxy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """How many keys, how long the scrapers go on, how long an answer takes, through what."""
+    """What is tried.
+
+    Attributes:
+        keys: How many there are in the keyring.
+        seconds: How long the scrapers go on; 0: there are none.
+        answer_ms: How long each answer takes more.
+        upstream: A source of `bench.certserver`. onak has Debian's developers as far as they reach; the others, and
+            all where it is `files`, are made up.
+        proxies: What is in front.
+
+    """
 
     keys: int = KEYS
     seconds: float = SECONDS
     answer_ms: int = ANSWER_MS
-    proxies: Sequence[str] = tuple(PROXIES)
+    upstream: str = FILES
+    proxies: Sequence[str] = USUAL
 
 
 def measure(trial: Trial) -> list[Outcome]:
@@ -109,41 +160,71 @@ def measure(trial: Trial) -> list[Outcome]:
         folder = stack.enter_context(scratch())
         certificates = folder / "certificates"
         certificates.mkdir()
-        make_certificates(certificates, trial.keys)
-        upstream = stack.enter_context(serving(_keyserver(certificates, trial.answer_ms), folder, core=None))
-        ports = {DIRECT: upstream.port}
-        for name in trial.proxies:
-            proxy = serving(PROXIES[name], folder, upstream=upstream.port, core=None)
-            ports[name] = stack.enter_context(proxy).port
-        pool = stack.enter_context(ThreadPoolExecutor(len(ports) * (1 + len(RATES))))
-        begun = [_begin(pool, name, port, certificates, trial) for name, port in ports.items()]
+        real = take_certificates(certificates, trial.keys) if trial.upstream == ONAK else 0
+        make_certificates(certificates, trial.keys - real)
+        lanes = [stack.enter_context(_lane(name, folder, trial)) for name in (DIRECT, *trial.proxies)]
+        pool = stack.enter_context(ThreadPoolExecutor(len(lanes) * (1 + len(RATES))))
+        begun = [_begin(pool, lane, certificates, trial) for lane in lanes]
         return [
-            Outcome(proxy=name, refreshed=gpg.result(), loot={rate: loot.result() for rate, loot in scrapers.items()})
-            for name, gpg, scrapers in begun
+            Outcome(
+                proxy=lane.name,
+                refreshed=gpg.result(),
+                loot={rate: loot.result() for rate, loot in scrapers.items()},
+                witness=_witness(lane.keyserver),
+            )
+            for lane, gpg, scrapers in begun
         ]
 
 
-def _keyserver(certificates: Path, answer_ms: int) -> Program:
+class Lane(NamedTuple):
+    """A proxy, and the keyserver behind it; both are ports."""
+
+    name: str
+    proxy: int
+    keyserver: int
+
+
+@contextmanager
+def _lane(name: str, folder: Path, trial: Trial) -> Iterator[Lane]:
+    """Run a proxy before a keyserver of its own."""
+    own = folder / name
+    own.mkdir()
+    with ExitStack() as stack:
+        keyserver = stack.enter_context(serving(_keyserver(folder / "certificates", trial), own, core=None)).port
+        if name == DIRECT:
+            yield Lane(name, keyserver, keyserver)
+            return
+        proxy = stack.enter_context(serving(PROXIES[name], own, upstream=keyserver, core=None)).port
+        yield Lane(name, proxy, keyserver)
+
+
+def _keyserver(certificates: Path, trial: Trial) -> Program:
     def prepare(_folder: Path, port: int, _upstream: int, _setup: Setup) -> Launch:
-        command = [sys.executable, "-m", "bench.certserver", str(port), str(certificates), str(answer_ms)]
-        return Launch(command=command, env={"PYTHONPATH": str(ROOT)})
+        arguments = [str(port), str(certificates), str(trial.answer_ms), trial.upstream]
+        return Launch(command=[sys.executable, "-m", "bench.certserver", *arguments], env={"PYTHONPATH": str(ROOT)})
 
     return Program("keyserver", prepare)
 
 
 def _begin(
-    pool: ThreadPoolExecutor, name: str, port: int, certificates: Path, trial: Trial
-) -> tuple[str, Future[Refreshed], dict[float, Future[Loot]]]:
+    pool: ThreadPoolExecutor, lane: Lane, certificates: Path, trial: Trial
+) -> tuple[Lane, Future[Refreshed], dict[float, Future[Loot]]]:
     """Start a gpg; and scrapers, if there is a proxy."""
-    scrapers = {} if name == DIRECT else RATES
-    loot = {rate: pool.submit(_scrape, port, address, rate, trial.seconds) for rate, address in scrapers.items()}
-    return name, pool.submit(_refresh, port, certificates), loot
+    rates = RATES if trial.seconds and lane.name != DIRECT else {}
+    loot = {rate: pool.submit(_scrape, lane.proxy, address, rate, trial.seconds) for rate, address in rates.items()}
+    return lane, pool.submit(_refresh, lane.proxy, certificates), loot
 
 
 def _refresh(port: int, certificates: Path) -> Refreshed:
     with gnupg() as gpg:
-        gpg.take(sorted(certificates.iterdir()))
-        return gpg.refresh(f"hkp://127.0.0.1:{port}", REFRESH_TIMEOUT_S)
+        paths = sorted(certificates.iterdir())
+        gpg.take(paths)
+        return gpg.refresh(f"hkp://127.0.0.1:{port}", REFRESH_TIMEOUT_S + KEY_TIMEOUT_S * len(paths))
+
+
+def _witness(port: int) -> Witness:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{WITNESS}", timeout=WITNESS_TIMEOUT_S) as answer:
+        return Witness(**json.load(answer))
 
 
 def _scrape(port: int, address: str, rate: float, seconds: float) -> Loot:
@@ -157,11 +238,12 @@ def _scrape(port: int, address: str, rate: float, seconds: float) -> Loot:
 def table(outcomes: Sequence[Outcome], trial: Trial) -> Table:
     """Return a row for each proxy."""
     title = (
-        f"gpg --refresh-keys, {trial.keys} keys, answers after {trial.answer_ms} ms; scrapers for {trial.seconds:g} s"
+        f"gpg --refresh-keys, {trial.keys} keys, {trial.upstream}, {trial.answer_ms} ms more for each answer;"
+        f" scrapers for {trial.seconds:g} s"
     )
     made = Table(title=title, title_justify="left")
     made.add_column("proxy")
-    headings = ["gpg took s", "keys fetched", "keys lost"]
+    headings = ["gpg took s", "keys fetched", "unchanged", "keys lost", "keyserver gave", "longest pause s"]
     headings += [f"scraper {rate:g}/s {word}" for rate in RATES for word in ("got", "was told")]
     for heading in headings:
         made.add_column(heading, justify="right")
@@ -174,7 +256,10 @@ def _cells(outcome: Outcome) -> Iterator[str]:
     refreshed = outcome.refreshed
     yield f"{refreshed.seconds:.1f}"
     yield str(refreshed.fetched)
+    yield str(refreshed.unchanged)
     yield str(refreshed.lost)
+    yield str(outcome.witness.given)
+    yield f"{outcome.witness.longest_pause_s:.1f}"
     for rate in RATES:
         loot = outcome.loot.get(rate)
         yield from ("-", "-") if loot is None else _taken(loot)

@@ -7,7 +7,7 @@ maps the memory, at any time.
 from typing import Final, final
 
 LARGEST_REPLY: Final[int]
-"""Most bytes of a reply that is kept: 256 KiB."""
+"""Most bytes of a reply that is kept, 1 MiB, where there is room for four of them (`largest_reply`)."""
 LEAST_DATA_BYTES: Final[int]
 """Least bytes for replies: 1 MiB."""
 MOST_DATA_BYTES: Final[int]
@@ -25,6 +25,17 @@ def cache_bytes(data_bytes: int) -> int:
 
     """
 
+def largest_reply(data_bytes: int) -> int:
+    """Return the most bytes of a reply that is kept in so many: LARGEST_REPLY, or a quarter of them."""
+
+def used_bytes(memory: memoryview, data_bytes: int) -> int:
+    """Return how many bytes replies have taken so far; once the log has gone round it is all of them.
+
+    Raises:
+        ValueError: The memory is smaller than `cache_bytes(data_bytes)`, or not aligned.
+
+    """
+
 @final
 class Hit:
     """A reply that was kept; made by `look_up`."""
@@ -35,6 +46,15 @@ class Hit:
     @property
     def age_ns(self) -> int:
         """Time since it was put, ns; never below 0."""
+    @property
+    def stored_ns(self) -> int:
+        """When it was put."""
+    @property
+    def expires_ns(self) -> int:
+        """When it ends."""
+    @property
+    def note(self) -> int:
+        """The word that was put with it."""
 
 @final
 class Ticket:
@@ -71,6 +91,10 @@ class ReplyCache:
 
         """
 
+    @property
+    def largest(self) -> int:
+        """Most bytes of a reply that is kept here."""
+
     def look_up(self, key: int, check: int, now_ns: int) -> Hit | Ticket | int:
         """Return the reply, or who fetches it: the caller, or somebody else.
 
@@ -84,14 +108,15 @@ class ReplyCache:
 
         """
 
-    def put(self, ticket: Ticket, data: bytes, expires_ns: int, now_ns: int, /) -> bool:
+    def put(self, ticket: Ticket, data: bytes, expires_ns: int, now_ns: int, note: int = 0, /) -> bool:
         """Keep the reply that was fetched, as it is, and end the flight.
 
         Args:
             ticket: From `look_up` of this object; it ends here, whatever is returned.
-            data: At most LARGEST_REPLY bytes.
+            data: At most `largest` bytes.
             expires_ns: It is served while now_ns < expires_ns.
             now_ns: Now; its age counts from here.
+            note: A word of the caller's own, 0..2**64-1, that comes back with the reply.
 
         Returns:
             False: nothing was kept. It is too large or has expired, the flight was invalidated or its time is

@@ -18,22 +18,26 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint64_t
 
-from fastpath._atomic cimport load, map_words, read_secret, swap, unmap
+from fastpath._atomic cimport load, map_words, prefetch, read_secret, swap, unmap
 from fastpath.flights cimport (
     FLIGHT, FLIGHT_TICKS, KEPT, PROVISIONAL, TAG_MASK, TICK_BITS, WAYS, Place, alive, become, begin, claim, identify,
     kept_word, kind_of, place_of, position_of, seek, vacate,
 )
-from fastpath.reply_log cimport LARGEST, LINE_BYTES, Record, append, make_keys, read_data, read_head
+from fastpath.reply_log cimport (
+    LARGEST, LARGEST_PART, LINE_BYTES, Record, append, make_keys, read_data, read_head,
+)
 
 cdef enum:
     LEAST_SETS = 512
-    SET_DATA_BYTES = 32_768  # of the log for each set: 4 KiB for each cell
+    # Of the log for each set. A certificate takes 2 to 3 KiB: with 1 KiB for each cell hardly one set in a hundred
+    # gets more than it has room for before the log has gone round.
+    SET_DATA_BYTES = 8_192
     ATTEMPTS = 64  # each is lost to somebody who got on
 
 cdef int64_t TICKET_NS = <int64_t>(FLIGHT_TICKS + 1) << TICK_BITS
 
 LARGEST_REPLY = LARGEST
-LEAST_DATA_BYTES = 4 * LARGEST
+LEAST_DATA_BYTES = 1 << 20
 MOST_DATA_BYTES = 1 << 36
 FLIGHT_NS = 60_000_000_000
 LAYOUT = {"ways": WAYS, "header_bytes": LINE_BYTES, "line_bytes": LINE_BYTES, "record_bytes": sizeof(Record)}
@@ -50,6 +54,19 @@ def cache_bytes(int64_t data_bytes):
     if not LEAST_DATA_BYTES <= data_bytes <= MOST_DATA_BYTES:
         raise ValueError(f"data_bytes {data_bytes} not in {LEAST_DATA_BYTES}..{MOST_DATA_BYTES}")
     return LINE_BYTES * (1 + sets_of(data_bytes) + data_bytes // LINE_BYTES)
+
+
+def largest_reply(int64_t data_bytes):
+    return min(LARGEST, data_bytes // LARGEST_PART)
+
+
+def used_bytes(memory, int64_t data_bytes):
+    cdef Py_buffer view
+    cdef uint64_t lines
+    map_words(&view, memory, "the replies", cache_bytes(data_bytes))
+    lines = load(<uint64_t *>view.buf)
+    unmap(&view)
+    return LINE_BYTES * min(lines, <uint64_t>data_bytes // LINE_BYTES)
 
 
 @cython.freelist(64)
@@ -106,11 +123,16 @@ cdef class ReplyCache:
         identify(&self.cells, worker)
         self.log.data = <char *>(self.cells.words + self.cells.sets * WAYS)
         self.log.lines = data_bytes // LINE_BYTES
+        self.log.largest = self.largest = largest_reply(data_bytes)
         make_keys(&self.log)
 
     def __dealloc__(self):
         unmap(&self.memory)
         unmap(&self.generation_memory)
+
+    cdef void approach(self, uint64_t key) noexcept:
+        """Have the cells of a key brought near, which is about to be looked up."""
+        prefetch(place_of(&self.cells, key).ways)
 
     cpdef object look_up(self, uint64_t key, uint64_t check, int64_t now_ns):
         cdef Ticket ticket = None
@@ -140,16 +162,18 @@ cdef class ReplyCache:
                 return ticket
         return ticket_of(self, NULL, 0)
 
-    cpdef bint put(self, Ticket ticket, bytes data, int64_t expires_ns, int64_t now_ns) except -1:
+    cpdef bint put(
+        self, Ticket ticket, bytes data, int64_t expires_ns, int64_t now_ns, uint64_t note=0
+    ) except -1:
         if ticket is None or data is None or ticket.cache is not self:
             raise TypeError("a ticket of this cache, and bytes, are wanted")
         cdef uint64_t flight = ticket.flight, position
         cdef Record record
-        if flight == 0 or len(data) > LARGEST or expires_ns <= now_ns or not in_time(ticket, now_ns):
+        if flight == 0 or len(data) > self.largest or expires_ns <= now_ns or not in_time(ticket, now_ns):
             abandon(ticket)
             return False
         record.key, record.check, record.size = ticket.key, ticket.check, len(data)
-        record.stored_ns, record.expires_ns, record.reserved = now_ns, expires_ns, 0
+        record.stored_ns, record.expires_ns, record.note = now_ns, expires_ns, note
         position = append(&self.log, &record, PyBytes_AS_STRING(data))
         ticket.flight = 0
         return swap(ticket.cell, flight, kept_word(flight & TAG_MASK, position))
@@ -177,5 +201,6 @@ cdef class ReplyCache:
             return None
         hit = Hit.__new__(Hit)
         hit.data = PyBytes_FromStringAndSize(NULL, record.size)
+        hit.stored_ns, hit.expires_ns, hit.note = record.stored_ns, record.expires_ns, record.note
         hit.age_ns = max(0, now_ns - record.stored_ns)
         return hit if read_data(&self.log, &record, PyBytes_AS_STRING(hit.data)) else None

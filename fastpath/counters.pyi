@@ -25,6 +25,7 @@ class Counters:
         added_ns: int,
         upstream_ns: int,
         wait_ns: int,
+        cache_use: int = 0,
     ) -> None:
         """Count a request.
 
@@ -36,9 +37,10 @@ class Counters:
             added_ns: Time that the guard added.
             upstream_ns: Time of the upstream.
             wait_ns: Time that the request was delayed.
+            cache_use: What the cache was to the request, 0..3; 0: nothing.
 
         Raises:
-            ValueError: operation or action is out of range.
+            ValueError: operation, action or cache_use is out of range.
 
         """
 

@@ -17,6 +17,7 @@ cdef enum:
     ACTIONS = 12  # 6 and the same 6 in shadow
     STATUSES = 600
     TURNED_AWAY = 8
+    CACHE_USES = 4
     BOUNDS = 15  # the longest list of bounds
     HISTOGRAM = BOUNDS + 2  # counts, the last for what is beyond the bounds, and the sum
     SUM = BOUNDS + 1
@@ -33,7 +34,8 @@ cdef struct Block:
     uint64_t connections  # gauges
     uint64_t tarpit_held
     uint64_t parked
-    uint64_t unused[5]
+    uint64_t unused[1]
+    uint64_t cache[CACHE_USES]  # requests, by what the cache was to them
     uint64_t turned_away[TURNED_AWAY]  # connections, by reason
     uint64_t requests[OPERATIONS * ACTIONS]
     uint64_t responses[STATUSES]
@@ -84,10 +86,13 @@ cdef class Counters:
 
     cpdef int record(
         self, int operation, int action, int status,
-        int64_t decision_ns, int64_t added_ns, int64_t upstream_ns, int64_t wait_ns,
+        int64_t decision_ns, int64_t added_ns, int64_t upstream_ns, int64_t wait_ns, int cache_use=0,
     ) except -1:
         if not 0 <= operation < OPERATIONS or not 0 <= action < ACTIONS:
             raise ValueError(f"operation {operation} or action {action} not in 0..11")
+        if not 0 <= cache_use < CACHE_USES:
+            raise ValueError(f"cache_use {cache_use} not in 0..{CACHE_USES - 1}")
+        increase(&self.block.cache[cache_use], 1)
         increase(&self.block.requests[operation * ACTIONS + action], 1)
         increase(&self.block.responses[status if 0 <= status < STATUSES else 0], 1)
         observe(self.block.decision, DECISION, decision_ns)
@@ -125,6 +130,7 @@ cdef class Counters:
             tarpit_held=peek_word(&block.tarpit_held),
             parked=peek_word(&block.parked),
             turned_away=_words(block.turned_away, TURNED_AWAY),
+            cache=_words(block.cache, CACHE_USES),
         )
 
 

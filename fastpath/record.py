@@ -4,6 +4,8 @@ import struct
 from operator import attrgetter
 from typing import Final, NamedTuple
 
+import numpy as np
+
 RECORD_FORMAT: Final = "<qQQQ5IH7B3x16s64s"
 _STRUCT: Final = struct.Struct(RECORD_FORMAT)
 _TIME: Final = attrgetter("time_ns")
@@ -40,6 +42,17 @@ class Record(NamedTuple):
     def refused(self) -> bool:
         """Whether the guard itself answered with an error."""
         return self.upstream == NO_UPSTREAM and self.status >= FIRST_ERROR
+
+
+RECORD_DTYPE: Final = np.dtype(
+    {
+        "names": list(Record._fields),
+        "formats": ["<i8", *["<u8"] * 3, *["<u4"] * 5, "<u2", *["u1"] * 7, "V16", f"S{SUBJECT_BYTES}"],
+        "offsets": [*range(0, 32, 8), *range(32, 52, 4), 52, *range(54, 61), 64, 80],
+        "itemsize": RECORD_BYTES,
+    }
+)
+"""The same layout for `np.frombuffer`: a block of records as an array, without copying."""
 
 
 def records(raw: bytes) -> list[Record]:

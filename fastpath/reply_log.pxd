@@ -11,8 +11,8 @@ Nobody waits for a lap. A writer that is stopped, and goes on after others have 
 bytes over newer records, and one that is killed leaves half a record. Nothing forbids that. What a reader is
 given rests on one thing alone:
 
-Seal. The writer takes it over the position, both keys, the size, both times and all data, as they stand in its
-own memory, before it writes. The reader first copies the record to memory of its own, and only then takes the
+Seal. The writer takes it over the position, both keys, the size, both times, the note and all data, as they stand in
+its own memory, before it writes. The reader first copies the record to memory of its own, and only then takes the
 seal over that copy, with the position and the keys that it looks for. If both are equal the copy is, byte for
 byte, what some writer meant for this position and these keys. Bytes of two records, however they are mixed, do
 not have the seal of either: it is keyed with the secret of the region, and no process shows it to anybody. (NH
@@ -69,8 +69,9 @@ cdef enum:
     LINE_BYTES = 64
     BLOCK_BYTES = 1024  # of data for each NH
     BLOCK_WORDS = 128
-    LARGEST = 262_144  # bytes of data in a record
-    SEALED_BYTES = 48  # of a record's head: position to expires_ns
+    LARGEST = 1_048_576  # bytes of data in a record, in the largest log
+    LARGEST_PART = 4  # and no more than this part of the log
+    SEALED_BYTES = 56  # of a record's head: position to note
 
 
 cdef struct Record:  # the line before the data
@@ -80,14 +81,15 @@ cdef struct Record:  # the line before the data
     uint64_t size
     int64_t stored_ns
     int64_t expires_ns
+    uint64_t note  # the writer's own
     uint64_t seal
-    uint64_t reserved
 
 
 cdef struct Log:
     uint64_t *head
     char *data
     uint64_t lines
+    uint64_t largest  # bytes of data in a record
     uint64_t k0
     uint64_t k1
     uint64_t block_keys[BLOCK_WORDS]
@@ -150,7 +152,7 @@ cdef inline bint read_head(const Log *log, uint64_t position, Record *record) no
         return False
     for i in range(LINE_BYTES // 8):
         (<uint64_t *>record)[i] = peek_word(words + i)
-    return record.position == position and record.size <= LARGEST
+    return record.position == position and record.size <= log.largest
 
 
 cdef inline bint read_data(const Log *log, const Record *record, char *data) noexcept nogil:

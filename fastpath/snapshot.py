@@ -57,6 +57,7 @@ class Snapshot(NamedTuple):
     tarpit_held: int
     parked: int
     turned_away: list[int]  # connections, by reason
+    cache: list[int]  # requests, by what the cache was to them
 
     def __add__(self, other: object) -> "Snapshot":
         """Sum two snapshots."""
@@ -73,6 +74,7 @@ class Snapshot(NamedTuple):
             tarpit_held=self.tarpit_held + other.tarpit_held,
             parked=self.parked + other.parked,
             turned_away=_added(self.turned_away, other.turned_away),
+            cache=_added(self.cache, other.cache),
         )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from proxy import demo, node
+from proxy import demo, node, plugin_commands
 from proxy.admin.client import AdminError, ask
 from proxy.admin.view import bans_view, client_view, top_view, watch
 from proxy.config import Config, ConfigError
@@ -33,6 +33,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(plugin_commands.app, name="plugins")
 
 
 @app.command()

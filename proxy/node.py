@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from fastpath import Region
+from fastpath import Control, Region
 from proxy import analyst, worker
 from proxy.http.tls import make_context
 from proxy.supervisor import Run, Supervisor, bind, bind_group, raise_descriptor_limit
@@ -45,7 +45,8 @@ def run(config: Config, environ: Mapping[str, str], beside: Mapping[str, Run] | 
     for name, process in (beside or {}).items():
         supervisor.add(name, functools.partial(_without, [*everything, admin], process))
     run_analyst = functools.partial(_analyst, supervisor, region, admin)
-    supervisor.add("analyst", functools.partial(_without, everything, run_analyst))
+    analyst_process = functools.partial(_without, everything, run_analyst)
+    supervisor.add("analyst", analyst_process, heartbeat=Control.ANALYST_HEARTBEAT_NS)
     for index in range(config.workers):
         own = [group[index] for group in groups]
         others = [sock for sock in (*everything, admin) if sock not in own]

@@ -24,6 +24,7 @@ import structlog
 
 from fastpath import Standing, key_text, monotonic_ns, parse_network, records
 from proxy.ban_store import BanStore, Row
+from proxy.plugins.events import BanLifted, BanPlaced, Event, unheard
 from proxy.policy.exemptions import LOCAL_PROXIES, LOOPBACK, Exemptions
 from proxy.policy.ladder import Ladder, is_client
 from proxy.policy.offences import Episodes, OffenceKind, offence_of
@@ -76,7 +77,7 @@ class Warden:
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - four of them are clocks, chance and ears, for tests
         self,
         config: Config,
         table: BanTable,
@@ -84,6 +85,7 @@ class Warden:
         clock: Callable[[], int] = monotonic_ns,
         wall: Callable[[], int] = time.time_ns,
         random: Callable[[], float] | None = None,
+        publish: Callable[[Event], None] = unheard,
     ) -> None:
         """Take up the bans that are written down in HKPGUARD_STATE_DIR, and those in the table.
 
@@ -93,6 +95,7 @@ class Warden:
             clock: CLOCK_MONOTONIC, ns.
             wall: The clock of the day, ns since 1970.
             random: Returns numbers from 0.0 to 1.0, without 1.0.
+            publish: Takes what others should hear of: bans from now on, not those that are taken up.
 
         """
         self._log = structlog.get_logger().bind(process="analyst")
@@ -105,6 +108,8 @@ class Warden:
         self._begun = 0
         self._outside: set[int] = set()  # bans for which the table had no room
         self._unsaved: set[int] | None = None  # keys; None: everything
+        self._widened: set[int] = set()  # networks that are banned with their clients
+        self._publish: Callable[[Event], None] = unheard
         self._use(config)
         self._ladder = Ladder(config.bans, self._exemptions, random or SystemRandom().random)
         self._store = BanStore(config.state_dir)
@@ -112,6 +117,7 @@ class Warden:
         self._next_save_ns = self._next_expiry_ns = now_ns
         self._offset_ns = wall() - now_ns
         self._take_up(now_ns)
+        self._publish = publish
 
     def _use(self, config: Config) -> None:
         modes = (config.mode, config.bans.mode)
@@ -143,7 +149,7 @@ class Warden:
                 continue
             if kind is not None and self._episodes.counts(kind, record.client, record.operation, record.time_ns):
                 self.offences[kind] += 1
-                self._begun += self._ladder.offend(record.client, kind, record.time_ns) is not None
+                self._note(self._ladder.offend(record.client, kind, record.time_ns))
         self._place_changes(self._clock())
 
     def convict(self, client: int) -> None:
@@ -154,6 +160,11 @@ class Warden:
         self.offences[OffenceKind.VERDICT] += 1
         self._begun += self._ladder.offend(client, OffenceKind.VERDICT, now_ns) is not None
         self._place_changes(now_ns)
+
+    def _note(self, ban: Ban | None) -> None:
+        if ban is not None:
+            self._begun += 1
+            self._placed(ban)
 
     def turn(self, now_ns: int) -> None:
         """Do what is due: end bans, write changes down. As often as one likes; each second is enough."""
@@ -175,6 +186,7 @@ class Warden:
         self._use(config)
         lifted = self._ladder.reload(config.bans, self._exemptions, now_ns)
         self._place_changes(now_ns)  # all of them: their standing may be another
+        self._lifted(lifted, "reload")
         if lifted:
             self._log.info("bans lifted: nobody may ban these clients and networks any more", count=len(lifted))
 
@@ -223,6 +235,7 @@ class Warden:
         ban = self._ladder.ban(key, now_ns, length_ns=length_ns, reason=reason)
         self._place_changes(now_ns)
         self._save(now_ns)
+        self._placed(ban)
         self._log.info("banned by hand", seconds=length_ns // SECOND, mode=self.mode)
         return Placed(ban, self._warnings(key))
 
@@ -251,6 +264,7 @@ class Warden:
         lifted = self._ladder.lift(key, now_ns)
         self._place_changes(now_ns)
         self._save(now_ns)
+        self._lifted(lifted, "operator")
         if lifted:
             self._log.info("bans lifted by hand", count=len(lifted))
         return Lifted(lifted, self._ladder.ban_of(key, now_ns))
@@ -284,6 +298,33 @@ class Warden:
         if self._unsaved is not None:
             self._unsaved |= changed
         self._outside = {key for key in changed | self._outside if not self._place(key, now_ns)}
+        for key in changed:
+            self._look_at_network(key, now_ns)
+
+    def _look_at_network(self, key: int, now_ns: int) -> None:
+        """Tell others of a network that is banned with its clients, once."""
+        ban = next((ban for ban in self._ladder.bans_on(key, now_ns) if ban.origin is Origin.WIDENED), None)
+        if ban is None:
+            self._widened.discard(key)
+        elif key not in self._widened:
+            self._widened.add(key)
+            self._placed(ban)
+
+    def _placed(self, ban: Ban) -> None:
+        self._publish(
+            BanPlaced(
+                network=key_text(ban.key),
+                origin=ban.origin.value,
+                seconds=self.seconds_left(ban),
+                rung=ban.rung,
+                reason=ban.reason,
+                mode=self.mode,
+            )
+        )
+
+    def _lifted(self, bans: list[Ban], by: str) -> None:
+        for ban in bans:
+            self._publish(BanLifted(network=key_text(ban.key), origin=ban.origin.value, by=by))
 
     def _place(self, key: int, now_ns: int) -> bool:
         """Bring the table in line with the ladder; false if it is full."""

@@ -28,9 +28,9 @@ def home(number: int) -> bytes:
     return in_networks(HOMES, number // 40, 10 + number % 40)
 
 
-def tor_exit(random: Random) -> bytes:
-    """Return an exit, any of TOR_EXITS."""
-    number = random.randrange(TOR_EXITS)
+def tor_exit(random: Random, first: int = 0, last: int = TOR_EXITS) -> bytes:
+    """Return an exit, any from `first` to before `last`, of TOR_EXITS."""
+    number = random.randrange(first, last)
     return in_networks(TOR, number // EXITS_IN_A_24, 1 + number % EXITS_IN_A_24)
 
 

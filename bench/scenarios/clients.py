@@ -60,11 +60,12 @@ def thunderbird(visitor: Visitor, keys: Sequence[str], recipients: Sequence[str]
 # Populations.
 
 
-def one_refresh(world: World, keys: int, rtt_ms: int) -> None:
+def one_refresh(world: World, keys: int, rtt_ms: int, home: int = 0, after_ns: int = 0) -> None:
     """Somebody refreshes a keyring."""
     group = world.group(f"gpg, {keys:,} keys, RTT {rtt_ms} ms", NobodyDenied())
     ring = world.certificates.keyring(keys)
-    world.clock.add(refresh(world.visitor(group, addresses.home(0)), ring, rtt_ms * MILLISECOND))
+    life = refresh(world.visitor(group, addresses.home(home)), ring, rtt_ms * MILLISECOND)
+    world.clock.add(life, after_ns)
 
 
 def parcimonies(world: World, users: int = 500) -> None:
@@ -117,6 +118,16 @@ def university(world: World, users: int = 3000, networks: int = 60) -> None:
         world.clock.add(life, int(world.random.gauss(9.0, 0.7) * HOUR))
 
 
+def colleagues(world: World, users: int = 40, after_ns: int = 0) -> None:
+    """Work for a company in which each has the keys of all, and nobody else has any; refresh them each eight hours."""
+    group = world.group(f"{users} colleagues, their own keys", NobodyDenied())
+    keys = [world.certificates.rare() for _ in range(users)]
+    for number in range(users):
+        visitor = world.visitor(group, addresses.in_24(65, 1 + number))
+        life = refreshing_each(visitor, keys, 40 * MILLISECOND, 8 * HOUR)
+        world.clock.add(life, after_ns + world.random.randrange(8 * HOUR))
+
+
 def neighbours(world: World, network: int, users: int = 10) -> None:
     """Live beside somebody who does not behave, and refresh thirty keys six times a day."""
     group = world.group(f"{users} neighbours, 30 keys each", NobodyDenied())
@@ -126,15 +137,39 @@ def neighbours(world: World, network: int, users: int = 10) -> None:
         world.clock.add(life, world.random.randrange(4 * HOUR))
 
 
-def uploaders(world: World, users: int = 240, over_tor: int = 24) -> None:
-    """Upload one's own certificate, once; some do so over Tor."""
-    homes = [addresses.home(number) for number in range(users)]
-    exits = [addresses.tor_exit(world.random) for _ in range(over_tor)]
-    for where, people in (("from home", homes), ("over Tor", exits)):
-        group = world.group(f"{len(people)} uploads {where}", NobodyDenied())
-        for address in people:
-            life = _upload(world.visitor(group, address), world.certificates.new())
-            world.clock.add(life, _some_time(world))
+def uploaders(world: World, users: int = 240) -> None:
+    """Upload one's own certificate, once, each from another network."""
+    homes = [addresses.in_networks(addresses.HOMES, number) for number in range(users)]
+    _each_uploads(world, f"{users} uploads from home", homes)
+
+
+def uploaders_over_tor(world: World, users: int = 24, flooded: int = addresses.TOR_EXITS) -> None:
+    """Upload one's own certificate over Tor: a new one, or one that the keyserver knows.
+
+    Args:
+        world: Where.
+        users: Of each kind, and as many through exits that are flooded as through others.
+        flooded: How many exits, the first ones, somebody else uses as well.
+
+    """
+    for through, (first, last) in _exits(flooded).items():
+        exits = [addresses.tor_exit(world.random, first, last) for _ in range(users)]
+        _each_uploads(world, f"{users} new ones {through}", exits)
+        _each_uploads(world, f"{users} updates {through}", exits, update=True)
+
+
+def _exits(flooded: int) -> dict[str, tuple[int, int]]:
+    ranges = {"over the same exits": (0, flooded), "over other exits": (flooded, addresses.TOR_EXITS)}
+    return {through: (first, last) for through, (first, last) in ranges.items() if first < last}
+
+
+def _each_uploads(world: World, title: str, where: Sequence[bytes], *, update: bool = False) -> None:
+    group = world.group(title, NobodyDenied())
+    for number, address in enumerate(where):
+        certificate = world.certificates.new()
+        if update:
+            world.node.upload(addresses.in_networks(addresses.HOMES, number), certificate, world.clock.now_ns)
+        world.clock.add(_upload(world.visitor(group, address), certificate), _some_time(world))
 
 
 def _upload(visitor: Visitor, certificate: Certificate) -> Life:

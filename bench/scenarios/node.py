@@ -6,16 +6,19 @@ facts of a request are gathered as `proxy.http.exchange` gathers them.
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Final
 
 from bench.scenarios.bans import Bans
 from bench.scenarios.certificates import Certificate
+from bench.scenarios.cold import Cold
 from bench.scenarios.dear import Dear
 from bench.scenarios.replies import Replies
 from bench.scenarios.upstream import Upstream
 from fastpath import Region, client_key
 from proxy.config import Config
 from proxy.hkp.certs import Cert, Upload
+from proxy.hkp.classes import OperationClass
 from proxy.hkp.operation import Operation
 from proxy.policy.actions import Action, Reason
 from proxy.policy.budgets import Tables
@@ -46,6 +49,7 @@ class Node:
     Attributes:
         upstream: The keyserver.
         bans: What its analyst has made of refusals.
+        cold: What it has found out about cold certificates.
 
     """
 
@@ -61,6 +65,7 @@ class Node:
         self._tables = tables()
         self.upstream = Upstream()
         self.bans = Bans(config, self._tables.bans, random)
+        self.cold = Cold(SECRET)
         self._policy = Policy(config, self._tables, exits=config.shared_exits)
         self._subjects = Subjects(SECRET)
         self._contents = Contents(self._tables, self._subjects)
@@ -82,6 +87,12 @@ class Node:
         verdict = self._judge(address, operation, now_ns)
         if verdict.action in FORWARDED:
             verdict = self._answer(address, operation, verdict, now_ns)
+        if verdict.action in FORWARDED:
+            self._note_miss(address, operation, now_ns)
+        if operation.kind == OperationClass.CERT and verdict.action in FORWARDED:
+            word = self._subjects.word_of(operation.subject)
+            found = self.upstream.cost(operation.kind, operation.subject).found
+            self.cold.note(address, word, verdict.reason, now_ns, found=found)
         return self._noted(address, operation, verdict, now_ns)
 
     def upload(self, address: bytes, certificate: Certificate, now_ns: int) -> Verdict:
@@ -152,6 +163,12 @@ class Node:
             return BUSY
         self._fetch(operation, at_ns + more_ns)
         return Verdict(Action.DELAY, Reason.BUSY, 0, verdict.wait_ns + more_ns) if more_ns else verdict
+
+    def _note_miss(self, address: bytes, operation: Operation, now_ns: int) -> None:
+        """Have a search that found nothing counted, or one that did; as soon as it is let through."""
+        found = self.upstream.cost(operation.kind, operation.subject).found
+        status = HTTPStatus.OK if found else HTTPStatus.NOT_FOUND
+        self._policy.misses.note(self._client(address), operation.kind, operation.subject, status, now_ns)
 
     def _fetch(self, operation: Operation, at_ns: int) -> None:
         """Have the keyserver answer, and keep that."""

@@ -87,7 +87,7 @@ def _scenarios() -> Iterator[Scenario]:
     yield Scenario(key="scrape-networks", people=(networks,), most_hours=1)
     yield Scenario(key="harvest-1", people=(partial(vandals.harvest, count=1),))
     yield Scenario(key="harvest-254", people=(partial(vandals.harvest, count=254),))
-    uploads = (vandals.flood, clients.uploaders, clients.parcimonies)
+    uploads = (vandals.flood, clients.uploaders_over_tor, clients.uploaders, clients.parcimonies)
     yield Scenario(key="tor-uploads", people=uploads, settings=TOR)
     yield Scenario(key="stampede", people=(vandals.stampede,), most_hours=1)
     honest = (clients.thunderbirds, clients.openkeychains, clients.university, clients.build_farm, *uploads[1:])
@@ -95,4 +95,35 @@ def _scenarios() -> Iterator[Scenario]:
     yield Scenario(key="together", people=(*honest, *hostile), settings=TOR, most_hours=12)
 
 
-SCENARIOS: Mapping[str, Scenario] = {each.key: each for each in _scenarios()}
+def _uploads() -> Iterator[Scenario]:
+    """Yield floods of uploads through few and many members of a shared budget."""
+    for exits in (1, 4, 10, 100):
+        flood = partial(vandals.flood, exits=exits)
+        people = partial(clients.uploaders_over_tor, flooded=exits)
+        yield Scenario(key=f"tor-uploads-{exits}", people=(flood, people), settings=TOR)
+    for networks in (4, 100, 1000):
+        flood = partial(vandals.flood_networks, networks=networks)
+        yield Scenario(key=f"new-certs-{networks}", people=(flood, clients.uploaders))
+
+
+def _walks() -> Iterator[Scenario]:
+    """Yield days on which honest people meet walkers through a dump, who begin at some hour: for their scores."""
+    people = (
+        clients.thunderbirds,
+        clients.openkeychains,
+        clients.university,
+        clients.build_farm,
+        clients.parcimonies,
+        partial(clients.colleagues, after_ns=4 * HOUR),
+        partial(clients.one_refresh, keys=3000, rtt_ms=8, home=4000),
+        partial(clients.one_refresh, keys=300, rtt_ms=8, home=4040, after_ns=6 * HOUR),
+        partial(clients.one_refresh, keys=3000, rtt_ms=8, home=4080, after_ns=10 * HOUR),
+    )
+    slow = partial(vandals.scrape_networks, networks=1000, rate=0.01, after_ns=12 * HOUR)
+    alone = partial(vandals.scrape, count=254, after_ns=6 * HOUR)
+    yield Scenario(key="walk-slow", people=(*people, alone, slow), settings=TOR, most_hours=18)
+    fast = partial(vandals.scrape_networks, networks=1000, rate=0.2, after_ns=12 * HOUR)
+    yield Scenario(key="walk-fast", people=(*people, fast), settings=TOR, most_hours=13)
+
+
+SCENARIOS: Mapping[str, Scenario] = {each.key: each for each in (*_scenarios(), *_uploads(), *_walks())}

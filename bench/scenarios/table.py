@@ -17,12 +17,15 @@ HEADINGS = (
     "certificates",
     "refused",
     "upstream s",
+    "cold",
     "goal",
 )
 MISSED = "MISSED"
 LEGEND = (
     "clients hit: who was denied anything; duration: the longest that one client took, of those who never end all of "
-    "it; certificates: how many different ones were obtained or taken; upstream: what a keyserver would have spent"
+    "it; certificates: how many different ones were obtained or taken; upstream: what a keyserver would have spent; "
+    "cold: lowest, median and highest score for cold certificates of the group's networks, each at its highest, which "
+    "says little where a scenario has one kind of people only"
 )
 
 
@@ -49,7 +52,15 @@ def _cells(group: Group, length_ns: int) -> Iterator[str]:
     yield f"{tally.different:,}"
     yield f"{tally.refused_share:.1%}"
     yield f"{tally.upstream_us / 1e6:,.0f}"
+    yield cold(tally.cold_scores)
     yield judged(group, length_ns)
+
+
+def cold(scores: Sequence[float]) -> str:
+    """Return the lowest, the median and the highest of scores, which are sorted."""
+    if not scores:
+        return "-"
+    return f"{scores[0]:.2f} {scores[len(scores) // 2]:.2f} {scores[-1]:.2f}"
 
 
 def duration(length_ns: int) -> str:
@@ -106,5 +117,6 @@ def _group(group: Group, length_ns: int) -> Mapping[str, object]:
         "certificates": tally.different,
         "refused_share": tally.refused_share,
         "upstream_seconds": tally.upstream_us / 1e6,
+        "cold_scores": [round(score, 4) for score in (tally.cold_scores[:1] + tally.cold_scores[-1:])],
         "goal": judged(group, length_ns),
     }

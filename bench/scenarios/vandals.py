@@ -12,7 +12,9 @@ from bench.scenarios.world import Visitor, World
 
 RATE = 5  # requests per second, as keys.openpgp.org lets one address have
 LEAST_REFUSED = Refused(0.95)
+GUESSED_RIGHT = 0.03  # of a harvester's addresses
 TOR_UPLOADS = HeldTo(burst=5, each_ns=10 * SECOND)
+NEW_CERTS = HeldTo(burst=600, each_ns=6 * SECOND)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,7 @@ class Attack:
         rate: Requests per second in all.
         address: Where each comes from, by its number.
         act: Makes one, as a visitor, at a time.
+        after_ns: When it begins.
 
     """
 
@@ -33,12 +36,13 @@ class Attack:
     rate: float
     address: Callable[[int], bytes]
     act: Callable[[Visitor, int], object]
+    after_ns: int = 0
 
     def begin(self, world: World) -> None:
         """Let it go on to the end of the world."""
         visitor = world.visitor(world.group(self.title, self.goal), self.address(0))
         visitor.done(world.length_ns)
-        world.clock.add(self._life(visitor))
+        world.clock.add(self._life(visitor), self.after_ns)
 
     def _life(self, visitor: Visitor) -> Life:
         pause_ns, number = int(SECOND / self.rate), 0
@@ -55,8 +59,11 @@ def _take_next(world: World, visitor: Visitor, now_ns: int) -> None:
 
 
 def _search(world: World, visitor: Visitor, now_ns: int) -> None:
-    """Search for somebody who may be there."""
-    visitor.ask(mail_search(world.certificates.mail_address()), now_ns)
+    """Search for somebody who is hardly ever there."""
+    address = world.certificates.mail_address()
+    if world.random.random() >= GUESSED_RIGHT:
+        world.node.upstream.lose(address)
+    visitor.ask(mail_search(address), now_ns)
 
 
 def _litter(world: World, visitor: Visitor, now_ns: int) -> None:
@@ -68,7 +75,7 @@ def _of_24(network: int, count: int, number: int) -> bytes:
     return addresses.in_24(network, number % count)
 
 
-def scrape(world: World, count: int) -> None:
+def scrape(world: World, count: int, after_ns: int = 0) -> None:
     """Walk through a dump from `count` addresses of one /24."""
     Attack(
         title=f"scraper, {count} of one /24, {RATE}/s",
@@ -76,6 +83,7 @@ def scrape(world: World, count: int) -> None:
         rate=RATE,
         address=partial(_of_24, 7, count),
         act=partial(_take_next, world),
+        after_ns=after_ns,
     ).begin(world)
 
 
@@ -90,7 +98,7 @@ def scrape_48(world: World) -> None:
     ).begin(world)
 
 
-def scrape_networks(world: World, networks: int, rate: float) -> None:
+def scrape_networks(world: World, networks: int, rate: float, after_ns: int = 0) -> None:
     """Walk through a dump from many networks, from each no faster than one may."""
     Attack(
         title=f"scraper, {networks:,} /24, {rate}/s each",
@@ -98,6 +106,7 @@ def scrape_networks(world: World, networks: int, rate: float) -> None:
         rate=rate * networks,
         address=lambda number: addresses.in_networks(addresses.MANY, number % networks),
         act=partial(_take_next, world),
+        after_ns=after_ns,
     ).begin(world)
 
 
@@ -112,13 +121,24 @@ def harvest(world: World, count: int) -> None:
     ).begin(world)
 
 
-def flood(world: World) -> None:
-    """Upload made-up certificates through all exits of Tor: March 2023."""
+def flood(world: World, exits: int = addresses.TOR_EXITS) -> None:
+    """Upload made-up certificates through exits of Tor, or all of them: March 2023."""
     Attack(
-        title=f"upload flood over Tor, {RATE}/s",
+        title=f"upload flood, {exits:,} exits, {RATE}/s",
         goal=TOR_UPLOADS,
         rate=RATE,
-        address=lambda _number: addresses.tor_exit(world.random),
+        address=lambda _number: addresses.tor_exit(world.random, 0, exits),
+        act=partial(_litter, world),
+    ).begin(world)
+
+
+def flood_networks(world: World, networks: int) -> None:
+    """Upload made-up certificates from many networks."""
+    Attack(
+        title=f"upload flood, {networks:,} /24, {RATE}/s",
+        goal=NEW_CERTS,
+        rate=RATE,
+        address=lambda _number: addresses.in_networks(addresses.MANY, world.random.randrange(networks)),
         act=partial(_litter, world),
     ).begin(world)
 

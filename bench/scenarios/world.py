@@ -8,6 +8,7 @@ from bench.scenarios.certificates import Certificate, Certificates
 from bench.scenarios.clock import START_NS, Clock
 from bench.scenarios.goals import Goal
 from bench.scenarios.node import FORWARDED, Node
+from fastpath import network_key
 from proxy.policy.judge import Verdict
 
 SEED = 4
@@ -26,6 +27,8 @@ class Tally:
         longest_ns: The longest that one client took for what it had to do.
         different: How many different things were obtained, or uploaded.
         upstream_us: What the keyserver spent on the group.
+        networks: Where they came from, by their keys.
+        cold_scores: The highest score of each of these networks that obtained certificates; at the end.
 
     """
 
@@ -37,6 +40,8 @@ class Tally:
     longest_ns: int = 0
     different: int = 0
     upstream_us: int = 0
+    networks: set[int] = field(default_factory=set, repr=False)
+    cold_scores: list[float] = field(default_factory=list, repr=False)
     _had: set[int] = field(default_factory=set, repr=False)
 
     def have(self, thing: str) -> None:
@@ -103,6 +108,7 @@ class Visitor:
     def _counted(self, verdict: Verdict, wanted: str, spent_us: int) -> Verdict:
         tally = self._tally
         tally.requests += 1
+        tally.networks.add(network_key(self.address))
         tally.upstream_us += self._node.upstream.spent_us - spent_us
         if verdict.action in FORWARDED:
             tally.have(wanted)
@@ -158,5 +164,8 @@ class World:
     def run(self) -> None:
         """Let the time of the scenario pass."""
         self.clock.run(START_NS + self.length_ns)
+        self.node.cold.look(self.clock.now_ns)
+        highest = self.node.cold.highest
         for group in self.groups:
+            group.tally.cold_scores = sorted(highest[each] for each in group.tally.networks & highest.keys())
             group.tally.close()

@@ -8,7 +8,11 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from proxy.admin.access import Access, problem
+from proxy.admin.event_stream import EventStream
 from proxy.admin.openapi import DOCUMENT
+from proxy.admin.plugin_routes import PluginRoutes
+from proxy.plugins.bus import Bus
+from proxy.plugins.manager import Manager
 from proxy.telemetry.metrics import CONTENT_TYPE
 from proxy.warden import Exempt, NoRoom
 
@@ -133,8 +137,19 @@ async def openapi(_request: web.Request) -> web.Response:
     return web.json_response(DOCUMENT)
 
 
-def build_app(state: NodeState, node_metrics: NodeMetrics, config: Config) -> web.Application:
-    """Return the application of one node; who may ask is fixed with it."""
+def build_app(
+    state: NodeState,
+    node_metrics: NodeMetrics,
+    config: Config,
+    events: EventStream | None = None,
+    plugins: Manager | None = None,
+) -> web.Application:
+    """Return the application of one node; who may ask is fixed with it.
+
+    Without `events` and `plugins` nothing is heard of, and none runs.
+    """
+    events = events or EventStream(Bus(), config.events.listeners)
+    plugin = PluginRoutes(plugins or Manager(config, Bus()))
     app = web.Application(client_max_size=65536, middlewares=[Access(config).check])
     app[STATE] = state
     app[METRICS] = node_metrics
@@ -149,6 +164,12 @@ def build_app(state: NodeState, node_metrics: NodeMetrics, config: Config) -> we
             web.post("/api/v1/bans", ban),
             web.get("/api/v1/tarpit", tarpit),
             web.delete("/api/v1/bans/{network:.+}", unban),
+            web.get("/api/v1/events", events.handle),
+            web.get("/api/v1/plugins", plugin.list),
+            web.get("/api/v1/plugins/{name}", plugin.show),
+            web.patch("/api/v1/plugins/{name}", plugin.change),
+            web.post("/api/v1/plugins/{name}/reload", plugin.reload),
+            web.get("/api/v1/plugins/{name}/routes/{route}", plugin.ask),
             web.get("/api/v1/openapi.json", openapi),
         ]
     )

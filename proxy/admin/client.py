@@ -18,7 +18,9 @@ class AdminError(Exception):
     """The instance refused, or there is none; the text says so."""
 
 
-def ask(config: Config, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def ask(
+    config: Config, method: str, path: str, body: dict[str, Any] | None = None, *, seconds: float = TIMEOUT_SECONDS
+) -> dict[str, Any]:
     """Return the answer of the instance at HKPGUARD_ADMIN, which the token goes to, but to no proxy on the way.
 
     Raises:
@@ -33,7 +35,7 @@ def ask(config: Config, method: str, path: str, body: dict[str, Any] | None = No
         request.add_header("Authorization", f"Bearer {config.admin_token}")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=TIMEOUT_SECONDS) as reply:
+        with opener.open(request, timeout=seconds) as reply:
             answer: dict[str, Any] = json.load(reply)
     except urllib.error.HTTPError as error:
         with error:

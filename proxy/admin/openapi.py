@@ -3,6 +3,8 @@
 from importlib.metadata import version
 from typing import Any
 
+from proxy.plugins.events import schemas
+
 
 def _answer(text: str, kind: str = "application/json") -> dict[str, Any]:
     return {"description": text, "content": {kind: {}}}
@@ -72,11 +74,63 @@ _UNBAN = {
         **_REFUSALS,
     },
 }
+_NAME = _in_path("name", "of a plugin")
+_NO_PLUGIN = {"404": _answer("no plugin of this name is installed")}
+_CHANGED = {
+    "200": _answer("the plugin as it is now"),
+    "409": _answer("it cannot be so, and is as it was"),
+    **_NO_PLUGIN,
+    **_REFUSALS,
+}
+_CHANGE_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "settings": {
+                        "type": "object",
+                        "description": "HKPGUARD_PLUGINS__<NAME>__<SETTING> in lower case, such as mode",
+                        "additionalProperties": {"type": "string"},
+                    }
+                },
+            }
+        }
+    },
+}
+_CHANGE = {
+    "summary": "Set a plugin otherwise, until the configuration is read again",
+    "parameters": [_NAME],
+    "requestBody": _CHANGE_BODY,
+    "responses": {"400": _answer("the body is not as it should be"), **_CHANGED},
+}
+_RELOAD = {
+    "summary": "Begin a plugin anew, from the code that is installed now; the old one stays if that fails",
+    "parameters": [_NAME],
+    "responses": _CHANGED,
+}
+_KINDS = {
+    "name": "kind",
+    "in": "query",
+    "schema": {"type": "array", "items": {"type": "string"}, "default": ["*"]},
+    "description": "ban.placed, ban.* or *; of several each counts",
+}
+_LAST = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "schema": {"type": "string"},
+    "description": "begin with the events after this one that are still kept; all of them if it is not known",
+}
 
 DOCUMENT: dict[str, Any] = {
     "openapi": "3.1.0",
     "info": {"title": "hkpguard admin API", "version": version("hkpguard")},
-    "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+    "components": {
+        "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        "schemas": schemas(),  # of the data of each kind of event
+    },
     "security": [{"token": []}],
     "paths": {
         "/healthz": _get("The process is alive", {"200": _answer("alive", "text/plain")}, open_to_all=True),
@@ -107,6 +161,28 @@ DOCUMENT: dict[str, Any] = {
             "Clients that are or were held in the tarpit, and what they sent, the most recent first",
             {"200": _answer("captives"), "400": _answer("most is no number")},
             [_most(1000, 100)],
+        ),
+        "/api/v1/events": _get(
+            "Events as they happen, as server-sent events; their data is described under components",
+            {
+                "200": _answer("events", "text/event-stream"),
+                "400": _answer("not kinds of events"),
+                "503": _answer("there are too many listeners"),
+            },
+            [_KINDS, _LAST],
+        ),
+        "/api/v1/plugins": _get("Plugins, those that are off among them", {"200": _answer("plugins")}),
+        "/api/v1/plugins/{name}": _get("One plugin", {"200": _answer("the plugin"), **_NO_PLUGIN}, [_NAME])
+        | {"patch": _CHANGE},
+        "/api/v1/plugins/{name}/reload": {"post": _RELOAD},
+        "/api/v1/plugins/{name}/routes/{route}": _get(
+            "What a plugin answers",
+            {
+                "200": _answer("as the plugin has it"),
+                "404": _answer("it does not run, or has no such route"),
+                "503": _answer("it is broken, or too slow"),
+            },
+            [_NAME, _in_path("route", "as the plugin has it")],
         ),
         "/api/v1/openapi.json": _get("This document", {"200": _answer("OpenAPI")}),
     },

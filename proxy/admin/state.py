@@ -18,15 +18,18 @@ from fastpath import (
     parse_address,
 )
 from fastpath._gcra_py import spend
+from models.coldness import WALKING
 from proxy.hkp.operation import OperationClass
 from proxy.http.address import Source
 from proxy.policy.actions import Reason
-from proxy.policy.budgets import BudgetKind, Tables
+from proxy.policy.budgets import MISSES, BudgetKind, Tables
 from proxy.policy.policy import Policy, Profile
 from proxy.telemetry.log import action_text, name_of
+from proxy.telemetry.numbers import FLAG_CACHED
 
 if TYPE_CHECKING:
     from fastpath import Record, Region
+    from models.coldness import Coldness, Standing
     from proxy.admin.history import History
     from proxy.config import Config
     from proxy.http.health import Health
@@ -35,7 +38,9 @@ if TYPE_CHECKING:
 
 MOST_TOP = 100
 MOST_LISTED = 1000
+MOST_WALKING = 5
 NANOSECONDS = 1_000_000_000
+MISSABLE = (OperationClass.CERT, OperationClass.IDENTITY, OperationClass.WORDS)
 COUNTED = {
     OperationClass.CERT: BudgetKind.DISTINCT_CERTS,
     OperationClass.IDENTITY: BudgetKind.DISTINCT_IDENTITIES,
@@ -51,17 +56,35 @@ class Watched(Protocol):
         """What is wrong; empty if all is well."""
 
 
+class Required(Protocol):
+    """A part of the node without which it may want no traffic."""
+
+    @property
+    def unready(self) -> str:
+        """Why not; empty if all is well."""
+
+
 class NodeState:
     """Answers questions about one node from shared memory and the recent records, and hands bans to the warden."""
 
-    def __init__(self, config: Config, region: Region, history: History, health: list[Health], warden: Warden) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a node that it asks
+        self,
+        config: Config,
+        region: Region,
+        history: History,
+        health: list[Health],
+        warden: Warden,
+        coldness: Coldness,
+    ) -> None:
         """`health`: of each upstream, in the order of the configuration."""
         self.watched: list[Watched] = [warden]
+        self.required: list[Required] = []
         self._region = region
         self._tables = Tables.of(region)
         self._history = history
         self._health = health
         self._warden = warden
+        self._coldness = coldness
         self.reload(config, 0)
 
     def reload(self, config: Config, generation: int) -> None:
@@ -77,6 +100,8 @@ class NodeState:
         now_ns = monotonic_ns()
         if not any(health.up(now_ns) for health in self._health):
             return False, "no upstream is up"
+        if missing := "; ".join(filter(None, (each.unready for each in self.required))):
+            return False, missing
         refused = self._region.control[Control.RELOAD_FAILURES] and not self._region.control[Control.RELOAD_OK]
         reload = "the last reload was refused, the configuration before it is in force" if refused else ""
         return True, "; ".join(filter(None, ("ready", reload, *(each.degraded for each in self.watched))))
@@ -105,10 +130,19 @@ class NodeState:
             "allowed_network": profile.exempt,
             "peer": profile.peer,
             **self._account(key),
-            "limits": limits,
+            "limits": limits + self._misses(key, now_ns),
             "network": self._network(network_key(address), profile, now_ns),
             "last": [_verdict(record, now_ns) for record in self._history.verdicts(key)],
         }
+
+    def _misses(self, client: int, now_ns: int) -> list[Json]:
+        """Tell how many more misses cost no more than hits, in the classes in which there were some lately."""
+        limit, told = self._policy.misses.limit, []
+        for kind in MISSABLE:
+            tat_ns = self._tables.buckets.peek(bucket_key(MISSES, client, kind)) or 0
+            if limit.mode is not Mode.OFF and tat_ns > now_ns:
+                told.append({**_limit(limit, tat_ns, now_ns), "limit": f"misses-{kind.name.lower()}"})
+        return told
 
     def _network(self, network: int, profile: Profile, now_ns: int) -> Json:
         """Tell what the network of a client has asked for lately, and what is left of its budgets."""
@@ -118,7 +152,8 @@ class NodeState:
             limit, tat_ns = profile.limits[kind], self._tables.buckets.peek(asker) or 0
             subjects = round(self._tables.distinct.estimate(asker, now_ns))
             told += [{**_limit(limit, tat_ns, now_ns), "distinct": subjects}] if limit else []
-        return {"network": key_text(network), "budgets": told}
+        cold = _standing(self._coldness.standing(network, now_ns))
+        return {"network": key_text(network), "budgets": told, "cold": cold}
 
     def _account(self, client: int) -> Json:
         account = self._warden.account(client)
@@ -211,6 +246,11 @@ class NodeState:
                 for address, health in zip(self._config.upstream, self._health, strict=False)
             ],
             "table": {"used": self._tables.clients.used(now_ns), "capacity": self._tables.clients.capacity},
+            "walking": [
+                {"network": key_text(each.network), **_standing(each)}
+                for each in self._coldness.coldest(MOST_WALKING, now_ns)
+                if each.score >= WALKING
+            ],
             "seconds": activity.seconds,
         }
 
@@ -232,6 +272,16 @@ def _limit(limit: Limit, tat_ns: int, now_ns: int) -> Json:
     }
 
 
+def _standing(standing: Standing) -> Json:
+    return {
+        "score": round(standing.score, 3),
+        "asked": round(standing.asked, 1),
+        "cold": round(standing.cold, 1),
+        "proven_share": round(standing.proven, 3),
+        "usual_share": round(standing.usual, 3),
+    }
+
+
 def _verdict(record: Record, now_ns: int) -> Json:
     age_ns = now_ns - record.time_ns
     return {
@@ -241,6 +291,7 @@ def _verdict(record: Record, now_ns: int) -> Json:
         "action": action_text(record.action),
         "reason": name_of(Reason, record.reason),
         "status": record.status,
+        "cached": bool(record.flags & FLAG_CACHED),
         "wait_ms": record.wait_us / 1000,
         "upstream_ms": record.upstream_us / 1000,
         "address_source": name_of(Source, record.source),

@@ -29,7 +29,7 @@ def client_view(answer: dict[str, Any]) -> RenderableType:
             str(each["remaining"]),
             f"{each['full_in_seconds']:.3f}",
         )
-    last = _table("time", "operation", "action", "reason", "status", "wait ms", "request id", title="last verdicts")
+    last = _table("time", "operation", "action", "reason", "status", "cached", "wait ms", "request id", title="last verdicts")
     for each in answer["last"]:
         last.add_row(
             each["time"],
@@ -37,11 +37,21 @@ def client_view(answer: dict[str, Any]) -> RenderableType:
             each["action"],
             each["reason"],
             str(each["status"]),
+            "yes" if each["cached"] else "",
             f"{each['wait_ms']:.0f}",
             each["request_id"],
         )
-    account = _account(answer)
-    return Group(limits, account, last) if answer["last"] else Group(limits, account)
+    about = (limits, _cold(answer["network"]), _account(answer))
+    return Group(*about, last) if answer["last"] else Group(*about)
+
+
+def _cold(network: dict[str, Any]) -> str:
+    """Return what is cold of what a network asked for, in a line."""
+    cold = network["cold"]
+    return (
+        f"{network['network']} lately asked for {cold['asked']:.0f} certificates, {cold['cold']:.0f} of them cold: "
+        f"{cold['proven_share']:.0%} proven, {cold['usual_share']:.0%} usual; score {cold['score']:.2f}"
+    )
 
 
 def _account(answer: dict[str, Any]) -> str:
@@ -80,7 +90,17 @@ def top_view(answer: dict[str, Any]) -> RenderableType:
         operations.add_row(each["operation"], each["action"], str(each["requests"]))
     upstreams = ", ".join(f"{each['upstream']} {'up' if each['up'] else 'DOWN'}" for each in answer["upstreams"])
     used = answer["table"]
-    return Group(clients, operations, f"upstreams: {upstreams}; client table: {used['used']} of {used['capacity']}")
+    walking = [_walking(answer["walking"])] if answer["walking"] else []
+    return Group(
+        clients, operations, *walking, f"upstreams: {upstreams}; client table: {used['used']} of {used['capacity']}"
+    )
+
+
+def _walking(networks: list[dict[str, Any]]) -> Table:
+    walking = _table("network", "score", "asked", "cold", title="these seem to walk through a dump")
+    for each in networks:
+        walking.add_row(each["network"], f"{each['score']:.2f}", f"{each['asked']:.0f}", f"{each['cold']:.0f}")
+    return walking
 
 
 def bans_view(answer: dict[str, Any]) -> RenderableType:
@@ -92,6 +112,31 @@ def bans_view(answer: dict[str, Any]) -> RenderableType:
         numbers = (str(each["seconds_left"]), str(each["rung"] or ""))
         bans.add_row(each["network"], each["origin"], each["until"], *numbers, escape(each["reason"]))
     return bans
+
+
+def plugins_view(answer: dict[str, Any]) -> RenderableType:
+    """Return the table of plugins."""
+    plugins = _table("plugin", "state", "mode", "version", "evidence", "problem", title="plugins")
+    for each in answer["plugins"]:
+        evidence = str(each["counts"].get("evidence", 0))
+        plugins.add_row(
+            each["name"], each["state"], each["mode"], escape(each["version"]), evidence, escape(each["problem"])
+        )
+    return plugins
+
+
+def plugin_view(answer: dict[str, Any]) -> RenderableType:
+    """Return the table of a plugin's settings."""
+    title = f"{answer['name']} {answer['version']} - {answer['state']}, {answer['mode']}"
+    settings = _table("setting", "value", "what it is", title=escape(title))
+    texts = answer["schema"].get("properties", {})
+    for name, value in answer["settings"].items():
+        settings.add_row(escape(name), escape(value), escape(str(texts.get(name, {}).get("description", ""))))
+    for name, text in texts.items():
+        if name not in answer["settings"]:
+            usual = escape(str(text.get("default", "")))
+            settings.add_row(escape(name), usual, escape(str(text.get("description", ""))))
+    return settings
 
 
 def watch(ask: Callable[[], dict[str, Any]]) -> None:

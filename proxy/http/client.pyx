@@ -103,8 +103,8 @@ cdef class ClientConnection:
     def pause_writing(self):
         """Stop the upstream: this client reads slower than it writes."""
         self.deadline_ns = monotonic_ns() + self.guard.write_ns
-        if self.exchange is not None and self.exchange.upstream is not None:
-            self.exchange.upstream.pause_reading()
+        if self.exchange is not None:
+            self.exchange.pause()
 
     def resume_writing(self):
         """Let the upstream go on."""
@@ -113,8 +113,7 @@ cdef class ClientConnection:
             self._advance()
             return
         self.deadline_ns = exchange.body_until_ns if exchange.wants_body() else INT64_MAX
-        if exchange.upstream is not None:
-            exchange.upstream.resume_reading()
+        exchange.resume()
 
     def connection_lost(self, error):
         """Forget the connection, and let its exchange know."""

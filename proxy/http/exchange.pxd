@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint64_t
 from proxy.http.client cimport ClientConnection
 from proxy.http.guard cimport Guard
 from proxy.http.head cimport ReplyHead, RequestHead
+from proxy.http.parcel cimport Parcel
 from proxy.http.upstream cimport UpstreamConnection
 from proxy.policy.judge cimport Client, Facts, Verdict
 
@@ -40,10 +41,13 @@ cdef class Exchange:
     cdef uint64_t cache_check
     cdef object ticket  # of the flight that this request leads; None: it leads none
     cdef bint in_flight  # it waits for the answer that another one fetches
-    cdef list pieces  # of the reply while it comes, to be kept; None: it will not be
-    cdef Py_ssize_t piece_bytes
+    cdef int flights  # that it has waited for
+    cdef readonly int cache_use
+    # A reply that goes out from a parcel: one that is to be kept, or a large one that was.
+    cdef Parcel parcel  # None: it goes to the client as it comes
+    cdef Py_ssize_t next_piece  # that the client has not got
+    cdef bint whole  # all pieces are there
     cdef ReplyHead reply
-    cdef readonly bint cached
     # The upstream side.
     cdef UpstreamConnection upstream
     cdef readonly tuple tried  # upstreams that could not be connected to
@@ -85,7 +89,7 @@ cdef class Exchange:
     cdef int _want(self, turnstile, uint64_t key, cap) except -1
     cdef int _take_places(self) except -1
     cdef int _settle(self, int64_t first_byte_ns) except -1
-    cdef int serve(self, int status, bytes block, bytes body, int64_t age) except -1
+    cdef int serve(self, int status, bytes reply, Parcel rest) except -1
     cdef int _dispatch(self) except -1
     cdef bint repeatable(self)
     cdef int repeat(self, UpstreamConnection lost) except -1
@@ -97,10 +101,18 @@ cdef class Exchange:
     cdef int reply_whole(self, ReplyHead reply, bytes body, int64_t first_byte_ns) except -1
     cdef bytes _reply_block(self, ReplyHead reply)
     cdef bytes _length_field(self, ReplyHead reply, Py_ssize_t body_bytes)
-    cdef bytes _connection_field(self)
+    cdef bytes connection_field(self)
     cdef int reply_started(self, ReplyHead reply, bytes payload, int64_t first_byte_ns) except -1
     cdef int reply_data(self, bytes payload) except -1
     cdef int reply_ended(self) except -1
+    cdef int was_large(self, int64_t size) except -1
+    cdef int _unpack(self, bytes payload) except -1
+    cdef int _write_pieces(self) except -1
+    cdef int _write_payload(self, bytes payload) except -1
+    cdef int _end_reply(self) except -1
+    cdef int64_t _reply_bytes(self) noexcept
+    cdef int pause(self) except -1
+    cdef int resume(self) except -1
     cdef int upstream_failed(self) except -1
     cdef int body_timed_out(self) except -1
     cdef int client_gone(self) except -1

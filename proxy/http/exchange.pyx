@@ -30,7 +30,6 @@ from proxy.http.upstream cimport UpstreamConnection
 from proxy.policy.judge cimport Client, Facts, Verdict, allowed, decide, exempted, facts_of
 from proxy.policy.subjects cimport Subjects
 
-from fastpath.cache import LARGEST_REPLY
 from proxy.hkp.canonical import BadTarget
 from proxy.hkp.classes import PRICES, OperationClass
 from proxy.hkp.endpoints import LOOKUP
@@ -40,6 +39,7 @@ from proxy.http.chunks import ChunkError
 from proxy.http.intake import NO_ROOM, Intake
 from proxy.http.turnstile import Place
 from proxy.policy.actions import Action, Reason
+from proxy.telemetry.numbers import CacheUse
 
 cdef enum:
     FAT = 0  # the turnstile of dear subjects: no request is of class TOTAL
@@ -53,6 +53,7 @@ cdef enum:
     UP_PART = 8
     DOWN_PART = 64
     MOST_ATTEMPTS = 2
+    PIECES_PER_TURN = 4  # of a parcel, so that a large reply does not stop the worker
     UPLOAD_TIMES = 4  # a body may take this many times as long as one pause in it
 
 cdef int _ALLOW = Action.ALLOW
@@ -64,7 +65,7 @@ cdef int _UNKNOWN = OperationClass.UNKNOWN
 cdef int _WORDS = OperationClass.WORDS
 cdef int _CERT = OperationClass.CERT
 cdef int _UPLOAD = OperationClass.UPLOAD
-cdef Py_ssize_t _LARGEST_KEPT = LARGEST_REPLY
+cdef int _MISS = CacheUse.MISS
 cdef int _CERT_PRICE = PRICES[OperationClass.CERT]
 cdef int _GONE = Reason.GONE
 cdef int _UPSTREAM = Reason.UPSTREAM
@@ -218,28 +219,35 @@ cdef class Exchange:
 
     cdef int _enter(self) except -1:
         """Look for an answer in the cache, or go for one."""
-        return self.guard.cache.ask(self) if self.guard.cache.covers(self) else self.fetch()
+        if not self.guard.cache.covers(self):
+            return self.fetch()
+        self.cache_use = _MISS
+        return self.guard.cache.ask(self)
 
-    cdef int serve(self, int status, bytes block, bytes body, int64_t age) except -1:
-        """Answer with a reply that was kept for `age` seconds."""
+    cdef int serve(self, int status, bytes reply, Parcel rest) except -1:
+        """Answer with a reply that was kept, or its head and the rest of it in a parcel."""
         self.status = status
-        self.cached = True
         self.guard.misses.note(self.client, self.kind, self.subject, status, monotonic_ns())
         if self.dear and self.price > PRICES[self.kind]:  # nothing was asked of the keyserver
             self.guard.table.give_back(
                 self.client.compiled, self.client.key, self.price - PRICES[self.kind], monotonic_ns()
             )
-        self._write(b"".join((
-            block, b"Via: 1.1 hkpguard\r\nAge: ", b"%d" % age, CRLF, length_field(len(body)), self._connection_field(),
-            CRLF, body,
-        )))
-        return self._finish()
+        self._write(reply)
+        if rest is None:
+            return self._finish()
+        self.phase = RELAYING
+        self.parcel = rest
+        self.whole = True
+        return self._write_pieces()
 
     cdef int fetch(self) except -1:
         """Find a place among the requests of this class, and of this subject if it is dear, where there are caps."""
         cdef Guard guard = self.guard
+        cdef Toll toll
         if self.verdict is exempted:
             return self._dispatch()
+        if self.flights and not self.dear:  # it may have been found out while this one waited
+            self.dear = guard.costs.find(self.subject_word, monotonic_ns(), &toll)
         cap = self.client.caps[self.kind]
         if cap is not None:
             self._want(guard.turnstiles[self.kind], self.client.key, cap)
@@ -423,12 +431,12 @@ cdef class Exchange:
     cdef int reply_whole(self, ReplyHead reply, bytes body, int64_t first_byte_ns) except -1:
         """Relay a reply that came in one piece, which is nearly every one."""
         if self.ticket is not None:
-            self.guard.cache.keep(self, reply, body)
+            self.guard.cache.keep(self, reply, body, None)
         self._write(b"".join((
             self._reply_block(reply),
             b"Via: 1.1 hkpguard\r\n" if reply.minor else b"Via: 1.0 hkpguard\r\n",
             self._length_field(reply, len(body)),
-            self._connection_field(),
+            self.connection_field(),
             CRLF,
             body,
         )))
@@ -453,7 +461,7 @@ cdef class Exchange:
                 usual_us[0] += usual_us[0] // UP_PART + 1
             else:
                 usual_us[0] -= usual_us[0] // DOWN_PART
-        tokens = _tokens(excess_us, self.sent)
+        tokens = _tokens(excess_us, self._reply_bytes())
         if tokens <= 1 and not self.dear:
             return 0
         if tokens > self.price and self.verdict is not exempted:
@@ -461,7 +469,7 @@ cdef class Exchange:
                 self.client.compiled, self.client.key, min(tokens - self.price, _most_charge(self.kind)), first_byte_ns
             )
         if _CERT <= self.kind <= _WORDS and (tokens >= DEAR_TOKENS or self.dear):
-            guard.costs.note(self.subject_word, excess_us, self.sent, first_byte_ns)
+            guard.costs.note(self.subject_word, excess_us, self._reply_bytes(), first_byte_ns)
         return 0
 
     cdef bytes _reply_block(self, ReplyHead reply):
@@ -483,7 +491,7 @@ cdef class Exchange:
             return length_field(reply.length) if reply.length >= 0 else b""
         return b"" if reply.status == 204 else length_field(body_bytes)
 
-    cdef bytes _connection_field(self):
+    cdef bytes connection_field(self):
         if self.guard.draining:
             self.reusable = False
         if not self.reusable:
@@ -496,7 +504,7 @@ cdef class Exchange:
         self.phase = RELAYING
         if self.ticket is not None:
             self.reply = reply
-            self.pieces = []
+            self.parcel = self.guard.cache.capture(self, reply)
         if reply.length >= 0:
             framing = length_field(reply.length)
         elif self.head.minor:
@@ -508,7 +516,7 @@ cdef class Exchange:
             self._reply_block(reply),
             b"Via: 1.1 hkpguard\r\n" if reply.minor else b"Via: 1.0 hkpguard\r\n",
             framing,
-            self._connection_field(),
+            self.connection_field(),
             CRLF,
         )))
         if payload:
@@ -519,25 +527,82 @@ cdef class Exchange:
 
     cdef int reply_data(self, bytes payload) except -1:
         """Relay a piece of the body."""
-        if self.pieces is not None:
-            self.piece_bytes += len(payload)
-            self.pieces.append(payload)
-            if self.piece_bytes > _LARGEST_KEPT:
-                self.pieces = None
-                self.guard.cache.give_up(self)
+        if self.parcel is None:
+            return self._write_payload(payload)
+        if self.parcel.add(payload):
+            return self._write_pieces()
+        return self._unpack(payload)
+
+    cdef int reply_ended(self) except -1:
+        """Finish: the body is complete."""
+        self.whole = True
+        if self.parcel is not None:
+            self.guard.cache.keep(self, self.reply, None, self.parcel)
+        self._settle(self.first_byte_ns)
+        return self._end_reply() if self.parcel is None else self._write_pieces()
+
+    cdef int _end_reply(self) except -1:
+        if self.chunked:
+            self._write(LAST_CHUNK)
+        return self._finish()
+
+    cdef int _write_payload(self, bytes payload) except -1:
         if self.chunked:
             payload = b"".join((chunk_head(len(payload)), payload, CRLF))
         return self._write(payload)
 
-    cdef int reply_ended(self) except -1:
-        """Finish: the body is complete."""
-        if self.pieces is not None:
-            self.guard.cache.keep(self, self.reply, b"".join(self.pieces))
-            self.pieces = None
-        if self.chunked:
-            self._write(LAST_CHUNK)
-        self._settle(self.first_byte_ns)
-        return self._finish()
+    cdef int64_t _reply_bytes(self) noexcept:
+        """Return the size of the reply, also where some of it waits for the client."""
+        return self.sent if self.parcel is None else max(self.sent, <int64_t>self.parcel.size)
+
+    # A reply in a parcel. The client takes it at its own pace, and others need not wait for that.
+
+    cdef int _write_pieces(self) except -1:
+        """Write what is there, as far as the client takes it."""
+        cdef int turn
+        for turn in range(PIECES_PER_TURN):
+            if self.next_piece == len(self.parcel.pieces):
+                return self._end_reply() if self.whole else 0
+            if self.connection.stream.paused:
+                return 0
+            self.next_piece += 1
+            self._write_payload(self.parcel.pieces[self.next_piece - 1])
+        self.guard.loop.call_soon(self._write_more)
+        return 0
+
+    def _write_more(self):
+        if self.phase != RELAYING or self.parcel is None:
+            return
+        try:
+            self._write_pieces()
+        except Exception as error:
+            self.crashed(error)
+
+    cdef int _unpack(self, bytes payload) except -1:
+        """Go on without the parcel, for which there is no room: the flight is over."""
+        cdef Parcel parcel = self.parcel
+        self.parcel = None
+        self.was_large(parcel.size + len(payload))
+        self.guard.cache.give_up(self)
+        for piece in [*parcel.pieces[self.next_piece:], payload]:
+            self._write_payload(piece)
+        return self.pause() if self.connection.stream.paused else 0
+
+    cdef int was_large(self, int64_t size) except -1:
+        """Remember a dear subject before its answer is complete: those who waited for it are about to go themselves."""
+        if _CERT <= self.kind <= _WORDS and _tokens(0, size) >= DEAR_TOKENS:
+            self.guard.costs.note(self.subject_word, 0, size, monotonic_ns())
+        return 0
+
+    cdef int pause(self) except -1:
+        """The client reads slower than the keyserver writes."""
+        return 0 if self.upstream is None or self.parcel is not None else self.upstream.pause_reading()
+
+    cdef int resume(self) except -1:
+        """The client reads on."""
+        if self.parcel is not None:
+            return self._write_pieces()
+        return 0 if self.upstream is None else self.upstream.resume_reading()
 
     cdef int upstream_failed(self) except -1:
         """Answer for an upstream that cannot be reached, or broke off."""
@@ -578,7 +643,8 @@ cdef class Exchange:
         cdef UpstreamConnection upstream = self.upstream
         if self.phase == FINISHED:
             return 0
-        self._refund()
+        if self.phase != RELAYING:  # what it has had of an answer from the cache it has paid for
+            self._refund()
         if self.timer is not None:
             self.wait_ns = self.wait_ns - (self.due_ns - monotonic_ns())  # it left before its time had come
         self.verdict = self.verdict.because(_GONE)
@@ -600,6 +666,7 @@ cdef class Exchange:
         """Settle, record, and hand the connection back."""
         self.phase = FINISHED
         self.upstream = None
+        self.parcel = None
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
@@ -609,7 +676,7 @@ cdef class Exchange:
         if self.in_flight:
             self.guard.cache.leave(self)
         if self.intake is not None and self.attempts:
-            self.guard.cache.uploaded(self.intake.found)
+            self.guard.cache.uploaded(self)
         if self.taken:
             for place in self.places[:self.taken]:
                 place.leave()

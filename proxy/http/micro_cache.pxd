@@ -4,6 +4,7 @@ from fastpath.cache cimport Hit, ReplyCache
 from fastpath.epochs cimport Epochs
 from proxy.http.exchange cimport Exchange
 from proxy.http.head cimport ReplyHead
+from proxy.http.parcel cimport Parcel, Shelf
 from proxy.policy.subjects cimport Subjects
 
 
@@ -12,6 +13,8 @@ cdef class MicroCache:
     cdef ReplyCache replies
     cdef Epochs epochs
     cdef Subjects subjects
+    cdef readonly Shelf shelf
+    cdef object parcels  # weakly: large replies that are being sent, by key of the request
     cdef dict waiting  # by key of the request: [number of the flight, exchanges]
     cdef int waiters
     cdef object timer
@@ -21,9 +24,17 @@ cdef class MicroCache:
 
     cdef bint covers(self, Exchange exchange) except -1
     cdef int ask(self, Exchange exchange) except -1
-    cdef int keep(self, Exchange exchange, ReplyHead reply, bytes body) except -1
-    cdef int give_up(self, Exchange exchange) except -1
-    cdef int leave(self, Exchange exchange) except -1
-    cdef int uploaded(self, object found) except -1
-    cdef int _settle(self, uint64_t key) except -1
+    cdef uint64_t _edition(self, Exchange exchange) except? 0
+    cdef int _wait(self, Exchange exchange, uint64_t number) except -1
     cdef int _arm(self) except -1
+    cdef int _settle(self, uint64_t key) except -1
+    cdef int _go_on_with(self, Exchange exchange, Hit hit) except -1
+    cdef int leave(self, Exchange exchange) except -1
+    cdef Parcel capture(self, Exchange exchange, ReplyHead reply)
+    cdef int keep(self, Exchange exchange, ReplyHead reply, bytes body, Parcel parcel) except -1
+    cdef int give_up(self, Exchange exchange) except -1
+    cdef int _land(self, Exchange exchange) except -1
+    cdef int64_t _time_of(self, Exchange exchange, ReplyHead reply) except -1
+    cdef int _serve(self, Exchange exchange, Hit hit) except -1
+    cdef Parcel _parcel_of(self, Exchange exchange, Hit hit, Py_ssize_t head_bytes)
+    cdef int uploaded(self, Exchange exchange) except -1

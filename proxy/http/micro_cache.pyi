@@ -4,12 +4,17 @@ from asyncio import AbstractEventLoop
 
 from fastpath import Epochs, ReplyCache
 from proxy.config import Config
+from proxy.http.parcel import Shelf
 from proxy.policy.subjects import Subjects
 
 POLL_SECONDS: float
+SHELF_BYTES: int
+"""What a worker holds of large answers at a time, and of those that are still coming and will be kept: 16 MiB."""
 
 class MicroCache:
     """The node's cache as one worker uses it."""
+
+    shelf: Shelf
 
     def __init__(
         self, loop: AbstractEventLoop, replies: ReplyCache, epochs: Epochs, subjects: Subjects, config: Config

@@ -1,8 +1,12 @@
 """Places for requests of costly classes: so many upstream at once for one client, so many for all.
 
-The places are leases in shared memory, so the caps hold across the workers of a node. Who finds none waits here, in
-order, for as long as the class allows. A place that this worker gives back is passed on at once; one that another
-worker gives back is noticed within `POLL_SECONDS`, while somebody waits.
+The places are leases in shared memory, so the caps hold across the workers of a node. Who finds none waits here for as
+long as the class allows. A place that this worker gives back is passed on at once; one that another worker gives back
+is noticed within `POLL_SECONDS`, while somebody waits.
+
+The queue is in rounds: in each, every client that waits has one turn, in the order in which they came. So a client that
+comes to a queue which others have filled is behind one request of each of them, not behind all, and if there is no
+room left the last of the furthest round makes some.
 """
 
 from asyncio import AbstractEventLoop, TimerHandle
@@ -70,6 +74,7 @@ class _Waiting(NamedTuple):
     key: int
     cap: Cap
     deadline_ns: int
+    round: int
 
 
 class Turnstile:
@@ -83,7 +88,8 @@ class Turnstile:
         self._leases = leases
         self._bucket = bucket
         self._clock = clock
-        self._queue: dict[int, _Waiting] = {}  # by the id of the entrant, who comes first is first
+        self._queue: dict[int, _Waiting] = {}  # by the id of the entrant, in the order in which they came
+        self._round = 0  # of who was let in last
         self._timer: TimerHandle | None = None
         self._advancing = False
         self._moved = False  # something changed since the last look
@@ -92,16 +98,31 @@ class Turnstile:
         """Give `entrant` a place now, later or never: one of its two methods is called, unless it leaves first."""
         if not self._queue and self._take(entrant, key, cap) >= 0:
             entrant.entered()
-        elif cap.queue_ns == 0 or not cap.enforced or self._crowded(key, cap):
+        elif cap.queue_ns == 0 or not cap.enforced:
             entrant.turned_away()
         else:
-            self._queue[id(entrant)] = _Waiting(entrant, key, cap, self._clock() + cap.queue_ns)
-            self._advance()
+            self._wait(entrant, key, cap)
 
-    def _crowded(self, key: int, cap: Cap) -> bool:
-        """Whether the queue is full, or one client has more than its part of it."""
-        mine = sum(each.key == key for each in self._queue.values())
-        return len(self._queue) >= MOST_WAITING or (cap.client > 0 and mine >= WAITING_TIMES * cap.client)
+    def _wait(self, entrant: Entrant, key: int, cap: Cap) -> None:
+        """Have `entrant` wait, or turn away whoever is one too many."""
+        mine = [each.round for each in self._queue.values() if each.key == key]
+        turn = max(self._round, mine[-1] + 1) if mine else self._round
+        if (cap.client and len(mine) >= WAITING_TIMES * cap.client) or not self._make_room(turn):
+            entrant.turned_away()
+            return
+        self._queue[id(entrant)] = _Waiting(entrant, key, cap, self._clock() + cap.queue_ns, turn)
+        self._advance()
+
+    def _make_room(self, turn: int) -> bool:
+        """Return whether there is room for a round; one that is further away gives way to it."""
+        if len(self._queue) < MOST_WAITING:
+            return True
+        name, furthest = max(reversed(self._queue.items()), key=lambda item: item[1].round)
+        if furthest.round <= turn:
+            return False
+        del self._queue[name]
+        furthest.entrant.turned_away()
+        return len(self._queue) < MOST_WAITING
 
     def leave(self, entrant: Entrant) -> None:
         """Give back the place of `entrant`, or its place in the queue."""
@@ -120,7 +141,7 @@ class Turnstile:
         return lease
 
     def _advance(self) -> None:
-        """Let in who can be let in, in order; one client at its own cap does not hold up the others.
+        """Let in who can be let in, round by round; one client at its own cap does not hold up the others.
 
         Who is let in may be over at once and come back here through `leave`: that turn is left to the one under way.
         """
@@ -140,12 +161,13 @@ class Turnstile:
         """Look once at each that waits; a total cap that is reached is not tried again in this look."""
         now_ns = self._clock()
         reached: set[int] = set()  # networks may have total caps of their own
-        for name, waiting in tuple(self._queue.items()):
+        for name, waiting in sorted(self._queue.items(), key=lambda item: item[1].round):
             if name not in self._queue:  # left meanwhile
                 continue
             lease = TOTAL_BUSY if waiting.cap.total in reached else self._take(*waiting[:3])
             if lease >= 0:
                 del self._queue[name]
+                self._round = max(self._round, waiting.round)
                 waiting.entrant.entered()
             elif waiting.deadline_ns <= now_ns:
                 del self._queue[name]

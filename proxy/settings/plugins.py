@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import Field
 
-from proxy.settings.kinds import MIB, MILLISECOND, SECOND, Choice, Duration, Kind, ListOf, Size, Whole
+from proxy.settings.kinds import MIB, MILLISECOND, SECOND, Choice, Duration, Kind, ListOf, OrEmpty, Size, Whole
 from proxy.settings.limits import ModeWord
 from proxy.settings.section import Key, Section, keys
 from proxy.settings.sources import MASK, Fault, Setting, SettingPath, variable
@@ -50,9 +50,9 @@ class Share(Kind[tuple[str, int]]):
 
 
 class PluginConfig(Section):
-    """What all plugins have. Whoever is installed and not named in the configuration is off."""
+    """What all plugins have."""
 
-    mode: Annotated[ModeWord, Choice(("off", "shadow", "enforce"))] = "off"
+    mode: Annotated[ModeWord | None, OrEmpty(Choice(("off", "shadow", "enforce")))] = None  # the plugin's usual one
     percent: Annotated[int, Whole(0, ALL)] = ALL  # of clients for whom `enforce` holds; for the others it is shadow
     features: Annotated[tuple[tuple[str, int], ...], ListOf(Share())] = ()  # those that are not on for everybody
     call_ns: Annotated[int, Duration(MILLISECOND, 10 * SECOND)] = Field(default=500 * MILLISECOND, alias="call")
@@ -153,5 +153,3 @@ def _texts(config: PluginConfig) -> Iterator[tuple[str, str]]:
 def _text(value: object) -> str:
     """Return a value of TOML as the environment would have it."""
     return value if isinstance(value, str) else json.dumps(value)
-
-

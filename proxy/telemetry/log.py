@@ -15,7 +15,7 @@ from fastpath import address_text, key_text, network_key, records
 from proxy.hkp.operation import OperationClass
 from proxy.http.address import Source
 from proxy.policy.actions import Action, Reason
-from proxy.telemetry.numbers import METHODS, SHADOW
+from proxy.telemetry.numbers import FLAG_CACHED, FLAG_HTTP_1_0, METHODS, SHADOW
 
 if TYPE_CHECKING:
     from fastpath import Record
@@ -69,11 +69,11 @@ def _network(address: bytes) -> str:
 
 # The fields of a line, in the order of `AccessLog.values`.
 FIELDS = (
-    "time", "event", "request_id", "method", "operation", "action", "reason", "status", "wait_ms", "upstream_ms",
-    "total_ms", "received", "sent", "network", "source",
+    "time", "event", "request_id", "method", "http", "operation", "action", "reason", "status", "cached", "wait_ms",
+    "upstream_ms", "total_ms", "received", "sent", "network", "source",
 )  # fmt: skip
 PERSONAL_FIELDS = ("address", "subject")
-_NUMBERS = frozenset({"status", "wait_ms", "upstream_ms", "total_ms", "received", "sent"})
+_PLAIN = frozenset({"status", "cached", "wait_ms", "upstream_ms", "total_ms", "received", "sent"})
 
 
 class AccessLog:
@@ -103,10 +103,12 @@ class AccessLog:
             "request",
             f"{record.request_id:016x}",
             METHODS[record.method] if record.method < len(METHODS) else METHODS[0],
+            "1.0" if record.flags & FLAG_HTTP_1_0 else "1.1",
             name_of(OperationClass, record.operation),
             action_text(record.action),
             name_of(Reason, record.reason),
             record.status,
+            "true" if record.flags & FLAG_CACHED else "false",
             record.wait_us / 1000,
             record.upstream_us / 1000,
             record.total_us / 1000,
@@ -128,14 +130,14 @@ def _template(log: LogConfig) -> str:
     names = (*FIELDS, *(name for name in PERSONAL_FIELDS if asked[name]))
     if log.format == "console":
         return " ".join(f"{name}=%s" for name in names) + "\n"
-    plain = _NUMBERS | {"subject"}  # the subject comes with its quotes
+    plain = _PLAIN | {"subject"}  # the subject comes with its quotes
     pairs = (f'"{name}": %s' if name in plain else f'"{name}": "%s"' for name in names)
     return "{" + ", ".join(pairs) + "}\n"
 
 
 def _utc(wall_ns: int) -> str:
-    """Return a time of day, ns since 1970, with milliseconds."""
-    return f"{_second(wall_ns // 1_000_000_000)}.{wall_ns // 1_000_000 % 1000:03d}Z"
+    """Return a time of day, ns since 1970, with microseconds."""
+    return f"{_second(wall_ns // 1_000_000_000)}.{wall_ns // 1000 % 1_000_000:06d}Z"
 
 
 @lru_cache(maxsize=16)

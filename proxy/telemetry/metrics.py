@@ -11,16 +11,22 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from fastpath import BOUNDS_SECONDS, ClientTable, Control, Counters, Ring, monotonic_ns, total
+from fastpath.cache import used_bytes
 from proxy.hkp.operation import OperationClass
 from proxy.policy.actions import TurnedAway
 from proxy.policy.offences import OffenceKind
 from proxy.telemetry.log import action_text
+from proxy.telemetry.numbers import CacheUse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from prometheus_client.registry import Collector
+
     from fastpath import Region
     from fastpath.snapshot import Histogram, Snapshot
+    from models.coldness import Coldness
+    from proxy.budget_watch import BudgetWatch
     from proxy.warden import Warden
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -29,16 +35,24 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class NodeMetrics:
     """Collects the metrics of one node at each scrape."""
 
-    def __init__(self, region: Region, warden: Warden) -> None:
-        """Read the shared memory of the node, and ask its warden; writes nothing."""
+    def __init__(self, region: Region, warden: Warden, coldness: Coldness, budgets: BudgetWatch) -> None:
+        """Read the shared memory of the node, and ask those that watch it; writes nothing."""
         self._warden = warden
+        self._coldness = coldness
+        self._budgets = budgets
         workers = range(region.counts.workers)
         self._control = region.control
+        self._cache, self._cache_bytes = region.cache, region.counts.reply_bytes
         self._counters = [Counters(region.counters(worker)) for worker in workers]
         self._rings = [Ring(region.ring(worker)) for worker in workers]
         self._table = ClientTable(region.table, region.secret)
         self._registry = CollectorRegistry()
         self._registry.register(self)
+
+    def add(self, *others: Collector) -> None:
+        """Tell of the figures of other parts of the node as well."""
+        for each in others:
+            self._registry.register(each)
 
     def text(self) -> bytes:
         """Return the exposition."""
@@ -57,8 +71,12 @@ class NodeMetrics:
         yield _gauge("parked", "Requests that wait for their time", snapshot.parked)
         yield _gauge("tarpit_held", "Connections held in the tarpit", snapshot.tarpit_held)
         yield _turned_away(snapshot)
+        yield _cache(snapshot)
+        yield _gauge("cache_bytes", "Memory that kept answers have taken", used_bytes(self._cache, self._cache_bytes))
         yield _bans(self._warden)
         yield _offences(self._warden)
+        yield from _cold(self._coldness)
+        yield _budgets(self._budgets)
         yield _gauge("table_used", "Clients in the client table", self._table.used(monotonic_ns()))
         yield _gauge("table_capacity", "Clients that the client table has room for", self._table.capacity)
         yield _counter("table_evictions", "Clients that lost their state for want of room", self._table.evictions)
@@ -96,6 +114,15 @@ def _turned_away(snapshot: Snapshot) -> Metric:
     return family
 
 
+def _cache(snapshot: Snapshot) -> Metric:
+    family = CounterMetricFamily(
+        "hkpguard_cache_requests", "Requests that may be answered from the cache", labels=("result",)
+    )
+    for use in (CacheUse.HIT, CacheUse.JOINED, CacheUse.MISS):
+        family.add_metric((use.name.lower(),), snapshot.cache[use])
+    return family
+
+
 def _bans(warden: Warden) -> Metric:
     family = GaugeMetricFamily("hkpguard_bans", "Bans in force", labels=("origin",))
     for origin, count in warden.in_force.items():
@@ -107,6 +134,22 @@ def _offences(warden: Warden) -> Metric:
     family = CounterMetricFamily("hkpguard_offences", "Offences", labels=("kind",))
     for kind in OffenceKind:
         family.add_metric((kind.name.lower(),), warden.offences[kind])
+    return family
+
+
+def _cold(coldness: Coldness) -> Iterator[Metric]:
+    climate = coldness.climate(monotonic_ns())
+    yield _gauge("cold_share", "Cold certificates among those that networks newly asked for", climate.share)
+    yield _gauge("cold_share_usual", "The share that is usual for a network here", climate.usual)
+    yield _gauge("cold_networks", "Networks that seem to walk through a dump", climate.walking)
+
+
+def _budgets(watch: BudgetWatch) -> Metric:
+    family = GaugeMetricFamily(
+        "hkpguard_budget_used_ratio", "Part of the burst of a budget of everybody that is used", labels=("budget",)
+    )
+    for name, part in watch.used(monotonic_ns()).items():
+        family.add_metric((name,), part)
     return family
 
 

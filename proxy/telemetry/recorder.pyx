@@ -9,9 +9,12 @@ from proxy.http.exchange cimport Exchange
 from proxy.policy.judge cimport Client, Verdict
 
 from proxy.hkp.classes import OperationClass
-from proxy.telemetry.numbers import FLAG_HTTP_1_0, METHODS, NO_UPSTREAM, SHADOW
+from proxy.telemetry.numbers import FLAG_CACHED, FLAG_HTTP_1_0, METHODS, NO_UPSTREAM, SHADOW, CacheUse
 
 cdef int _FLAG_HTTP_1_0 = FLAG_HTTP_1_0
+cdef int _FLAG_CACHED = FLAG_CACHED
+cdef int _HIT = CacheUse.HIT
+cdef int _JOINED = CacheUse.JOINED
 cdef int _NO_UPSTREAM = NO_UPSTREAM
 cdef int _SHADOW = SHADOW
 cdef int _UNKNOWN = OperationClass.UNKNOWN
@@ -33,7 +36,10 @@ cdef class Recorder:
         cdef int action = verdict.shadow + _SHADOW if verdict.shadow else verdict.action
         cdef int64_t upstream_ns = NOT_OBSERVED
         cdef int64_t added_ns = NOT_OBSERVED
+        cdef int flags = 0 if exchange.head.minor else _FLAG_HTTP_1_0
         cdef int method = 1 if exchange.head.method == "GET" else _METHOD_NUMBERS.get(exchange.head.method, 0)
+        if exchange.cache_use == _HIT or exchange.cache_use == _JOINED:
+            flags |= _FLAG_CACHED
         if exchange.sent_ns:
             upstream_ns = now_ns - exchange.sent_ns
         if exchange.relay_ns:
@@ -41,12 +47,12 @@ cdef class Recorder:
         self.ring.write(
             now_ns, client.key, exchange.request_id, exchange.subject_word, upstream_ns // 1000, exchange.wait_ns // 1000,
             (now_ns - exchange.started_ns) // 1000, exchange.received, exchange.sent, exchange.status, exchange.kind,
-            action, verdict.reason, client.source, method, 0 if exchange.head.minor else _FLAG_HTTP_1_0,
+            action, verdict.reason, client.source, method, flags,
             exchange.upstream_index if exchange.upstream_index >= 0 else _NO_UPSTREAM, client.address, subject,
         )
         self.counters.record(
             exchange.kind, action, exchange.status, exchange.decided_ns - exchange.started_ns, max(added_ns, NOT_OBSERVED),
-            upstream_ns, exchange.wait_ns if exchange.wait_ns else NOT_OBSERVED,
+            upstream_ns, exchange.wait_ns if exchange.wait_ns else NOT_OBSERVED, exchange.cache_use,
         )
         return 0
 

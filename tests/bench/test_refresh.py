@@ -1,23 +1,31 @@
 """gpg and scrapers side by side: set-up and table."""
 
 import json
+import tomllib
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from bench.certserver import Witness
 from bench.gpg import Refreshed
-from bench.peers import Setup
-from bench.refresh import DIRECT, PROXIES, RATES, Outcome, Trial, content, table
+from bench.peers import ROOT, Setup
+from bench.refresh import DIRECT, PROXIES, RATES, UNIVERSITY, USUAL, Outcome, Trial, content, table
 from bench.scraper import Loot
 
 TRIAL = Trial(keys=300, seconds=120.0, answer_ms=100)
 OUTCOMES = [
-    Outcome(proxy=DIRECT, refreshed=Refreshed(seconds=31.0, keys=300, fetched=300, status=0), loot={}),
+    Outcome(
+        proxy=DIRECT,
+        refreshed=Refreshed(seconds=31.0, keys=300, fetched=300, unchanged=300, status=0),
+        witness=Witness(requests=300, given=300, longest_pause_s=0.02),
+        loot={},
+    ),
     Outcome(
         proxy="haproxy",
-        refreshed=Refreshed(seconds=121.04, keys=300, fetched=293, status=0),
+        refreshed=Refreshed(seconds=121.04, keys=300, fetched=293, unchanged=292, status=0),
+        witness=Witness(requests=293, given=293, longest_pause_s=15.04),
         loot={
             3.9: Loot(asked=468, got=468),
             20.0: Loot(asked=2400, got=39, otherwise={"silence": 1, "500": 2360}),
@@ -41,6 +49,21 @@ def test_hkpguard_has_its_defaults(tmp_path: Path) -> None:
     assert settings == {f"HKPGUARD_{name}" for name in ("LISTEN", "UPSTREAM", "ADMIN", "WORKERS", "LOG__ACCESS")}
 
 
+def test_university_has_what_the_documents_recommend(tmp_path: Path) -> None:
+    """The recipe in docs/limits.md, for the network of the gpg."""
+    documents = (ROOT / "docs" / "limits.md").read_text()
+    recipe = documents.partition("**A university, a large company.**")[2].split("```")[1].removeprefix("toml\n")
+    (network,) = UNIVERSITY
+    assert tomllib.loads(recipe) == {"networks": [{**network, "cidr": "192.0.2.0/24"}]}
+    settings = PROXIES["university"].prepare(tmp_path, 1111, 2222, Setup.OPEN).env
+    assert json.loads(settings["HKPGUARD_NETWORKS"]) == UNIVERSITY
+
+
+def test_what_is_compared_by_default_is_there() -> None:
+    """And no more: the university is somebody else's guard."""
+    assert set(USUAL) < set(PROXIES)
+
+
 def test_haproxy_has_the_values_of_the_field(tmp_path: Path) -> None:
     """40 connections and 100 requests in 10 s; held for 15 s, then 500."""
     PROXIES["haproxy"].prepare(tmp_path, 1111, 2222, Setup.OPEN)
@@ -59,13 +82,25 @@ def test_no_two_visitors_share_an_address() -> None:
 def test_the_table_says_what_was_lost_and_what_was_taken() -> None:
     """A row for each proxy; a dash where there was no scraper."""
     out = StringIO()
-    Console(file=out, width=200).print(table(OUTCOMES, TRIAL))
+    Console(file=out, width=250).print(table(OUTCOMES, TRIAL))
     rows = [
         [cell.strip() for cell in line.strip("│").split("│")] for line in out.getvalue().splitlines() if "│" in line
     ]
     assert rows == [
-        [DIRECT, "31.0", "300", "0", "-", "-", "-", "-"],
-        ["haproxy", "121.0", "293", "7", "468 of 468", "-", "39 of 2,400", "2360 x 500, 1 x silence"],
+        [DIRECT, "31.0", "300", "300", "0", "300", "0.0", "-", "-", "-", "-"],
+        [
+            "haproxy",
+            "121.0",
+            "293",
+            "292",
+            "7",
+            "293",
+            "15.0",
+            "468 of 468",
+            "-",
+            "39 of 2,400",
+            "2360 x 500, 1 x silence",
+        ],
     ]
 
 
@@ -74,3 +109,4 @@ def test_what_is_saved_is_whole() -> None:
     saved = json.loads(json.dumps(content(OUTCOMES, TRIAL)))
     assert saved["trial"]["keys"] == 300
     assert saved["outcomes"][1]["loot"]["20.0"]["otherwise"]["500"] == 2360
+    assert saved["outcomes"][1]["witness"]["given"] == 293

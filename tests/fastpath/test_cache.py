@@ -23,6 +23,8 @@ from fastpath.cache import (
     ReplyCache,
     Ticket,
     cache_bytes,
+    largest_reply,
+    used_bytes,
 )
 
 SECRET = bytes(range(16))
@@ -31,6 +33,7 @@ NOW = 1_000 * SECOND
 LATER = 2_000 * SECOND
 WORKERS = 4
 DATA = LEAST_DATA_BYTES
+LARGEST = largest_reply(DATA)
 ALICE, BOB = 7, 8
 CHECK = 99  # of all keys, unless it matters
 FREE, PROVISIONAL, FLIGHT, KEPT = range(4)
@@ -46,8 +49,9 @@ Start = Callable[[Callable[[int], None], int], list[BaseProcess]]
 class House:
     """The caches of all workers over one memory."""
 
-    def __init__(self, memory: memoryview, generations: memoryview) -> None:
+    def __init__(self, memory: memoryview, generations: memoryview, data_bytes: int = DATA) -> None:
         """Take empty memory, and start four workers in their first generation."""
+        self.data_bytes = data_bytes
         self.memory = memory
         self.words = memory.cast("Q")
         self.generations = generations.cast("Q")
@@ -55,7 +59,7 @@ class House:
 
     def worker(self, worker: int) -> ReplyCache:
         """Return the cache of a worker of the present generation."""
-        return ReplyCache(self.memory, DATA, self.generations, worker, SECRET)
+        return ReplyCache(self.memory, self.data_bytes, self.generations, worker, SECRET)
 
     def cells(self, key: int) -> memoryview:
         """Return the set of a key."""
@@ -192,7 +196,7 @@ def test_a_flight_that_brings_nothing(house: House, end: str) -> None:
     elif end == "drop":
         del ticket
     elif end == "too large":
-        assert not mine.put(ticket, bytes(LARGEST_REPLY + 1), LATER, NOW)
+        assert not mine.put(ticket, bytes(LARGEST + 1), LATER, NOW)
     else:
         assert not mine.put(ticket, b"", NOW, NOW)
     assert house.head == 0
@@ -409,7 +413,7 @@ def test_numbers_of_flights_do_not_repeat(house: House) -> None:
 # The log.
 
 
-@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 63, 64, 65, 1_023, 1_024, 1_025, 100_000, LARGEST_REPLY])
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 63, 64, 65, 1_023, 1_024, 1_025, 100_000, LARGEST])
 def test_a_reply_of_any_size(house: House, size: int) -> None:
     """Every byte comes back, up to the largest reply, and around the end of the log as well."""
     mine = house.workers[0]
@@ -419,6 +423,47 @@ def test_a_reply_of_any_size(house: House, size: int) -> None:
         mine.invalidate(ALICE)
         assert mine.put(lead(mine, ALICE), data, LATER, NOW)
         assert kept(house.workers[1], ALICE) == data
+
+
+@pytest.mark.parametrize(
+    ("data_bytes", "largest"),
+    [(1 << 20, 1 << 18), (2 << 20, 1 << 19), (4 << 20, 1 << 20), (32 << 20, 1 << 20), (1 << 36, LARGEST_REPLY)],
+)
+def test_largest_reply(data_bytes: int, largest: int) -> None:
+    """A reply takes a quarter of the log at most, and never more than 1 MiB."""
+    assert largest_reply(data_bytes) == largest
+
+
+def test_a_large_log_takes_large_replies(shared: Shared) -> None:
+    """Where there is room for four replies of 1 MiB, each comes back; a byte more is not kept."""
+    data_bytes = 4 * LARGEST_REPLY
+    house = House(shared(cache_bytes(data_bytes)), shared(8 * WORKERS), data_bytes)
+    mine = house.workers[0]
+    assert mine.largest == LARGEST_REPLY
+    data = house.fill(ALICE, LARGEST_REPLY)
+    assert kept(mine, ALICE) == data
+    assert not mine.put(lead(mine, BOB), bytes(LARGEST_REPLY + 1), LATER, NOW)
+
+
+@pytest.mark.parametrize("note", [0, 1, 2**64 - 1])
+def test_a_note_comes_back(house: House, note: int) -> None:
+    """A word that is put with a reply is there for its readers, with the times of the reply."""
+    mine, theirs, *_ = house.workers
+    assert mine.put(lead(mine, ALICE), b"x", LATER, NOW, note)
+    found = theirs.look_up(ALICE, CHECK, NOW + 1)
+    assert isinstance(found, Hit)
+    assert (found.note, found.stored_ns, found.expires_ns) == (note, NOW, LATER)
+
+
+def test_bytes_that_are_used(house: House) -> None:
+    """Each reply takes its lines and one more; once the log has gone round all of it is in use."""
+    assert used_bytes(house.memory, DATA) == 0
+    house.fill(ALICE, 65)
+    assert used_bytes(house.memory, DATA) == 3 * LINE
+    house.words[0] += 2 * DATA // LINE
+    assert used_bytes(house.memory, DATA) == DATA
+    with pytest.raises(ValueError, match="memory of the replies"):
+        used_bytes(house.memory[:-LINE], DATA)
 
 
 def test_the_log_goes_round(house: House) -> None:
@@ -449,7 +494,7 @@ def test_a_position_of_another_lap_is_another(house: House, lap: int) -> None:
     assert kept(house.workers[0], ALICE) is None
 
 
-HEAD_BYTES = 56  # of a record's first line are meant
+HEAD_BYTES = LINE  # of a record's first line are meant: all
 
 
 @pytest.mark.parametrize("bit", range(8))
@@ -548,7 +593,7 @@ class AgainstAModel(RuleBasedStateMachine):
             self.flights[key] = Led(found, worker, self.now_ns)
 
     @precondition(lambda self: self.flights)
-    @rule(pick=st.randoms(), seconds=st.integers(0, 30), size=st.sampled_from([0, 1, 5_000, LARGEST_REPLY]))
+    @rule(pick=st.randoms(), seconds=st.integers(0, 30), size=st.sampled_from([0, 1, 5_000, LARGEST]))
     def put(self, pick: Random, seconds: int, size: int) -> None:
         """End a flight with a reply."""
         key = pick.choice(sorted(self.flights))
@@ -625,9 +670,9 @@ def test_sizes_in_range(data_bytes: int, text: str) -> None:
 
 
 def test_size_of_the_memory() -> None:
-    """Cells cost an eighth of a line for each 4 KiB of data, and 32 KiB at least."""
-    sizes = [1 << 20, 16 << 20, 64 << 20, 1 << 36]
-    assert [cache_bytes(size) - size for size in sizes] == [64 + 32_768, 64 + 32_768, 64 + 131_072, 64 + (1 << 27)]
+    """Cells cost an eighth of a line for each KiB of data, and 32 KiB at least."""
+    sizes = [1 << 20, 4 << 20, 64 << 20, 1 << 36]
+    assert [cache_bytes(size) - size for size in sizes] == [64 + 32_768, 64 + 32_768, 64 + 524_288, 64 + (1 << 29)]
 
 
 @pytest.mark.parametrize("worker", [-1, 4])
@@ -743,6 +788,31 @@ def test_no_one_is_served_what_was_invalidated(house: House, shared: Shared, tog
     assert min(served) > 0
 
 
+def test_writers_of_large_replies_lap_readers(shared: Shared, together: Together) -> None:
+    """While four workers write replies of up to 1 MiB over each other's, what one reads is of one piece, or absent."""
+    data_bytes, keys = 4 * LARGEST_REPLY, 8
+    house = House(shared(cache_bytes(data_bytes)), shared(8 * WORKERS), data_bytes)
+    served = shared(8 * WORKERS).cast("Q")
+
+    def work(i: int) -> None:
+        cache, draw = house.workers[i], Random(i)  # noqa: S311 - the same draw in every run
+        for n in range(400):
+            found = cache.look_up(draw.randrange(keys), CHECK, NOW)
+            if isinstance(found, Hit):
+                served[i] += 1
+                assert is_of(found.note, found.data)
+            key = draw.randrange(keys)
+            cache.invalidate(key)
+            found = cache.look_up(key, CHECK, NOW)
+            if isinstance(found, Ticket):
+                size = draw.choice([40_000, 500_000, LARGEST_REPLY])
+                cache.put(found, text_of(key, WORKERS * n + i, size), LATER, NOW, key)
+
+    together(work, WORKERS)
+    assert min(served) > 0
+    assert house.head > 20 * data_bytes // LINE
+
+
 def test_killed_while_it_writes(house: House, start: Start) -> None:
     """Whenever a writer is killed, each reply is right or absent, and after its generation nothing is in flight."""
     keys, draw = range(40), Random(1)  # noqa: S311 - the same draw in every run
@@ -784,7 +854,7 @@ def test_stopped_while_it_writes(house: House, start: Start) -> None:
             for key in range(3):
                 cache.invalidate(key)
                 ticket = lead(cache, key)
-                cache.put(ticket, text_of(key, house.head, LARGEST_REPLY), LATER, NOW)
+                cache.put(ticket, text_of(key, house.head, LARGEST), LATER, NOW)
             os.write(tell, b"x")
 
     (writer,) = start(work, 1)

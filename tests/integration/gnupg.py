@@ -14,7 +14,7 @@ from pysequoia import Profile, Tsk
 from tests.integration.programs import run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pysequoia import Cert
 
@@ -33,9 +33,10 @@ class Said(NamedTuple):
 class Gpg:
     """Gpg with a home and a keyserver."""
 
-    def __init__(self, home: Path, server: str) -> None:
-        """`server`: hkp://host:port."""
-        self._options = ["gpg", "--homedir", str(home), "--batch", "--passphrase", "", "--with-colons"]
+    def __init__(self, home: Path, server: str, within: Sequence[str] = ()) -> None:
+        """`server`: hkp://host:port; `within`: a command that runs another one."""
+        self._options = [*within, "gpg", "--homedir", str(home), "--batch", "--passphrase", "", "--with-colons"]
+        self.home = home
         self._server = ["--keyserver", server]
 
     def __call__(self, *arguments: str, seconds: float = 30.0) -> Said:
@@ -61,12 +62,12 @@ class Gpg:
 
 
 @contextmanager
-def gnupg(server: str) -> Iterator[Gpg]:
+def gnupg(server: str, within: Sequence[str] = ()) -> Iterator[Gpg]:
     """Give an empty GnuPG home, and stop what GnuPG started for it."""
     home = Path(tempfile.mkdtemp(prefix="gpg"))
     assert len(f"{home}/S.gpg-agent.browser") <= MOST_SOCKET_PATH, "TMPDIR is too long for GnuPG's sockets"
     try:
-        yield Gpg(home, server)
+        yield Gpg(home, server, within)
     finally:
         subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True, timeout=20)
         shutil.rmtree(home)

@@ -3,48 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
-import subprocess
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
+import bench.onak
 from tests.integration.programs import LOOPBACK, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from multidict import CIMultiDictProxy
 
-CGI_FOLDER = Path("/usr/lib/cgi-bin/pks")
-CGI_SECONDS = 30.0
 CHUNK_BYTES = 1000
 TURNS = 10  # of the loop; a connection is made in three, and closed in two
-ONAK_INI = """\
-[main]
-backend=keys
-backends_dir={backends}
-logfile={folder}/onak.log
-loglevel=3
-use_keyd=false
-sock_dir={folder}
-max_reply_keys=128
-
-[verification]
-check_sighash=true
-drop_v3=true
-
-[backend:keys]
-type=db4
-location={folder}/db
-"""
 
 
 class Asked(NamedTuple):
@@ -190,56 +169,25 @@ class Gate:
         return Answer()
 
 
-class Onak:
-    """Onak with a database of its own. It is a set of CGI programs; this is the web server for them.
+class Onak(bench.onak.Onak):
+    """Onak behind the web server above, which lets one write at a time: several would fail on onak's locks."""
 
-    The installed programs are set-uid to a user who cannot read our folder; copies of them run as we do.
-    """
-
-    def __init__(self, folder: Path, onak: str) -> None:
-        """Configure it in `folder`; `onak` is the program for the command line."""
-        self._onak = onak
-        self._folder = folder
-        (folder / "db").mkdir()
-        for name in ("lookup", "add"):
-            shutil.copyfile(CGI_FOLDER / name, folder / name)
-            (folder / name).chmod(0o700)
-        backends = next(Path("/usr/lib").glob("*/onak/backends"))
-        (folder / "onak.ini").write_text(ONAK_INI.format(folder=folder, backends=backends))
-        self._environ = {"XDG_CONFIG_HOME": str(folder)}
-
-    def add(self, certs: bytes) -> None:
-        """Store certificates (binary)."""
-        command = (self._onak, "-b", "add")
-        subprocess.run(command, input=certs, env=self._environ, check=True, capture_output=True, timeout=60)
+    def __init__(self, folder: Path, program: str) -> None:
+        """Configure it in `folder`; `program` is the one for the command line."""
+        super().__init__(folder, program)
+        self._writing = asyncio.Lock()
 
     async def respond(self, asked: Asked) -> Answer:
         """Run the CGI program that the request names."""
-        return await asyncio.to_thread(self._run, asked)
-
-    def _run(self, asked: Asked) -> Answer:
         url = urlsplit(asked.target)
         name = url.path.removeprefix("/pks/")
-        if name not in {"lookup", "add"}:
+        if name not in bench.onak.PROGRAMS:
             return Answer(404, b"Not found\n")
-        done = subprocess.run(
-            [self._folder / name],
-            env=self._environ | _cgi(asked, url.query),
-            input=asked.body,
-            check=True,
-            capture_output=True,
-            timeout=CGI_SECONDS,
-        )
-        head, _, body = done.stdout.partition(b"\n\n")
-        kind = head.decode().removeprefix("Content-Type: ").partition(";")[0].strip()
-        return Answer(200, body, kind)
-
-
-def _cgi(asked: Asked, query: str) -> dict[str, str]:
-    """Return the request as RFC 3875 wants it."""
-    return {
-        "REQUEST_METHOD": asked.method,
-        "QUERY_STRING": query,
-        "CONTENT_TYPE": asked.fields.get("Content-Type", ""),
-        "CONTENT_LENGTH": str(len(asked.body)),
-    }
+        request = {
+            "REQUEST_METHOD": asked.method,
+            "QUERY_STRING": url.query,
+            "CONTENT_TYPE": asked.fields.get("Content-Type", ""),
+        }
+        async with self._writing if asked.method == "POST" else nullcontext():
+            page = await asyncio.to_thread(self.page, name, request, asked.body)
+        return Answer(200, page.body, page.kind)

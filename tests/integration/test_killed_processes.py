@@ -5,25 +5,48 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.guard import NO_LIMITS, Guard
+from tests.integration.guard import NO_LIMITS, Guard, environ
 from tests.integration.http_client import Load, Question, ask, ask_once, connected
 from tests.integration.keyserver import Gate
 from tests.integration.nginx import SMALL, Nginx, nginx
-from tests.integration.programs import accepted_from, alive, listens, until
+from tests.integration.programs import START_SECONDS, Program, accepted_from, alive, listens, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.integration.conftest import Need, StartGuard, StartKeyserver
 
 pytestmark = pytest.mark.integration
 
 CONNECTIONS = 32
+STOPPED_SECONDS = 1.2  # twice the time after which a child counts as hung in SUPERVISOR
+SUPERVISOR = """
+import os, sys, time
+from fastpath import Control, Region
+from proxy import supervisor
+from proxy.config import Config
+
+def work(name, word, channel):
+    print(name, os.getpid(), flush=True)
+    while True:
+        region.control[word] += 1
+        time.sleep(0.01)
+
+supervisor.LOOK_SECONDS = 0.1
+region = Region.create(clients=1024, workers=1, upstreams=0)
+node = supervisor.Supervisor(Config.from_env({}), region, {}, sockets=list)
+beat = Control.ANALYST_HEARTBEAT_NS
+node.add("beating", lambda channel: work("beating", beat, channel), heartbeat=beat)
+node.add("silent", lambda channel: work("silent", Control.RELOAD_FAILURES, channel))
+sys.exit(node.serve())
+"""
 AT_ONCE_SECONDS = 2.0
 RETURN_SECONDS = 5.0
 NEW_CONNECTIONS = 50
@@ -41,6 +64,24 @@ def upstream(need: Need, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 def guarded(upstream: Nginx, start_guard: StartGuard) -> Guard:
     """Run a guard in front of nginx."""
     return start_guard(upstream.url, **NO_LIMITS)
+
+
+@pytest.fixture
+def supervised(tmp_path: Path) -> Iterator[Program]:
+    """Run a supervisor that looks often; its children tell their names and pids, and one of them that it works."""
+    program = Program([sys.executable, "-c", SUPERVISOR], tmp_path, environ({}))
+    try:
+        until(lambda: len(begun(program)) == 2, "both children have begun", START_SECONDS)
+        yield program
+    finally:
+        os.kill(program.pid, signal.SIGCONT)
+        program.end(signal.SIGINT)
+
+
+def begun(program: Program) -> list[tuple[str, int]]:
+    """Return the children that have begun, in their order, by name and pid."""
+    lines = [line.split(" ") for line in program.out().splitlines() if line.startswith(("beating ", "silent "))]
+    return [(name, int(pid)) for name, pid in lines]
 
 
 def clients_of(guarded: Guard, worker: str) -> set[tuple[str, int]]:
@@ -102,6 +143,29 @@ async def test_killed_analyst(guarded: Guard) -> None:
     assert load.statuses.keys() == {200}
     assert guarded.pid("analyst") != killed
     await asyncio.to_thread(guarded.await_metric, 'responses_total{code="200"}', load.answered)
+
+
+def test_child_that_hangs(supervised: Program) -> None:
+    """Who stops telling that it works is killed and replaced; who never tells is left alone."""
+    children = dict(begun(supervised))
+    os.kill(children["beating"], signal.SIGSTOP)
+    until(lambda: len(begun(supervised)) > 2, "it is replaced")
+    name, pid = begun(supervised)[2]
+    assert name == "beating"
+    assert pid != children["beating"]
+    assert not alive(children["beating"])
+    assert alive(children["silent"])
+
+
+def test_node_that_is_stopped_as_a_whole(supervised: Program) -> None:
+    """When it goes on, nobody takes the time in which nobody worked for a child that hangs."""
+    children = dict(begun(supervised))
+    stopped = [supervised.pid, children["beating"]]
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for pid in stopped:
+            os.kill(pid, number)
+        time.sleep(STOPPED_SECONDS)
+    assert begun(supervised) == list(children.items())
 
 
 def test_worker_that_dies_twice(guarded: Guard) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from proxy.demo import demo_fingerprints
+from tests.integration.authority import Authority
 from tests.integration.programs import LOOPBACK, free_port, run, until
 
 if TYPE_CHECKING:
@@ -26,51 +27,9 @@ GET_ALICE = f"/pks/lookup?op=get&options=mr&search=0x{ALICE}"
 BEGIN = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
 
 
-class Authority(NamedTuple):
-    """Issues certificates for localhost."""
-
-    openssl: str
-    folder: Path
-
-    @property
-    def cert(self) -> Path:
-        """What clients believe."""
-        return self.folder / "ca.pem"
-
-    @classmethod
-    def make(cls, openssl: str, folder: Path) -> Authority:
-        """Make one in `folder`."""
-        made = cls(openssl, folder)
-        made.run("req", "-x509", "-subj", "/CN=test authority", "-keyout", "ca.key", "-out", "ca.pem")
-        return made
-
-    def issue(self, serial: int) -> None:
-        """Write node.pem and node.key, in place of those that are there."""
-        names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
-        issuer = ("-CA", "ca.pem", "-CAkey", "ca.key", "-set_serial", str(serial))
-        self.run(
-            "req",
-            "-x509",
-            *names,
-            *issuer,
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-            "-keyout",
-            "node.key",
-            "-out",
-            "node.pem",
-        )
-
-    def run(self, verb: str, *arguments: str) -> None:
-        """Run openssl in the folder; keys are P-256."""
-        key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "2")
-        done = run(self.openssl, verb, *key, *arguments, folder=self.folder)
-        assert done.returncode == 0, done.stderr
-
-
 @pytest.fixture
 def authority(need: Need, tmp_path: Path) -> Authority:
-    """Return an authority that has issued a certificate."""
+    """Return an authority that has issued a certificate for localhost."""
     made = Authority.make(need("openssl"), tmp_path)
     made.issue(1)
     return made

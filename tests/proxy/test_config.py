@@ -1,5 +1,6 @@
 """Tests of the configuration: what is read, what is refused and how."""
 
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_network
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from proxy.config import KEYS, Address, ClassName, Config, ConfigError, LimitConfig, usable_cores
 from proxy.hkp.operation import OperationClass
 from proxy.settings.abuse import Ladder, Subject
+from proxy.settings.events import Pattern, SigningKey, WebUrl
 from proxy.settings.kinds import (
     MIB,
     MILLISECOND,
@@ -37,6 +39,7 @@ from proxy.settings.listen import Listen, ListenAt
 from proxy.settings.section import Section
 
 PREFIX = "HKPGUARD_"
+SIGNING_KEY = f"whsec_{b64encode(bytes(32)).decode()}"
 TOKEN = "correct-horse-battery"  # noqa: S105 - of these tests
 
 
@@ -258,6 +261,11 @@ def test_bad_value_is_one_fault_in_plain_words(name: str, value: str, words: str
         ({"TLS_CERT": "/none", "TLS_KEY": "/none"}, "HKPGUARD_TLS_CERT=/none: cannot be used with HKPGUARD_TLS_KEY"),
         ({"PROXY_PROTOCOL": "require"}, "HKPGUARD_TRUSTED_PROXIES: must name who may connect: 127.0.0.1:11371 expects"),
         ({"LISTEN": "127.0.0.1:5?direct=deny"}, "must name who may connect: 127.0.0.1:5?direct=deny denies direct"),
+        ({"EVENTS__WEBHOOK__URL": "https://example.org"}, "HKPGUARD_EVENTS__WEBHOOK__SECRET: must be set"),
+        (
+            {"EVENTS__WEBHOOK__URL": "http://example.org", "EVENTS__WEBHOOK__SECRET": SIGNING_KEY},
+            "HKPGUARD_EVENTS__WEBHOOK__URL=http://example.org: must be https:// where it is no loopback address",
+        ),
         ({"LISTEN": "[::1]:5,[0::1]:5"}, "HKPGUARD_LISTEN=[::1]:5,[0::1]:5: names [::1]:5 twice"),
         ({"ADMIN": "127.0.0.1:11371"}, "HKPGUARD_ADMIN=127.0.0.1:11371: must not be an address to listen on"),
         ({"LISTEN": "0.0.0.0:11380"}, "HKPGUARD_ADMIN: must not be an address to listen on (0.0.0.0:11380)"),
@@ -272,6 +280,23 @@ def test_bad_value_is_one_fault_in_plain_words(name: str, value: str, words: str
         ({"UPSTREAM": "http://k.example:9,http://K.example:9"}, "names k.example:9 twice"),
         ({"HTTP__HEAD_BYTES": "8KiB"}, "HKPGUARD_HTTP__HEAD_BYTES=8KiB: must be larger than the target"),
         ({"HTTP__TARGET_BYTES": "16KiB"}, "HKPGUARD_HTTP__HEAD_BYTES: must be larger than the target"),
+        (
+            {"BUDGETS__DOMAIN__PERIOD": "366d", "BUDGETS__DOMAIN__COUNT": "1"},
+            "HKPGUARD_BUDGETS__DOMAIN__PERIOD=366d: an empty bucket must fill up within 18 years, and burst 600",
+        ),
+        ({"LIMITS__MAIL__BURST": "1000000"}, "HKPGUARD_LIMITS__MAIL__PERIOD: an empty bucket must fill up within 18"),
+        (
+            {"NETWORKS": '[{"cidr":"10.0.0.0/8","budgets":{"distinct_certs":{"period":"366d"}}}]'},
+            "distinct_certs of 10.0.0.0/8: an empty bucket must fill up within 18 years",
+        ),
+        (
+            {"NETWORKS": '[{"cidr":"10.0.0.0/8","limits":{"cert":{"burst":999999,"period":"366d"}}}]'},
+            "cert of 10.0.0.0/8: an empty bucket must fill up within 18 years",
+        ),
+        (
+            {"BUDGETS__DISTINCT_CERTS__PERIOD": "92d", "BUDGETS__DISTINCT_CERTS__BURST": "9", "PROFILE": "strict"},
+            "HKPGUARD_BUDGETS__DISTINCT_CERTS__PERIOD=92d: must be at most 2196h with the strict profile",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_together(environ: Mapping[str, str], words: str) -> None:
@@ -290,6 +315,13 @@ def test_settings_that_do_not_fit_together(environ: Mapping[str, str], words: st
         {"PROXY_PROTOCOL": "require", "LISTEN": "127.0.0.1:5?proxy_protocol=off"},
         {"PROXY_PROTOCOL": "require", "TRUSTED_PROXIES": "127.0.0.1"},
         {"ALLOW": "192.0.2.0/24,192.0.2.1"},
+        {"EVENTS__WEBHOOK__URL": "http://[::1]:8/x", "EVENTS__WEBHOOK__SECRET": SIGNING_KEY},
+        {
+            "EVENTS__WEBHOOK__URL": "http://example.org",
+            "EVENTS__WEBHOOK__SECRET": SIGNING_KEY,
+            "EVENTS__WEBHOOK__INSECURE": "on",
+        },
+        {"BUDGETS__DOMAIN__PERIOD": "366d", "BUDGETS__DOMAIN__BURST": "1000"},
     ],
 )
 def test_settings_that_do_fit_together(environ: Mapping[str, str]) -> None:
@@ -434,6 +466,16 @@ def test_upstream_is_required_to_serve() -> None:
             {"NETWORKS": '[{"cidr":"10.0.0.0/8","limits":{"mail":{"max_delay":30}}}]'},
             "NETWORKS (10.0.0.0/8): max_",
         ),
+        ({"BUDGETS__DOMAIN__MAX_DELAY": "21s"}, "BUDGETS: max_delay of domain is above 20s; OpenKeychain gives up"),
+        (
+            {"NETWORKS": '[{"cidr":"10.0.0.0/8","budgets":{"distinct_certs":{"max_delay":30}}}]'},
+            "NETWORKS (10.0.0.0/8): max_delay of distinct_certs is above 20s",
+        ),
+        ({"BUDGETS__DISTINCT_CERTS__MAX_DELAY": "9s"}, "BUDGETS: max_delay of distinct_certs is less than the time of"),
+        (
+            {"NETWORKS": '[{"cidr":"10.0.0.0/8","budgets":{"distinct_certs":{"period":"6s"}}}]'},
+            "NETWORKS (10.0.0.0/8): max_delay of distinct_certs is less than the time of two tokens",
+        ),
         ({"ADMIN": "0.0.0.0:11380", "ADMIN_TOKEN": TOKEN}, "the token goes over the network in clear"),
         ({"ADMIN": "keys.example.org:11380", "ADMIN_TOKEN": TOKEN}, "the token goes over the network in clear"),
         ({"TRUSTED_PROXIES": "10.0.0.0/8,::/0"}, "has every address in it"),
@@ -448,6 +490,22 @@ def test_warning(environ: Mapping[str, str], words: str) -> None:
 def test_defaults_warn_of_nothing() -> None:
     """Nobody is taught to overlook warnings; 20 s of delay are still right."""
     assert Config.from_env({"HKPGUARD_LIMITS__CERT__MAX_DELAY": "20s"}).warnings() == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"BUDGETS__DISTINCT_CERTS__BURST": "2300"},
+        {"BUDGETS__DISTINCT_CERTS__COUNT": "2"},
+        {"BUDGETS__DISTINCT_CERTS__MODE": "shadow"},
+        {"MODE": "shadow"},
+        {"PROFILE": "strict"},
+    ],
+)
+def test_short_delay_that_harms_nobody(settings: Mapping[str, str]) -> None:
+    """There are tokens enough, nobody is refused, or the operator has asked for it."""
+    environ = {"BUDGETS__DISTINCT_CERTS__MAX_DELAY": "5s", **settings}
+    assert Config.from_env({PREFIX + name: value for name, value in environ.items()}).warnings() == []
 
 
 def test_description_marks_what_differs() -> None:
@@ -481,6 +539,9 @@ TEXTS: Mapping[type[AnyKind], Callable[[Any], st.SearchStrategy[str]]] = {
     Subject: lambda _kind: st.sampled_from(["0xDEADBEEFDEADBEEF", "canary@example.org"]),
     FilePath: lambda _kind: st.sampled_from(["./state", "/run/keys of mine.pem"]),
     Secret: lambda _kind: st.text("abc!?=~", min_size=16, max_size=20),
+    Pattern: lambda _kind: st.sampled_from(["*", "ban.*", "ban.placed"]),
+    WebUrl: lambda _kind: st.sampled_from(["https://[2001:db8::1]:8/a?b=c", "http://127.0.0.1/", "https://example.org"]),
+    SigningKey: lambda _kind: st.binary(min_size=24, max_size=64).map(lambda key: f"whsec_{b64encode(key).decode()}"),
     ListenAt: lambda _kind: st.builds(
         "{}{}:{}{}".format,
         st.sampled_from(["", "http://"]),
@@ -525,7 +586,8 @@ def test_written_config_read_back_is_equal(environ: dict[str, str]) -> None:
     except ConfigError:
         reject()  # good values that do not fit together
     assert Config.from_env(config.environ()) == config
-    shown = {**environment(config.describe()), "HKPGUARD_ADMIN_TOKEN": config.admin_token or ""}
+    secrets = {key.variable: key.text(config) for key in KEYS.values() if key.kind.secret}
+    shown = environment(config.describe()) | secrets
     assert shown == config.environ()
 
 

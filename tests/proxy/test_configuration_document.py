@@ -6,6 +6,7 @@ from pathlib import Path
 
 from proxy.config import KEYS, Config
 from proxy.settings.limits import BUDGET_KEYS, LIMIT_KEYS
+from proxy.settings.plugins import COMMON, PluginConfig
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "configuration.md"
 PREFIX = "HKPGUARD_"
@@ -41,6 +42,14 @@ def test_documentation_lists_every_budget() -> None:
     assert rows["budget"][:-1] == [key.variable.removeprefix(PREFIX) for key in BUDGET_KEYS]
     for name, budget in Config.model_validate({}).budgets_for().items():
         assert rows[name][:-1] == [key.text(budget) for key in BUDGET_KEYS]
+
+
+def test_documentation_lists_every_setting_of_plugins() -> None:
+    """docs/configuration.md has what all plugins have, with defaults and what is allowed."""
+    prefix, usual = "PLUGINS__<NAME>__", PluginConfig()
+    expected = {word.upper(): (key.text(usual) or "empty", key.kind.allowed) for word, key in COMMON.items()}
+    rows = {row[0].removeprefix(prefix): (row[1], row[2]) for row in table_rows() if row[0].startswith(prefix)}
+    assert rows == expected
 
 
 def test_examples_of_the_documentation_are_valid(tmp_path: Path) -> None:

@@ -74,6 +74,15 @@ def test_the_keyserver_spends_time_on_what_goes_on_only() -> None:
     assert node.upstream.spent_us == served * COSTS[OperationClass.IDENTITY].service_us
 
 
+def test_misses_raise_the_price() -> None:
+    """Of fifty tokens twenty misses take one each, and the next ten three."""
+    node = _node()
+    for number in range(60):
+        node.upstream.lose(f"p{number}@example.org")
+        node.ask(HERE, mail_search(f"p{number}@example.org"), START_NS)
+    assert node.upstream.requests == 20 + 10
+
+
 def test_a_poisoned_certificate_costs_more() -> None:
     """Until it is poisoned it is like any other."""
     node = _node()

@@ -187,6 +187,33 @@ def test_exits_are_a_thousand() -> None:
     assert len({network_key(each) for each in exits}) == addresses.TOR_EXITS // addresses.EXITS_IN_A_24
 
 
+@pytest.mark.parametrize("flooded", [1, 10, addresses.TOR_EXITS])
+def test_a_flood_may_come_through_some_exits(flooded: int) -> None:
+    """People come through these and through others, if there are any."""
+    world, node = _world(lambda world: clients.uploaders_over_tor(world, flooded=flooded))
+    used = {addresses.tor_exit(Random(number), 0, flooded) for number in range(10_000)}  # noqa: S311 - no secret
+    assert len(used) == flooded
+    through = sum(address in used for address, *_ in node.heard)
+    assert through == 48
+    assert [group.tally.requests for group in world.groups] == [24] * (2 if flooded == addresses.TOR_EXITS else 4)
+
+
+def test_an_update_is_of_what_was_uploaded_before() -> None:
+    """From elsewhere, before anything else happens; what is new is new."""
+    _, node = _world(lambda world: clients.uploaders_over_tor(world, users=5))
+    first = {target for address, target, when in node.heard if when == 0 and address[0] == addresses.HOMES}
+    later = [target for address, target, _ in node.heard if address[0] == addresses.TOR]
+    assert len(first) == 5
+    assert len(later) == 10
+    assert first < set(later)
+
+
+def test_each_uploads_from_a_network_of_its_own() -> None:
+    """From home."""
+    _, node = _world(clients.uploaders)
+    assert len({network_key(address) for address, *_ in node.heard}) == 240
+
+
 def test_the_same_world_has_the_same_outcome() -> None:
     """To the last request."""
     heard = [_world(lambda world: clients.thunderbirds(world, users=20))[1].heard for _ in range(2)]

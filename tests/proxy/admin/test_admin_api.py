@@ -5,21 +5,25 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
-from fastpath import BanTable, ClientTable, Control, Region, client_key, monotonic_ns
+from fastpath import BanTable, ClientTable, Control, Region, client_key, monotonic_ns, network_key
+from models.coldness import Coldness
 from proxy.admin.access import OPEN_PATHS
 from proxy.admin.api import build_app
 from proxy.admin.history import History
 from proxy.admin.openapi import DOCUMENT
 from proxy.admin.state import NodeState
+from proxy.budget_watch import BudgetWatch
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.http.health import Health, HealthRules
 from proxy.policy.actions import Action, Reason
 from proxy.policy.budgets import Tables
+from proxy.policy.judge import Client
 from proxy.policy.policy import Policy
 from proxy.telemetry.metrics import NodeMetrics
 from proxy.warden import Warden
@@ -48,6 +52,7 @@ class Node(NamedTuple):
     history: History
     health: list[Health]
     warden: Warden
+    coldness: Coldness
     state: NodeState
     client: TestClient[web.Request, web.Application]
 
@@ -71,9 +76,11 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
     history = History()
     health = [Health(region.upstream(index), RULES) for index in range(2)]
     warden = Warden(config, BanTable(region.bans, region.secret))
-    state = NodeState(config, region, history, health, warden)
-    async with TestClient(TestServer(build_app(state, NodeMetrics(region, warden), config))) as client:
-        yield Node(region, history, health, warden, state, client)
+    coldness = Coldness(region.secret)
+    state = NodeState(config, region, history, health, warden, coldness)
+    metrics = NodeMetrics(region, warden, coldness, BudgetWatch(config, Tables.of(region).buckets))
+    async with TestClient(TestServer(build_app(state, metrics, config))) as client:
+        yield Node(region, history, health, warden, coldness, state, client)
     warden.close()
     region.close()
 
@@ -144,6 +151,18 @@ async def test_client_that_was_never_seen(node: Node) -> None:
     assert (answer["client"], answer["known"], answer["last"]) == ("192.0.2.1", False, [])
     assert all(limit["remaining"] == limit["burst"] for limit in answer["limits"])
     assert [limit["limit"] for limit in answer["limits"]][:2] == ["total", "cert"]
+
+
+async def test_client_that_missed(node: Node) -> None:
+    """How many more misses cost it nothing, in the class in which it missed."""
+    packed = bytes([192, 0, 2, 1])
+    policy = Policy(Config.from_env(SETTINGS), Tables.of(node.region))
+    client = Client(packed, client_key(packed), 0, policy.profile(packed))
+    for _ in range(15):
+        policy.misses.note(client, OperationClass.IDENTITY, "a@example.org", 404, monotonic_ns())
+    answer = await node.ask("/api/v1/clients/192.0.2.1")
+    (row,) = [each for each in answer["limits"] if each["limit"].startswith("misses")]
+    assert (row["limit"], row["mode"], row["burst"], row["remaining"]) == ("misses-identity", "enforce", 20, 5)
 
 
 async def test_client_that_asked(node: Node) -> None:
@@ -264,6 +283,23 @@ async def test_top(node: Node) -> None:
     assert answer["table"]["capacity"] >= 1024
 
 
+async def test_networks_that_walk(node: Node) -> None:
+    """Their scores are told of their clients, and in the list of the busiest; others are not in that list."""
+    words = np.arange(1, 301, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    now_ns = monotonic_ns()
+    walker, person = network_key(bytes([192, 0, 2, 1])), network_key(bytes([198, 51, 100, 1]))
+    for network in (1, 2, person):
+        node.coldness.feed(np.full(100, network, np.uint64), words[:100], now_ns - 7200 * 10**9)
+    node.coldness.feed(np.full(200, walker, np.uint64), words[100:], now_ns)
+    cold = (await node.ask("/api/v1/clients/192.0.2.77"))["network"]["cold"]
+    assert cold == {"score": 0.957, "asked": 200, "cold": 200, "proven_share": 0.957, "usual_share": 0}
+    assert (await node.ask("/api/v1/top"))["walking"] == [{"network": "192.0.2.0/24", **cold}]
+    unsuspicious = (await node.ask("/api/v1/clients/198.51.100.9"))["network"]["cold"]
+    assert (unsuspicious["score"], unsuspicious["cold"], unsuspicious["usual_share"]) == (0, 0, 1)
+    unknown = (await node.ask("/api/v1/clients/203.0.113.9"))["network"]["cold"]
+    assert set(unknown.values()) == {0}
+
+
 @pytest.mark.parametrize(("most", "shown"), [("1", 1), ("2", 2), ("100", 3)])
 async def test_most_of_top(node: Node, most: str, shown: int) -> None:
     """One may ask for fewer, or more."""
@@ -328,6 +364,11 @@ ANSWERS = [
     ("/api/v1/top?most=rubbish", "/api/v1/top", 400),
     ("/api/v1/bans", "/api/v1/bans", 200),
     ("/api/v1/bans?most=rubbish", "/api/v1/bans", 400),
+    ("/api/v1/plugins", "/api/v1/plugins", 200),
+    ("/api/v1/plugins/antiabuse", "/api/v1/plugins/{name}", 200),
+    ("/api/v1/plugins/rubbish", "/api/v1/plugins/{name}", 404),
+    ("/api/v1/plugins/antiabuse/routes/x", "/api/v1/plugins/{name}/routes/{route}", 404),
+    ("/api/v1/events?kind=rubbish", "/api/v1/events", 400),
     ("/api/v1/openapi.json", "/api/v1/openapi.json", 200),
 ]
 
@@ -343,10 +384,10 @@ async def test_openapi_describes_every_answer(node: Node, asked: str, path: str,
 
 
 async def test_other_methods_are_refused(node: Node) -> None:
-    """Only bans can be changed."""
+    """Only bans and plugins can be changed."""
     for path, methods in DOCUMENT["paths"].items():
         for method in {"get", "post", "put", "delete", "patch"} - methods.keys():
-            asked = path.replace("{address}", "192.0.2.1").replace("{network}", "192.0.2.1")
+            asked = re.sub(r"\{(name|route)\}", "antiabuse", re.sub(r"\{(address|network)\}", "192.0.2.1", path))
             async with node.client.request(method, asked) as answer:
                 assert answer.status == 405
 

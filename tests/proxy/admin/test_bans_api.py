@@ -12,13 +12,16 @@ from aiohttp.test_utils import TestClient, TestServer
 from typer.testing import CliRunner, Result
 
 from fastpath import Region
+from models.coldness import Coldness
 from proxy.admin.api import build_app
 from proxy.admin.client import AdminError, ask
 from proxy.admin.history import History
 from proxy.admin.openapi import DOCUMENT
 from proxy.admin.state import NodeState
+from proxy.budget_watch import BudgetWatch
 from proxy.cli import app
 from proxy.config import Config
+from proxy.policy.budgets import Tables
 from proxy.telemetry.metrics import NodeMetrics
 from tests.proxy.wardens_for_tests import FakeNode
 
@@ -69,8 +72,10 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
         region = Region.create(clients=1024, workers=1, upstreams=0)
         region.close()
         config = node.config()
-        state = NodeState(config, region, History(), [], node.warden)
-        client = TestClient(TestServer(build_app(state, NodeMetrics(region, node.warden), config)))
+        coldness = Coldness(region.secret)
+        state = NodeState(config, region, History(), [], node.warden, coldness)
+        metrics = NodeMetrics(region, node.warden, coldness, BudgetWatch(config, Tables.of(region).buckets))
+        client = TestClient(TestServer(build_app(state, metrics, config)))
         clients.append(client)
         await client.start_server()
         own = {"HKPGUARD_ADMIN": f"127.0.0.1:{client.port}"}

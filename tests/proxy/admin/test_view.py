@@ -29,6 +29,7 @@ CLIENT: dict[str, Any] = {
     ],
     "network": {
         "network": "192.0.2.0/24",
+        "cold": {"score": 0.813, "asked": 56.4, "cold": 55.6, "proven_share": 0.875, "usual_share": 0.332},
         "budgets": [
             {
                 "limit": "distinct-certs",
@@ -58,6 +59,7 @@ TOP: dict[str, Any] = {
     "operations": [{"operation": "cert", "action": "allow", "requests": 9}],
     "upstreams": [{"upstream": "127.0.0.1:11371", "up": True}, {"upstream": "127.0.0.1:11372", "up": False}],
     "table": {"used": 7, "capacity": 1024},
+    "walking": [],
     "seconds": 42,
 }
 
@@ -75,6 +77,12 @@ def test_client() -> None:
     assert "distinct-certs" in text
     for word in ("192.0.2.1", "cert", "enforce", "60", "42", "3.600", "429", "0123456789abcdef", "last verdicts"):
         assert word in text
+
+
+def test_cold_certificates_of_a_network() -> None:
+    """Its score with the figures that it comes from."""
+    text = drawn(client_view(CLIENT))
+    assert "192.0.2.0/24 lately asked for 56 certificates, 56 of them cold: 88% proven, 33% usual; score 0.81" in text
 
 
 @pytest.mark.parametrize(
@@ -151,6 +159,15 @@ def test_top() -> None:
         "7 of 1024",
     ):
         assert word in text
+
+
+def test_top_names_walkers() -> None:
+    """Those whose scores are high, if there are any."""
+    walker = {"network": "203.0.113.0/24", "score": 0.91, "asked": 720.4, "cold": 719.6}
+    text = drawn(top_view(TOP | {"walking": [walker]}))
+    for word in ("these seem to walk through a dump", "203.0.113.0/24", "0.91", "720"):
+        assert word in text
+    assert "walk" not in drawn(top_view(TOP))
 
 
 def test_watch_draws_until_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -368,7 +368,9 @@ class Node:
         self.loop = cast("ManualLoop", asyncio.get_running_loop())
         self.config = config
         self.keyservers = keyservers
-        self.region = Region.create(clients=1024, workers=1, upstreams=max(1, len(config.upstream)))
+        self.region = Region.create(
+            clients=1024, workers=1, upstreams=max(1, len(config.upstream)), reply_bytes=config.cache.bytes
+        )
         self.worker = Worker(self.loop, config, self.region, 0, context)
         self.guard = self.worker.guard
         self.clients: list[Wire] = []

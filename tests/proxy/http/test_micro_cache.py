@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
+import sys
+import termios
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
 from proxy.hkp.uploads import UploadBounds, UploadKind, UploadReader
+from proxy.http.micro_cache import SHELF_BYTES
 from proxy.policy.actions import Action
 from tests.certs_for_tests import armored, certificate, form
-from tests.proxy.http.harness import FPR, KEY_TARGET, get, ok, turns, until
+from tests.proxy.http.harness import FPR, KEY_TARGET, Wire, get, ok, turns, until
 
 if TYPE_CHECKING:
     from tests.proxy.http.conftest import Start
@@ -137,17 +143,185 @@ async def test_replies_that_are_kept_all_the_same(start: Start, field: str) -> N
     assert await node.keyserver.untouched()
 
 
-async def test_large_reply_is_not_kept_and_arrives_whole(start: Start) -> None:
-    """More than 256 KiB is passed on, and asked for again."""
+# Large answers.
+
+MIB = 1 << 20
+PATTERN = bytes(range(251)) * 4200  # more than 1 MiB, and of no power of two
+FAT = PATTERN[:484_000]  # a certificate with 3000 signatures
+SLOW = {**ON, "CONNECTIONS_PER_CLIENT": "0", "CONNECTIONS_PER_NETWORK": "0"}
+
+
+def of_length(size: int) -> bytes:
+    """Return the head of a reply whose body is still to come."""
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+
+
+def target(number: int) -> str:
+    """Return the target of one of many certificates."""
+    return f"/pks/lookup?op=get&options=mr&search=0x{number:040X}"
+
+
+@pytest.mark.parametrize("size", [65_536, 65_537, 484_000, MIB - 200])
+@pytest.mark.parametrize("minor", [0, 1])
+async def test_large_answer_is_kept(start: Start, size: int, minor: int) -> None:
+    """Whatever its size up to 1 MiB, head and all, who asks next gets the same answer, whole."""
     node = await start(ON)
-    body = b"k" * 400_000
+    body = PATTERN[:size]
+    assert (await first(node, get(), ok(body))).body == body
+    kept = await ask(node, get(minor=minor))
+    assert (kept.body == body, kept.fields["Age"], kept.framing) == (True, "0", "length")
+    assert await node.keyserver.untouched()
+
+
+@pytest.mark.parametrize("head", [of_length(MIB), b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"])
+async def test_larger_answer_is_not_kept_and_arrives_whole(start: Start, head: bytes) -> None:
+    """More than 1 MiB with its head is passed on, and asked for again, whether or not its length is known."""
+    node = await start(ON)
+    body = PATTERN[:MIB]
     client = await node.connect(get())
     link = await node.keyserver.accept()
     await link.head()
-    await link.send(b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n", body)
-    assert (await client.reply()).body == body
+    rest = body if b"Length" in head else b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    _, reply = await asyncio.gather(link.send(head, rest), client.reply())
+    assert reply.body == body
     await node.connect(get())
     await until(lambda: any(wire.pull() > 0 for wire in node.keyserver.wires))
+    assert node.guard.cache.shelf.used_bytes == 0
+
+
+async def test_stampede_on_a_large_answer_is_one_request(start: Start) -> None:
+    """All who wait for it get it, though it is dear, and were asked for it before anybody knew that."""
+    node = await start(SLOW)
+    clients = [await node.connect(get(), run=False, peer=f"192.0.2.{number}") for number in range(60)]
+    link = await node.keyserver.accept()
+    await link.head()
+    sending = asyncio.create_task(link.send(ok(FAT)))
+    replies = await asyncio.gather(*(client.reply() for client in clients))
+    await sending
+    assert {(reply.status, reply.body == FAT) for reply in replies} == {(200, True)}
+    assert await node.keyserver.untouched()
+    await until(lambda: node.guard.cache.shelf.used_bytes == 0)
+
+
+async def test_slow_leader_keeps_nobody_waiting(start: Start) -> None:
+    """Who asked first and reads nothing gets the rest when it reads on; those who wait have the answer before."""
+    node = await start(SLOW, small=True)
+    leader = await node.connect(get(), small=True)
+    link = await node.keyserver.accept()
+    await link.head()
+    other = await node.connect(get())
+    sending = asyncio.create_task(link.send(of_length(MIB - 200), PATTERN[: MIB - 200]))
+    assert (await other.reply()).body == PATTERN[: MIB - 200]
+    await sending
+    assert (await leader.reply()).body == PATTERN[: MIB - 200]
+
+
+async def test_slow_readers_share_what_they_read(start: Start) -> None:
+    """However many read a large answer slowly, it is in memory once; and no longer than they need it."""
+    node = await start(SLOW)
+    body = PATTERN[: MIB - 200]
+    await first(node, get(), ok(body))
+    readers = [await node.connect(get(), small=True) for _ in range(30)]
+    await turns()
+    assert node.guard.cache.shelf.used_bytes == len(body)
+    replies = await asyncio.gather(*(reader.reply() for reader in readers))
+    assert all(reply.body == body for reply in replies)
+    await until(lambda: node.guard.cache.shelf.used_bytes == 0)
+
+
+async def test_large_answers_that_come_are_held_within_a_bound(start: Start) -> None:
+    """More flights than there is room for are given up one by one; all answers arrive whole."""
+    node = await start({**SLOW, "LIMITS__CERT__CONCURRENT": "0"})
+    size, shelf = MIB - 200, node.guard.cache.shelf
+    waiting = []
+    for number in range(SHELF_BYTES // size + 4):
+        client = await node.connect(get(target(number)))
+        link = await node.keyserver.accept()
+        await link.head()
+        await link.send(of_length(size), PATTERN[: size - 1])
+        assert await client.until(b"\r\n\r\n")
+        waiting.append((client, link))
+        await until(lambda link=link: drained(link) or shelf.used_bytes + MIB > SHELF_BYTES)  # type: ignore[misc]
+    assert shelf.most_bytes - 2 * MIB < shelf.used_bytes <= shelf.most_bytes == SHELF_BYTES
+    for client, link in waiting:
+        _, body = await asyncio.gather(link.send(PATTERN[size - 1 : size]), client.exactly(size))
+        assert body == PATTERN[:size]
+    await until(lambda: shelf.used_bytes == 0)
+
+
+def drained(wire: Wire) -> bool:
+    """Whether the guard has read all that the keyserver wrote."""
+    return int.from_bytes(fcntl.ioctl(wire.sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder) == 0
+
+
+async def test_hit_without_room_goes_to_the_keyserver(start: Start) -> None:
+    """When slow readers of other large answers fill the shelf, a reader of one more is served as without a cache."""
+    node = await start(SLOW)
+    body = PATTERN[: MIB - 200]
+    room = SHELF_BYTES // len(body)
+    await first(node, get(target(0)), ok(body))
+    link = node.keyserver.wires[0]
+    for number in range(1, room + 1):
+        client = await node.connect(get(target(number)))
+        await link.head()
+        _, reply = await asyncio.gather(link.send(ok(body)), client.reply())
+        assert reply.body == body
+    slow = [await node.connect(get(target(number)), small=True) for number in range(room)]
+    await turns()
+    assert node.guard.cache.shelf.used_bytes == room * len(body)
+    client = await node.connect(get(target(room)))
+    await link.head()
+    await link.send(ok(b"from the keyserver\n"))
+    assert (await client.reply()).body == b"from the keyserver\n"
+    assert all(reply.body == body for reply in await asyncio.gather(*(each.reply() for each in slow)))
+
+
+async def test_beyond_the_bound_the_caps_of_the_subject_hold(start: Start) -> None:
+    """An answer that is too large to be shared is dear: of those who waited for it two go at a time."""
+    node = await start(SLOW)
+    leader = await node.connect(get(), peer="192.0.2.1")
+    link = await node.keyserver.accept()
+    await link.head()
+    others = [await node.connect(get(), peer=f"192.0.2.{number}") for number in range(2, 8)]
+    _, reply = await asyncio.gather(link.send(ok(PATTERN)), leader.reply())
+    assert reply.body == PATTERN
+    await turns(50)
+    answered = [asyncio.create_task(other.reply()) for other in others]
+    asked = []
+    for _ in others:
+        await until(lambda: busy(node) > 0)
+        await turns(20)
+        asked.append(busy(node))
+        wire = next(wire for wire in node.keyserver.wires if wire.buffer)
+        wire.buffer = b""
+        await wire.send(ok(PATTERN))
+    assert max(asked) == 2
+    assert [(await each).body == PATTERN for each in answered] == [True] * len(others)
+
+
+def busy(node: Node) -> int:
+    """Return how many requests the keyserver has and has not answered."""
+    with suppress(BlockingIOError):
+        while True:
+            sock, _ = node.keyserver._sock.accept()
+            node.keyserver.wires.append(Wire(sock))
+    for wire in node.keyserver.wires:
+        wire.pull()
+    return sum(bool(wire.buffer) for wire in node.keyserver.wires)
+
+
+async def test_client_that_leaves_a_large_answer_has_paid(start: Start) -> None:
+    """Who breaks off in the middle of what was kept gets nothing back."""
+    node = await start({**SLOW, "LIMITS__CERT__BURST": "2", "LIMITS__CERT__COUNT": "1", "LIMITS__CERT__PERIOD": "1h"})
+    await first(node, get(), ok(FAT))
+    client = await node.connect(get(), small=True, tcp=True)
+    await turns()
+    client.break_off()
+    await until(lambda: node.open <= 1)
+    assert (await ask(node, get())).status == 429
+
+
+# Single flight.
 
 
 async def test_thousand_identical_requests_are_one(start: Start) -> None:
@@ -163,8 +337,8 @@ async def test_thousand_identical_requests_are_one(start: Start) -> None:
     assert await node.keyserver.untouched()
 
 
-async def test_flight_that_brings_nothing_lets_the_others_go(start: Start) -> None:
-    """When the answer may not be kept, who waited for it goes for himself."""
+async def test_flights_that_bring_nothing_let_the_others_go(start: Start) -> None:
+    """When the answer may not be kept one of those who waited goes, and when his may not either, all do."""
     node = await start(ON)
     leader = await node.connect(get())
     link = await node.keyserver.accept()
@@ -172,7 +346,10 @@ async def test_flight_that_brings_nothing_lets_the_others_go(start: Start) -> No
     others = [await node.connect(get()) for _ in range(3)]
     await link.send(ok(b"mine\n", "Set-Cookie: a=b"))
     assert (await leader.reply()).body == b"mine\n"
-    for wire in (link, await node.keyserver.accept(), await node.keyserver.accept()):
+    await link.head()
+    assert await node.keyserver.untouched()
+    await link.send(ok(b"own\n", "Set-Cookie: a=b"))
+    for wire in (link, await node.keyserver.accept()):
         await wire.head()
         await wire.send(ok(b"own\n", "Set-Cookie: a=b"))
     assert [(await other.reply()).body for other in others] == [b"own\n"] * 3

@@ -20,13 +20,20 @@ LARGE = 500_000
 LARGE_TOKENS = LARGE // 65_536
 SLOW_REFILL = {"LIMITS__TOTAL__COUNT": "1", "LIMITS__TOTAL__PERIOD": "1d"}
 MOST_OF_GET = 20  # however slow the keyserver was
+ADDRESS_TARGET = "/pks/lookup?op=get&options=mr&search=a%40example.org"
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 3\r\n\r\nno\n"
+FEW_MISSES = {
+    "MISSES__MINIMUM": "10",
+    **{f"LIMITS__{name}__COUNT": "1" for name in ("CERT", "IDENTITY")},
+    **{f"LIMITS__{name}__PERIOD": "1d" for name in ("CERT", "IDENTITY")},
+}
 INTERVAL_NS = 86_400 * 10**9
 
 
-def owed(node: Node, address: str = CLIENT) -> int:
-    """Return how many tokens of the total a client has taken."""
+def owed(node: Node, address: str = CLIENT, kind: OperationClass = OperationClass.TOTAL) -> int:
+    """Return how many tokens of the total, or of a class, a client has taken."""
     tats = node.guard.table.peek(client_key(ip_address(address).packed))
-    return 0 if tats is None else round((tats[0] - node.records()[-1].time_ns) / INTERVAL_NS)
+    return 0 if tats is None else round((tats[kind] - node.records()[-1].time_ns) / INTERVAL_NS)
 
 
 def make_dear(node: Node, service_us: int = 74_000, size_bytes: int = LARGE) -> None:
@@ -139,6 +146,37 @@ async def test_hit_gives_back_the_price_of_a_dear_subject(start: Start) -> None:
     make_dear(node)
     assert (await (await node.connect(get())).reply()).status == 200
     assert owed(node) == 2
+
+
+async def test_misses_beyond_the_minimum_cost_more(start: Start) -> None:
+    """Ten misses cost what hits cost, each further one three tokens of its class."""
+    node = await start(FEW_MISSES)
+    for _ in range(13):
+        _, reply = await node.ask(get(ADDRESS_TARGET), NOT_FOUND)
+        assert reply.status == 404
+    assert owed(node, kind=OperationClass.IDENTITY) == 10 + 3 * 3
+    await node.ask(get(ADDRESS_TARGET), ok())
+    assert owed(node, kind=OperationClass.IDENTITY) == 20
+
+
+async def test_misses_from_the_cache_count(start: Start) -> None:
+    """The keyserver is asked once, and whoever guesses on is told no less for it."""
+    node = await start({**FEW_MISSES, "CACHE__MODE": "on"})
+    _, reply = await node.ask(get(ADDRESS_TARGET), NOT_FOUND)
+    for _ in range(12):
+        client = await node.connect(get(ADDRESS_TARGET))
+        reply = await client.reply()
+    assert (reply.status, "Age" in reply.fields) == (404, True)
+    assert owed(node, kind=OperationClass.IDENTITY) == 10 + 3 * 3
+
+
+async def test_unknown_certificates_of_a_refresh_are_no_misses(start: Start) -> None:
+    """By fingerprint nobody guesses."""
+    node = await start({**FEW_MISSES, "CACHE__MODE": "on"})
+    await node.ask(get(), NOT_FOUND)
+    for _ in range(12):
+        await (await node.connect(get())).reply()
+    assert owed(node, kind=OperationClass.CERT) == 13
 
 
 async def test_keyserver_that_is_slow_for_everybody(start: Start) -> None:

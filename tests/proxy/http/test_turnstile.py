@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, cast
+
+import pytest
 
 from fastpath import Region, client_key
 from fastpath.leases import Leases
@@ -18,8 +21,14 @@ SECOND = 1_000_000_000
 WORDS = 3
 ONE_EACH = Cap(client=1, total=0, queue_ns=2 * SECOND, enforced=True)
 ONE_FOR_ALL = Cap(client=0, total=1, queue_ns=2 * SECOND, enforced=True)
+WORDS_CAP = Cap(client=2, total=8, queue_ns=2 * SECOND, enforced=True)  # the default of word searches
 NO_QUEUE = Cap(client=1, total=0, queue_ns=0, enforced=True)
 ALICE, BOB = client_key(bytes([192, 0, 2, 1])), client_key(bytes([192, 0, 2, 2]))
+
+
+def others(count: int) -> list[int]:
+    """Return that many clients."""
+    return [client_key(bytes([10, 0, number >> 8, number & 255])) for number in range(count)]
 
 
 class FakeLoop:
@@ -51,6 +60,8 @@ class Request:
     def __init__(self, world: World, key: int, cap: Cap, *, at_once: bool = False) -> None:
         """Come to the turnstile."""
         self.world = world
+        self.key = key
+        self.then: Callable[[], object] = lambda: None
         self.lease = NO_LEASE
         self.outcome = ""
         self.at_once = at_once
@@ -60,6 +71,8 @@ class Request:
     def entered(self) -> None:
         """Note it."""
         self.outcome += "in"
+        self.world.latest = self
+        self.then()
         if self.takes_along is not None:
             self.world.turnstile.leave(self.takes_along)
         if self.at_once:
@@ -69,10 +82,18 @@ class Request:
         """Note it, and leave as an exchange does."""
         self.outcome += "away"
         self.world.turnstile.leave(self)
+        self.then()
 
 
 class World:
-    """A turnstile of one worker, a clock, and the leases of two workers."""
+    """A turnstile of one worker, a clock, and the leases of two workers.
+
+    Attributes:
+        latest: Who was let in last.
+
+    """
+
+    latest: Request
 
     def __init__(self) -> None:
         """Nobody is here."""
@@ -204,9 +225,90 @@ def test_queue_is_bounded() -> None:
     """A full queue turns away at once."""
     world = World()
     world.request(ALICE, ONE_FOR_ALL)
-    waiting = [world.request(BOB, ONE_FOR_ALL) for _ in range(MOST_WAITING)]
+    waiting = [world.request(key, ONE_FOR_ALL) for key in others(MOST_WAITING)]
     assert {each.outcome for each in waiting} == {""}
     assert world.request(ALICE, ONE_FOR_ALL).outcome == "away"
+    assert {each.outcome for each in waiting} == {""}
+
+
+def test_full_queue_makes_room_for_who_has_no_turn_in_it() -> None:
+    """The last request of the client that has most of the queue gives way; its own next one does not get in."""
+    world = World()
+    world.request(ALICE, ONE_FOR_ALL)
+    waiting = [world.request(BOB, ONE_FOR_ALL) for _ in range(MOST_WAITING)]
+    assert world.request(BOB, ONE_FOR_ALL).outcome == "away"
+    assert world.request(ALICE, ONE_FOR_ALL).outcome == ""
+    assert [each.outcome for each in waiting] == [""] * (MOST_WAITING - 1) + ["away"]
+
+
+def test_room_that_is_taken_by_who_gives_it() -> None:
+    """A client that is turned away for another, and comes back at once, is the one that has the room."""
+    world = World()
+    world.request(ALICE, ONE_FOR_ALL)
+    first, *_ = [world.request(key, ONE_FOR_ALL) for key in others(MOST_WAITING - 1)]
+    second = world.request(others(1)[0], ONE_FOR_ALL)
+    second.then = lambda: world.request(BOB, ONE_FOR_ALL)
+    assert world.request(ALICE, ONE_FOR_ALL).outcome == "away"
+    assert (first.outcome, second.outcome) == ("", "away")
+
+
+def test_rounds() -> None:
+    """Who comes last is let in after one request of each of the others, and not after all that they have queued."""
+    world = World()
+    running = world.request(ALICE, ONE_FOR_ALL)
+    entered: list[str] = []
+    for name, key in [("alice", ALICE)] * 3 + [("bob", BOB)] * 3 + [("carol", others(1)[0])]:
+        request = world.request(key, ONE_FOR_ALL, at_once=True)
+        request.then = functools.partial(entered.append, name)
+    world.turnstile.leave(running)
+    assert entered == ["alice", "bob", "carol", "alice", "bob", "alice", "bob"]
+
+
+def test_who_comes_back_has_no_turns_saved_up() -> None:
+    """Rounds in which a client did not wait are none of its own."""
+    world = World()
+    running = world.request(ALICE, ONE_FOR_ALL)
+    entered: list[str] = []
+    for turn in range(5):
+        world.request(ALICE, ONE_FOR_ALL).then = functools.partial(entered.append, f"alice {turn}")
+    for _ in range(3):
+        world.turnstile.leave(running)
+        running = world.latest
+    for _ in range(2):
+        world.request(BOB, ONE_FOR_ALL, at_once=True).then = functools.partial(entered.append, "bob")
+    while running.lease != NO_LEASE:
+        world.turnstile.leave(running)
+        running = world.latest
+    assert entered == ["alice 0", "alice 1", "alice 2", "bob", "alice 3", "bob", "alice 4"]
+
+
+@pytest.mark.parametrize("clients", [4, 8, 16, 100])
+def test_clients_that_never_stop_starve_nobody(clients: int) -> None:
+    """Word searches: however much others have queued, one more client waits for one search of each of them."""
+    world = World()
+    crowd = [world.request(key, WORDS_CAP) for key in others(clients) for _ in range(2 + 2 * WAITING_TIMES)]
+    assert sum(each.outcome == "in" for each in crowd) == min(2 * clients, WORDS_CAP.total)
+    honest = world.request(ALICE, WORDS_CAP)
+    searches = 0
+    while honest.outcome == "":
+        first = next(each for each in crowd if each.lease != NO_LEASE)
+        crowd += [world.request(first.key, WORDS_CAP) for _ in range(2 * WAITING_TIMES)]
+        world.turnstile.leave(first)
+        crowd.remove(first)
+        searches += 1
+    assert honest.outcome == "in"
+    assert searches <= clients + 1  # the last one makes room for the honest one
+
+
+def test_one_client_never_has_all_places() -> None:
+    """Word searches: two of eight places, and the third of its requests waits up to two seconds, then it gets 429."""
+    world = World()
+    mine = [world.request(ALICE, WORDS_CAP) for _ in range(8)]
+    assert [each.outcome for each in mine] == ["in", "in"] + [""] * 6
+    assert [world.request(key, WORDS_CAP).outcome for key in others(6)] == ["in"] * 6
+    world.clock.now_ns += 2 * SECOND
+    world.poll()
+    assert [each.outcome for each in mine] == ["in", "in"] + ["away"] * 6
 
 
 def test_one_client_has_its_part_of_the_queue() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from fastpath import ClientTable, client_key
 from fastpath.record import NO_UPSTREAM
+from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action, Reason
 from proxy.telemetry.numbers import SHADOW
 from tests.certs_for_tests import armored, certificate, fat, form, malformed, with_secret
@@ -27,6 +28,7 @@ GOOD = form(armored(certificate()))
 BAD = form(armored(with_secret()))
 PEER, TOR = "198.51.100.7", "185.220.101.1"
 HASHQUERY = (1).to_bytes(4) + (16).to_bytes(4) + bytes(16)
+ONE_UPLOAD = {"LIMITS__UPLOAD__BURST": "1", "LIMITS__UPLOAD__MAX_DELAY": "0s"}
 PROBLEM = "Accept: application/problem+json"
 FORBIDDEN_WORDS = ("too many", "insufficient", "no keys found")  # OpenKeychain reads them as something else
 
@@ -121,7 +123,7 @@ async def test_problem_details_of_a_refused_upload(start: Start) -> None:
 
 async def test_malformed_certificates(start: Start) -> None:
     """None of them reaches the keyserver, and all of them free the memory that they took."""
-    node = await start(READ)
+    node = await start({**READ, "LIMITS__UPLOAD__MODE": "off", "LIMITS__TOTAL__MODE": "off"})
     for name, bad in malformed().items():
         if not bad.data or "future" in name:  # nothing to send; the clock of a worker is not NOW_S
             continue
@@ -175,13 +177,39 @@ async def test_upload_refused_in_the_middle(start: Start) -> None:
     assert node.guard.bodies.used_bytes == 0
 
 
-async def test_refused_upload_costs_nothing(start: Start) -> None:
-    """Who sends a bad certificate may send a good one at once."""
-    node = await start({**READ, "LIMITS__UPLOAD__BURST": "1", "LIMITS__UPLOAD__MAX_DELAY": "0s"})
-    for body in (BAD, b"keytext=%zz", form(armored(fat(51)))):
-        assert (await refused(node, post(body))).status in {400, 413, 422}
-    await stored(node, post(GOOD))
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [(post(BAD), 422), (post(b"keytext=%zz"), 400), (post(form(armored(fat(51)))), 413),
+     (post(GOOD, content_type="text/plain"), 400)],
+)  # fmt: skip
+async def test_upload_refused_for_what_it_holds_is_paid_for(start: Start, request_bytes: bytes, status: int) -> None:
+    """We had to read it: it takes its token of the limit, like one that is stored."""
+    node = await start({**READ, **ONE_UPLOAD})
+    assert (await refused(node, request_bytes)).status == status
     assert (await refused(node, post(GOOD))).status == 429
+
+
+async def test_upload_refused_for_want_of_room_is_not_paid_for(start: Start) -> None:
+    """A client whose other upload has all the memory that it may have finds its token again."""
+    node = await start({**READ, "HTTP__BODY_BYTES": "1KiB", "HTTP__BODY_STORE_BYTES": "8KiB"})
+    begun = get("/pks/add", f"Content-Type: {FORM}", "Content-Length: 1000", method="POST") + b"options=" + b"x" * 600
+    await node.connect(begun)
+    before = tats(node)
+    reply = await refused(node, begun)
+    assert (reply.status, node.records()[0].reason) == (429, Reason.BUSY)
+    after = tats(node)
+    assert before is not None
+    assert after is not None
+    assert after[OperationClass.UPLOAD] == before[OperationClass.UPLOAD]
+
+
+async def test_other_bodies_that_are_refused_cost_nothing(start: Start) -> None:
+    """A request for mail without an address in it takes none of the five of an hour."""
+    node = await start({"LIMITS__MAIL__BURST": "1"})
+    bad = post(b"{}", target="/vks/v1/request-verify", content_type=JSON)
+    for _ in range(2):
+        assert (await refused(node, bad)).status == 422
+    await stored(node, mail("a@example.org"))
 
 
 # Modes.
@@ -317,6 +345,34 @@ async def test_budget_in_shadow_mode(start: Start) -> None:
         await stored(node, post(GOOD))
     _, record = node.records()
     assert (record.action, record.reason, record.status) == (SHADOW + Action.LIMIT, Reason.BUDGET, 200)
+
+
+@pytest.mark.parametrize(
+    ("settings", "body", "action", "reason"),
+    [
+        ({**READ, "BUDGETS__CERT_UPDATES__BURST": "1", "BUDGETS__CERT_UPDATES__MODE": "shadow"}, GOOD,
+         Action.LIMIT, Reason.BUDGET),
+        ({"UPLOADS__MODE": "shadow"}, BAD, Action.DENY, Reason.UNWANTED),
+    ],
+)  # fmt: skip
+async def test_shadow_of_an_upload_that_waits(
+    start: Start, settings: Mapping[str, str], body: bytes, action: Action, reason: Reason
+) -> None:
+    """It waits for its own token, and what would have become of it is told all the same."""
+    limit = {"BURST": "1", "COUNT": "1", "PERIOD": "55s", "MAX_DELAY": "1m"}
+    node = await start({**settings, **{f"LIMITS__UPLOAD__{name}": value for name, value in limit.items()}})
+    await stored(node, post(GOOD))
+    client = await node.connect(post(body))
+    (timer,) = node.loop.timers
+    assert 54 < timer.delay_seconds <= 55
+    timer.fire()
+    link = await node.keyserver.accept()
+    assert (await link.request()).body == body
+    await link.send(ok())
+    assert (await client.reply()).status == 200
+    _, record = node.records()
+    assert (record.action, record.reason, record.status) == (SHADOW + action, reason, 200)
+    assert record.wait_us > 54_000_000
 
 
 # Mail.

@@ -37,11 +37,12 @@ def lines(*records: Record, **settings: bool | str) -> list[dict[str, Any]]:
 def test_fields() -> None:
     """What an operator wants to know of a request, under names with units."""
     (line,) = lines(record(wait_us=2500, method=3, received=77))
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", line.pop("time"))
     assert line == {
         "event": "request",
         "request_id": "0123456789abcdef",
         "method": "POST",
+        "http": "1.1",
         "operation": "cert",
         "action": "allow",
         "reason": "none",

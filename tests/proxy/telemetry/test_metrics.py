@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, ClassVar, cast
 
+import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fastpath import ClientTable, Control, Counters, Region, client_key, monotonic_ns
+from models.coldness import Coldness
+from proxy.budget_watch import BudgetWatch
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action, TurnedAway
-from proxy.policy.budgets import Tables
+from proxy.policy.budgets import BudgetKind, Tables
 from proxy.policy.offences import OffenceKind
 from proxy.policy.offender import Origin
-from proxy.policy.policy import Policy
+from proxy.policy.policy import Policy, budget_limit
+from proxy.policy.sharing import Sharing
 from proxy.telemetry.metrics import NodeMetrics
 from proxy.telemetry.numbers import SHADOW
 
@@ -42,9 +46,13 @@ PROMISED = {
     "hkpguard_connections_refused": ("counter", {"reason"}),
     "hkpguard_bans": ("gauge", {"origin"}),
     "hkpguard_offences": ("counter", {"kind"}),
+    "hkpguard_budget_used_ratio": ("gauge", {"budget"}),
+    "hkpguard_cold_share": ("gauge", set()),
+    "hkpguard_cold_share_usual": ("gauge", set()),
+    "hkpguard_cold_networks": ("gauge", set()),
     "hkpguard_build_info": ("gauge", {"version", "python"}),
 }
-LABELS = frozenset({"operation", "action", "code", "reason", "origin", "kind", "le", "version", "python"})
+LABELS = frozenset({"budget", "operation", "action", "code", "reason", "origin", "kind", "le", "version", "python"})
 MS = 1_000_000
 
 
@@ -63,14 +71,15 @@ class Bans:
     offences: ClassVar = Counter({OffenceKind.TRAP: 7})
 
 
-def exposition(region: Region) -> str:
+def exposition(region: Region, coldness: Coldness | None = None) -> str:
     """Return what Prometheus gets."""
-    return NodeMetrics(region, cast("Warden", Bans())).text().decode()
+    watch = BudgetWatch(Config.from_env({}), Tables.of(region).buckets)
+    return NodeMetrics(region, cast("Warden", Bans()), coldness or Coldness(region.secret), watch).text().decode()
 
 
-def families(region: Region) -> dict[str, Metric]:
+def families(region: Region, coldness: Coldness | None = None) -> dict[str, Metric]:
     """Return the metrics of a node as Prometheus would read them."""
-    return {family.name: family for family in text_string_to_metric_families(exposition(region))}
+    return {family.name: family for family in text_string_to_metric_families(exposition(region, coldness))}
 
 
 def value(metric: Metric, name: str = "", **labels: str) -> float:
@@ -174,6 +183,31 @@ def test_histograms(
     assert dict(buckets)[edge] == at_edge
     assert value(metric, f"{full}_count", **labels) == count
     assert value(metric, f"{full}_sum", **labels) == pytest.approx(total_seconds)
+
+
+def test_budgets_of_everybody(region: Region) -> None:
+    """How much of each is used; what flows back meanwhile is less than a hundredth."""
+    limit = budget_limit(Config.from_env({}), "new_certs")
+    assert limit is not None
+    buckets = Tables.of(region).buckets
+    for bill in Sharing(buckets).bills(limit, BudgetKind.NEW_CERTS, 1, 120, monotonic_ns()):
+        buckets.spend(bill.budget, bill.key, bill.cost, monotonic_ns())
+    metric = families(region)["hkpguard_budget_used_ratio"]
+    assert value(metric, budget="new_certs") == pytest.approx(0.2, abs=0.01)
+    assert value(metric, budget="exit_uploads") == 0
+
+
+def test_cold_certificates(region: Region) -> None:
+    """How much is cold, what is usual, and how many networks walk: from what the analyst knows."""
+    coldness, now_ns = Coldness(bytes(range(16))), monotonic_ns()
+    words = np.arange(1, 201, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    for network in (1, 2, 3):
+        coldness.feed(np.full(100, network, np.uint64), words[:100], now_ns - 7200 * 10**9)
+    coldness.feed(np.full(100, 4, np.uint64), words[100:], now_ns)
+    found = families(region, coldness)
+    assert value(found["hkpguard_cold_share"]) == pytest.approx((100 / 4 + 100) / (300 / 4 + 100), rel=0.01)
+    assert value(found["hkpguard_cold_share_usual"]) == 0
+    assert value(found["hkpguard_cold_networks"]) == 1
 
 
 def test_control_words(region: Region) -> None:

@@ -1,0 +1,65 @@
+"""What the analysis of behaviour costs: run with `pytest bench/test_analysis.py`. Goal: 100,000 a second of each."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fastpath.record import RECORD_DTYPE
+from models.features import FEATURES, compute
+from models.windows import TURN, Windows
+from proxy.hkp.classes import OperationClass
+
+RECORDS = 100_000
+MS = 1_000_000
+KINDS = [OperationClass.CERT] * 5 + [OperationClass.IDENTITY, OperationClass.WORDS, OperationClass.UNKNOWN]
+TEXTS = {OperationClass.IDENTITY: b"somebody@example.org", OperationClass.WORDS: b"alice liddell"}
+
+
+def stream(clients: int) -> NDArray[np.void]:
+    """Return records of so many clients in no order, most of them gets by fingerprint."""
+    source = np.random.default_rng(1)
+    made = np.zeros(RECORDS, RECORD_DTYPE)
+    made["time_ns"] = np.arange(1, RECORDS + 1) * MS
+    made["client"] = source.integers(1, clients, RECORDS, endpoint=True)
+    made["subject_hash"] = source.integers(2, 2**63, RECORDS)
+    made["total_us"], made["status"], made["method"] = 900, 200, 1
+    made["operation"] = source.choice(KINDS, RECORDS)
+    made["subject"] = [TEXTS.get(kind, f"{number:040X}".encode()) for number, kind in enumerate(made["operation"])]
+    return made
+
+
+@pytest.mark.parametrize("clients", [1, 300, 60_000, 2**40])
+def test_feed(benchmark: Callable[..., Any], clients: int) -> None:
+    """Feed 100,000 records: of one client, of some, of as many as there are rows, and each of a new one."""
+    made, windows = stream(clients), Windows()
+    benchmark(windows.feed, made)
+
+
+@pytest.mark.parametrize("clients", [300, 2**40])
+def test_feed_a_turn(benchmark: Callable[..., Any], clients: int) -> None:
+    """Feed 512 records, which is what the analyst does at a stretch: goal 1 ms."""
+    made, windows = stream(clients), Windows()
+    windows.feed(made)
+    places = iter(range(10**9))
+
+    def turn() -> None:
+        start = next(places) * TURN % (RECORDS - TURN)
+        windows.feed(made[start : start + TURN])
+
+    benchmark(turn)
+
+
+def test_features(benchmark: Callable[..., Any]) -> None:
+    """Take 100,000 windows from their rows and make features of them, in portions of 1024."""
+    windows = Windows()
+    windows.feed(stream(60_000))
+    rows = np.resize(np.arange(50_000, dtype=np.int32), RECORDS)
+
+    def features() -> int:
+        return sum(len(compute(windows.columns(rows[start : start + 1024]))) for start in range(0, RECORDS, 1024))
+
+    assert benchmark(features) == RECORDS
+    assert len(FEATURES) == 25

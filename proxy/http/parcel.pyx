@@ -1,0 +1,59 @@
+# cython: boundscheck=False, wraparound=False
+"""
+Bodies that a worker holds in memory: one that is to be kept, while it comes, and one that is too large to be given to
+the kernel at once, until all who get it have it.
+
+A reader takes a parcel piece by piece, as fast as it reads. So a slow one neither stops the flight that others wait
+for, nor is a copy made for each reader. All parcels of a worker lie on one shelf, which has room for so many bytes and
+not more, however many flights and readers there are; who finds no room does without.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+
+cdef enum:
+    _PIECE_BYTES = 65_536
+
+PIECE_BYTES = _PIECE_BYTES
+
+
+cdef class Shelf:
+
+    def __init__(self, Py_ssize_t most_bytes):
+        self.most_bytes = most_bytes
+
+
+@cython.no_gc  # it holds bytes alone, and leaves the shelf with its last reader
+cdef class Parcel:
+
+    def __init__(self, Shelf shelf not None, Py_ssize_t most_bytes):
+        self.shelf = shelf
+        self.most_bytes = most_bytes
+        self.pieces = []
+
+    def __dealloc__(self):
+        if self.shelf is not None:
+            self.shelf.used_bytes -= self.size
+
+    cpdef bint add(self, bytes piece) except -1:
+        """Take one more piece; false if the parcel would be too large, or the shelf has no room."""
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(piece)
+        if self.size + size > self.most_bytes or self.shelf.used_bytes + size > self.shelf.most_bytes:
+            return False
+        self.size += size
+        self.shelf.used_bytes += size
+        self.pieces.append(piece)
+        return True
+
+    cpdef bint fill(self, bytes data, Py_ssize_t start) except -1:
+        """Take all from `start` on, cut into pieces; false if there is no room for all of it."""
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data) - start, at
+        if self.size + size > self.most_bytes or self.shelf.used_bytes + size > self.shelf.most_bytes:
+            return False
+        for at in range(start, start + size, _PIECE_BYTES):
+            self.add(PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + at, min(_PIECE_BYTES, start + size - at)))
+        return True
+
+    cpdef bytes joined(self, bytes head):
+        """Return a head and all pieces."""
+        return b"".join([head, *self.pieces])

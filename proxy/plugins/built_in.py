@@ -1,0 +1,68 @@
+"""The plugins that come with hkpguard. They are thin: what they stand for is elsewhere.
+
+Some are older than plugins and have a switch of their own among the settings. It stays the only one: the list of
+plugins shows what it says, and setting a mode beside it is refused.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from proxy.plugins.contract import Plugin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from proxy.config import Config, ModeWord
+
+
+class AntiAbuse(Plugin):
+    """Limits, budgets, traps and bans: the checks of the workers."""
+
+    name = "antiabuse"
+    version = version("hkpguard")
+
+    def checks(self) -> Sequence[str]:
+        """See `Plugin`."""
+        return ("NotBanned", "NotTrapped", "OperationOffered", "WithinLimits")
+
+
+class RatelimitTarpit(Plugin):
+    """The tarpit, which holds who walks into a trap."""
+
+    name = "ratelimit-tarpit"
+    version = version("hkpguard")
+
+
+class BuiltIn(NamedTuple):
+    """A plugin that comes with hkpguard.
+
+    Attributes:
+        make: Returns it.
+        usual: Its mode where none is set.
+        switch: The variable that is its mode instead; empty: it has a mode as all plugins have.
+        mode: What that variable says.
+
+    """
+
+    make: Callable[[], Plugin]
+    usual: ModeWord = "off"
+    switch: str = ""
+    mode: Callable[[Config], ModeWord] | None = None
+
+
+def _limits(config: Config) -> ModeWord:
+    return config.mode
+
+
+def _tarpit(config: Config) -> ModeWord:
+    if "off" in {config.mode, config.tarpit.mode}:
+        return "off"
+    return "enforce" if config.mode == config.traps.mode == "enforce" else "shadow"
+
+
+BUILT_IN: Final[dict[str, BuiltIn]] = {
+    AntiAbuse.name: BuiltIn(AntiAbuse, "enforce", "HKPGUARD_MODE", _limits),
+    RatelimitTarpit.name: BuiltIn(RatelimitTarpit, "enforce", "HKPGUARD_TARPIT__MODE", _tarpit),
+}

@@ -1,0 +1,236 @@
+"""What happens, as types: each event is a frozen model, and its JSON is what the log, the webhook and listeners get.
+
+On the wire (names as in Standard Webhooks):
+
+    {"id": "5f1c-17", "type": "ban.placed", "timestamp": "2026-11-21T08:31:41.120Z", "data": {...}}
+
+A kind is `family.word`. New fields may be added to an event; those that are there stay, with their meaning.
+Addresses are personal data: the fields that hold them are named in `personal`, and who need not know gets none.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Json = dict[str, Any]
+MOST_SHOWN: Final = 16  # pieces of evidence that one event tells of
+
+
+class Event(BaseModel):
+    """Something that happened."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ClassVar[str]
+    personal: ClassVar[frozenset[str]] = frozenset()
+
+    def values(self, *, addresses: bool) -> Json:
+        """Return the fields as JSON has them, those with addresses only if asked for."""
+        return self.model_dump(mode="json", exclude=None if addresses else set(self.personal))
+
+
+class BanPlaced(Event):
+    """A client or network was banned, or its ban was made longer."""
+
+    kind = "ban.placed"
+    personal = frozenset({"network"})
+
+    network: str
+    origin: str = Field(description="ladder, widened or manual")
+    seconds: int
+    rung: int
+    reason: str
+    mode: str = Field(description="enforce, or shadow: nobody is refused")
+
+
+class BanLifted(Event):
+    """A ban was ended before its time."""
+
+    kind = "ban.lifted"
+    personal = frozenset({"network"})
+
+    network: str
+    origin: str
+    by: str = Field(description="operator, or reload: the configuration exempts it now")
+
+
+class VerdictRaised(Event):
+    """Evidence has earned a client or network a harder standing."""
+
+    kind = "verdict.raised"
+    personal = frozenset({"subject"})
+
+    subject: str
+    before: str
+    after: str
+    log_odds: float
+    seconds: int
+    reasons: tuple[str, ...]
+
+
+class VerdictLowered(VerdictRaised):
+    """Evidence against a client or network is over, or was outweighed."""
+
+    kind = "verdict.lowered"
+
+
+class BudgetAlarm(Event):
+    """A budget of everybody fills, is used up, or has room again."""
+
+    kind = "budget.alarm"
+
+    budget: str
+    stage: str = Field(description="filling, slowing or calm")
+    used: float = Field(description="part of its burst; above 1 some wait for what is yet to come")
+    mode: str
+
+
+class UpstreamDown(Event):
+    """A keyserver does not answer any more."""
+
+    kind = "upstream.down"
+
+    upstream: str
+
+
+class UpstreamUp(Event):
+    """A keyserver answers again."""
+
+    kind = "upstream.up"
+
+    upstream: str
+
+
+class ConfigReloaded(Event):
+    """Another configuration is in force."""
+
+    kind = "config.reloaded"
+
+    generation: int
+
+
+class PluginChanged(Event):
+    """A plugin was started, stopped, reloaded or set otherwise."""
+
+    kind = "plugin.changed"
+
+    plugin: str
+    version: str
+    mode: str
+
+
+class PluginBroken(Event):
+    """A plugin is not asked any more, because it failed; the node goes on without it."""
+
+    kind = "plugin.broken"
+
+    plugin: str
+    reason: str
+    seconds: float = Field(description="until it is tried again")
+
+
+class PluginRestored(Event):
+    """A plugin that was broken works again."""
+
+    kind = "plugin.restored"
+
+    plugin: str
+
+
+class PluginSaid(Event):
+    """What a plugin tells of its own."""
+
+    kind = "plugin.said"
+    personal = frozenset({"data"})  # nobody knows what is in it
+
+    plugin: str = ""  # filled in by the guard
+    topic: str = Field(max_length=64, pattern=r"^[a-z][a-z0-9_.-]*$")
+    data: dict[str, str | int | float | bool] = Field(default_factory=dict, max_length=32)
+
+
+class Found(BaseModel):
+    """One piece of evidence, as people read it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    subject: str
+    kind: str
+    weight: float
+    reason: str
+    shadow: bool
+
+
+class EvidenceFound(Event):
+    """A plugin has found evidence for or against clients or networks."""
+
+    kind = "evidence.found"
+    personal = frozenset({"found"})
+
+    plugin: str
+    count: int
+    found: tuple[Found, ...] = Field(max_length=MOST_SHOWN)
+
+
+EVENTS: Final[dict[str, type[Event]]] = {
+    each.kind: each
+    for each in (
+        BanPlaced,
+        BanLifted,
+        VerdictRaised,
+        VerdictLowered,
+        BudgetAlarm,
+        UpstreamDown,
+        UpstreamUp,
+        ConfigReloaded,
+        PluginChanged,
+        PluginBroken,
+        PluginRestored,
+        PluginSaid,
+        EvidenceFound,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """An event on the bus.
+
+    Attributes:
+        number: How many were published before it, by this process.
+        id: The number, and which process: numbers begin anew with each.
+        wall_s: When, seconds since 1970.
+        event: What.
+
+    """
+
+    number: int
+    id: str
+    wall_s: float
+    event: Event
+
+    def wire(self, *, addresses: bool) -> Json:
+        """Return what is sent."""
+        return {
+            "id": self.id,
+            "type": self.event.kind,
+            "timestamp": _utc(self.wall_s),
+            "data": self.event.values(addresses=addresses),
+        }
+
+
+def unheard(_event: Event) -> None:
+    """Publish where there is no bus."""
+
+
+def schemas() -> Json:
+    """Return the JSON Schema of the data of each kind of event."""
+    return {kind: event.model_json_schema() for kind, event in EVENTS.items()}
+
+
+def _utc(wall_s: float) -> str:
+    milliseconds = int(wall_s * 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(milliseconds // 1000))}.{milliseconds % 1000:03d}Z"

@@ -1,0 +1,277 @@
+"""The place of one plugin in the analyst: feeds it, watches it, and puts another in its place.
+
+    records -> backlog (bounded) -> look -> evidence, weighed by the mode -> on_evidence
+    events  -> subscription (bounded) -> hear
+    every few seconds -> health, figures
+
+All that is asked of a plugin goes through `_ask`, one thing at a time, under its time budget and its circuit breaker. A
+plugin whose circuit is open is not asked; if it has a process of its own, that is killed, and the trial begins a new
+one. What it has not seen meanwhile is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+from fastpath import key_text
+from fastpath.record import RECORD_BYTES
+from proxy.plugins.breaker import Breaker
+from proxy.plugins.contract import chosen
+from proxy.plugins.events import MOST_SHOWN, EvidenceFound, Found, PluginBroken, PluginRestored
+from proxy.plugins.instance import PluginFailure
+from proxy.policy.fusion import Evidence
+from proxy.settings.kinds import DAY
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from structlog.typing import FilteringBoundLogger
+
+    from proxy.config import ModeWord
+    from proxy.plugins.bus import Bus, Subscription
+    from proxy.plugins.instance import Instance
+    from proxy.plugins.wire import Reply
+    from proxy.settings.plugins import PluginConfig
+
+MOST_BACKLOG_BYTES: Final = 4 << 20
+HEALTH_SECONDS: Final = 5.0
+LONGEST_NS: Final = DAY  # how long evidence counts
+
+
+class Means(NamedTuple):
+    """What a slot works with.
+
+    Attributes:
+        start: Starts an instance that was opened, or one that has ended for a trial.
+        bus: For events.
+        log: For what plugins say.
+        clock: CLOCK_MONOTONIC, ns.
+        on_evidence: Takes what is found.
+
+    """
+
+    start: Callable[[Instance], Awaitable[object]]
+    bus: Bus
+    log: FilteringBoundLogger
+    clock: Callable[[], int]
+    on_evidence: Callable[[list[Evidence]], None]
+
+
+class Slot:
+    """One plugin that is not off.
+
+    Attributes:
+        config: Its configuration.
+        mode: `shadow` or `enforce`, the mode of the guard considered.
+        breaker: Its circuit.
+        counts: Calls by outcome (`ok`, `failed`, `late`), `evidence`, and `dropped` records.
+        figures: What its metrics were.
+        health: What it said last of itself.
+
+    """
+
+    def __init__(self, instance: Instance, config: PluginConfig, mode: ModeWord, means: Means) -> None:
+        """Take an instance that was opened."""
+        self.config = config
+        self.mode = mode
+        self.breaker = Breaker()
+        self.counts: Counter[str] = Counter()
+        self.figures: Mapping[str, float] = {}
+        self.health = ""
+        self.instance = instance
+        self._means = means
+        self._turn = asyncio.Lock()
+        self._backlog: deque[bytes] = deque()
+        self._waiting = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def name(self) -> str:
+        """Of the plugin."""
+        return self.instance.description.name
+
+    @property
+    def degraded(self) -> str:
+        """What does not work as it should; empty if all is well."""
+        if self.breaker.open:
+            return f"plugin {self.name} is broken: {self.breaker.reason}"
+        return f"plugin {self.name}: {self.health}" if self.health else ""
+
+    @property
+    def unready(self) -> bool:
+        """Whether the node wants no traffic because of it."""
+        return self.breaker.open and self.instance.description.on_failure == "closed"
+
+    async def run(self) -> None:
+        """Start the plugin, and feed it from now on; if it cannot be started its circuit opens."""
+        await self._ask(lambda instance: instance.health())
+        self._tasks = [asyncio.create_task(each) for each in (self._look(), self._check())]
+        self._listen()
+
+    async def close(self) -> None:
+        """Drain and stop the plugin."""
+        async with self._turn:  # nobody is interrupted in a call
+            for task in self._tasks:
+                task.cancel()
+            await self.instance.stop()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def replace(self, instance: Instance, config: PluginConfig, mode: ModeWord) -> None:
+        """Put an instance that was started in the place of this one, between two calls; then end the old one."""
+        async with self._turn:
+            old, self.instance = self.instance, instance
+            self.config, self.mode = config, mode
+            self.breaker, self.health = Breaker(), ""
+            self._listen()
+        await old.stop()
+
+    def feed(self, block: bytes) -> None:
+        """Queue records, in the order of time; never waits."""
+        self._backlog.append(block)
+        while len(self._backlog) > 1 and sum(map(len, self._backlog)) > MOST_BACKLOG_BYTES:
+            self.counts["dropped"] += len(self._backlog.popleft()) // RECORD_BYTES
+        self._waiting.set()
+
+    async def ask(self, route: str, query: Mapping[str, str]) -> dict[str, Any]:
+        """Return its answer to a question of the operator.
+
+        Raises:
+            KeyError: It has no such route.
+            PluginFailure: It did not answer.
+
+        """
+        if route not in self.instance.routes:
+            raise KeyError(route)
+        reply = await self._ask(lambda instance: instance.ask(route, query))
+        if reply is None or reply.answer is None:
+            raise PluginFailure(self.breaker.reason or "it gave no answer")
+        return reply.answer
+
+    # Its tasks.
+
+    async def _look(self) -> None:
+        while True:
+            await self._waiting.wait()
+            self._waiting.clear()
+            while self._backlog:
+                await self._show(self._backlog.popleft(), self._means.clock())
+
+    async def _show(self, block: bytes, now_ns: int) -> None:
+        reply = await self._ask(lambda instance: instance.look(block, now_ns))
+        if reply is None:
+            self.counts["dropped"] += len(block) // RECORD_BYTES
+        else:
+            self._found(reply, now_ns)
+
+    async def _check(self) -> None:
+        while True:
+            await asyncio.sleep(HEALTH_SECONDS)
+            if reply := await self._ask(lambda instance: instance.health()):
+                self.health, self.figures = reply.health, reply.metrics
+
+    async def _hear(self, subscription: Subscription) -> None:
+        with subscription:
+            async for posted in subscription:
+                if getattr(posted.event, "plugin", None) != self.name:  # who hears itself never comes to an end
+                    await self._tell(posted.event.kind, posted.event.values(addresses=True))
+
+    async def _tell(self, kind: str, data: dict[str, Any]) -> None:
+        await self._ask(lambda instance: instance.hear(kind, data))
+
+    def _listen(self) -> None:
+        """Let the present instance hear what it wants to hear."""
+        for task in self._tasks[2:]:
+            task.cancel()
+        del self._tasks[2:]
+        if self.instance.subscriptions:
+            subscription = self._means.bus.subscribe(*self.instance.subscriptions)
+            self._tasks.append(asyncio.create_task(self._hear(subscription)))
+
+    # A call.
+
+    async def _ask(self, question: Callable[[Instance], Awaitable[Reply]]) -> Reply | None:
+        """Ask one thing; None if the circuit is open, or it failed."""
+        async with self._turn:
+            if not self.breaker.allows(self._means.clock()):
+                return None
+            try:
+                if not self.instance.alive:
+                    await self._begin()
+                began_ns = self._means.clock()
+                reply = await question(self.instance)
+            except PluginFailure as error:
+                self._failed("failed", str(error), fatal=error.fatal)
+                return None
+            self._hand_on(reply)
+            took_ns = self._means.clock() - began_ns
+            if took_ns > self.config.call_ns:
+                self._failed("late", f"took {took_ns / 1e9:.3g} s, may take {self.config.call_ns / 1e9:g} s")
+            else:
+                self.counts["ok"] += 1
+                if self.breaker.succeeded(self._means.clock()):
+                    self._means.bus.publish(PluginRestored(plugin=self.name))
+            return reply
+
+    async def _begin(self) -> None:
+        try:
+            await self._means.start(self.instance)
+        except PluginFailure as error:
+            raise PluginFailure(str(error), fatal=True) from error
+
+    def _failed(self, outcome: str, reason: str, *, fatal: bool = False) -> None:
+        self.counts[outcome] += 1
+        now_ns = self._means.clock()
+        opened = self.breaker.failed(reason, now_ns, fatal=fatal)
+        if self.breaker.open:
+            self.instance.kill()
+        if opened:
+            seconds = round(self.breaker.rest_ns(now_ns) / 1e9, 3)
+            self._means.bus.publish(PluginBroken(plugin=self.name, reason=reason, seconds=seconds))
+
+    def _hand_on(self, reply: Reply) -> None:
+        """Let others know what it has said since its last answer."""
+        for said in reply.said:
+            self._means.bus.publish(said.model_copy(update={"plugin": self.name}))
+        for each in reply.logged:
+            (self._means.log.warning if each.level == "warning" else self._means.log.info)(
+                "plugin says", text=each.text, **{f"said_{word}": text for word, text in each.more.items()}
+            )
+
+    def _found(self, reply: Reply, now_ns: int) -> None:
+        """Hand evidence over. It binds nobody in shadow mode, nor those who are not among the percentage."""
+        if not reply.evidence:
+            return
+        subjects = np.array([piece.subject for piece in reply.evidence], np.uint64)
+        binding = chosen(subjects, self.config.percent, self.name) & (self.mode == "enforce")
+        evidence = [
+            Evidence(
+                subject=piece.subject,
+                kind=f"{self.name}.{piece.kind}",  # one plugin cannot speak for another
+                weight=piece.weight,
+                reason=piece.reason,
+                until_ns=min(piece.until_ns, now_ns + LONGEST_NS),
+                shadow=not binds,
+            )
+            for piece, binds in zip(reply.evidence, binding.tolist(), strict=True)
+        ]
+        self.counts["evidence"] += len(evidence)
+        self._means.bus.publish(_event(self.name, evidence))
+        self._means.on_evidence(evidence)
+
+
+def _event(plugin: str, evidence: list[Evidence]) -> EvidenceFound:
+    shown = tuple(
+        Found(
+            subject=key_text(each.subject),
+            kind=each.kind,
+            weight=each.weight,
+            reason=each.reason,
+            shadow=each.shadow,
+        )
+        for each in evidence[:MOST_SHOWN]
+    )
+    return EvidenceFound(plugin=plugin, count=len(evidence), found=shown)
