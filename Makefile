@@ -1,6 +1,6 @@
 # make run     set up and run: in front of HKPGUARD_UPSTREAM if it is set, else the demo keyserver
 # make test    set up and run all tests
-# The rest is for developers: setup, check (lint, types, test), bench, fuzz, sanitize, lock, clean.
+# The rest is for developers: setup, check (lint, types, test), bench, record, fuzz, sanitize, lock, clean.
 
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := $(shell find proxy fastpath -name '*.pyx' -o -name '*.pxd')
 
-.PHONY: run test setup check lint types unit integration bench fuzz sanitize lock clean
+.PHONY: run test setup check lint types unit integration bench record fuzz sanitize lock clean
 
 run: $(VENV)/run.stamp
 	@if [ -n "$$HKPGUARD_UPSTREAM" ]; then exec $(BIN)/hkpguard serve; else exec $(BIN)/hkpguard demo; fi
@@ -39,6 +39,12 @@ integration: setup
 bench: setup
 	@deploy/packages test
 	$(BIN)/python -m bench
+
+# make record RECORD="--out ~/recording --only gpg,scraper"; without: all, a quarter of an hour, into ../recording
+RECORD ?= --out ../recording
+record: setup
+	@deploy/packages record
+	$(BIN)/python -m bench record $(RECORD)
 
 # make fuzz FUZZ="--inputs 50000000", FUZZ="--seconds 600 chunks", ...; without: two minutes
 fuzz: $(VENV)/fuzz.stamp

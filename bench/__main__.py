@@ -1,7 +1,8 @@
 """`python -m bench`: every claim of speed, memory and endurance, as a command.
 
 Without a command it runs `proxies`, `memory` and `judge`; a quarter of an hour. `tarpit` takes five minutes more,
-`attacks` three quarters of an hour, `scenarios` a minute, `refresh` two or three.
+`attacks` three quarters of an hour, `scenarios` a minute, `refresh` two or three. `record` measures nothing: it
+records traffic for models, in a quarter of an hour.
 """
 
 import subprocess

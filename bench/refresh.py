@@ -7,6 +7,9 @@ hkpguard has its defaults, or what docs/limits.md recommends for the network of 
 operators use for keyservers (HKP.md, section 2): 40 connections and 100 requests in 10 s for each address; who has more
 is held for 15 s and then told 500.
 
+With `--upstream onak` the keyserver and most certificates are real. With `--keys 1300 --seconds 0 --only hkpguard` the
+network's budget of new certificates is used up on the way, which makes it half an hour.
+
 Each has a keyserver of its own, whose count of what it gave out is the witness: gpg says nothing of
 keys that it could not get.
 """

@@ -24,13 +24,14 @@ from typing import NamedTuple
 
 from libc.stdint cimport UINT32_MAX, UINT64_MAX, int64_t, uint64_t
 
-from fastpath._atomic cimport load, map_words, put_word, scale, unmap
+from fastpath._atomic cimport load, map_words, prefetch, put_word, scale, unmap
 
 cdef enum:
     WAYS = 8
     SETS = 4096
     FAT_US = 5_000
     FAT_BYTES = 65_536
+    LINE_BYTES = 64  # a set is three
 
 cdef int64_t DAY_NS = 86_400_000_000_000
 cdef int64_t AHEAD_NS = 1_000_000_000  # by which another worker's clock may be ahead
@@ -150,6 +151,13 @@ cdef class CostMemory:
                 found[seen.sealed] = max(found.get(seen.sealed, (0, cost)), (weight, cost))
         order = sorted(found.items(), key=lambda item: (-item[1][0], item[0]))
         return [(subject, cost) for subject, (_, cost) in order[:max(most, 0)]]
+
+    cdef void approach(self, uint64_t subject_hash) noexcept nogil:
+        """Have the set of a subject brought near, which is about to be looked at."""
+        cdef const char *first = <const char *>set_of(self.cells, subject_hash)
+        prefetch(first)
+        prefetch(first + LINE_BYTES)
+        prefetch(first + 2 * LINE_BYTES)
 
     cdef bint find(self, uint64_t subject_hash, int64_t now_ns, Toll *toll) noexcept nogil:
         """Say what a subject cost, if it is remembered: the newer one if it stands twice."""

@@ -8,5 +8,6 @@ cdef class Sightings:
     cdef Py_buffer memory
 
     cdef uint64_t *set_of(self, uint64_t where, uint64_t what, uint64_t *tag) noexcept nogil
+    cdef void approach(self, uint64_t where, uint64_t what) noexcept nogil
     cpdef bint seen(self, uint64_t where, uint64_t what, int64_t window_ns, int64_t now_ns) except -1
     cpdef int add(self, uint64_t where, uint64_t what, int64_t now_ns) except -1

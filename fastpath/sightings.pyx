@@ -18,7 +18,7 @@ sighting: it is paid again.
 
 from libc.stdint cimport int64_t, uint64_t
 
-from fastpath._atomic cimport keyed_hash, load, map_words, read_secret, scale, swap, unmap
+from fastpath._atomic cimport keyed_hash, load, map_words, prefetch, read_secret, scale, swap, unmap
 from fastpath.buckets cimport mix
 
 cdef enum:
@@ -56,6 +56,11 @@ cdef class Sightings:
         cdef uint64_t hash = keyed_hash(self.k0, self.k1, mix(0, where, what))
         tag[0] = (hash & ~<uint64_t>TIME_MASK) | (<uint64_t>1 << TIME_BITS)  # never 0
         return self.cells + WAYS * scale(keyed_hash(self.k1, self.k0, hash), SETS)
+
+    cdef void approach(self, uint64_t where, uint64_t what) noexcept nogil:
+        """Have the set of a pair brought near, which is about to be looked at."""
+        cdef uint64_t tag
+        prefetch(self.set_of(where, what, &tag))
 
     cpdef bint seen(self, uint64_t where, uint64_t what, int64_t window_ns, int64_t now_ns) except -1:
         cdef uint64_t tag, cell, unit = unit_of(now_ns)

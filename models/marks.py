@@ -177,7 +177,7 @@ def _mark_time(marks: Marks, records: Records, strands: Strands, kept: Kept) -> 
     pause_ns = end_ns - records["total_us"].astype(np.int64) * 1000 - before_ns
     marks["overlaps"] = known & (pause_ns < 0) & (end_ns >= before_ns)
     pause_us = np.maximum(pause_ns, 0) // 1000
-    steps = np.where(known, np.minimum(octaves(pause_us), SLOWEST), 0)
+    steps = np.where(known, octaves(pause_us), 0)
     marks["pauses"] = known
     marks["pause_octaves"] = steps
     marks["pause_squares"] = steps * steps

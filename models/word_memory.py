@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     Words = NDArray[np.uint64]
 
 WAYS: Final = 8
-CELL_BYTES: Final = 8
 MOST_CELLS: Final = WAYS << 32  # with more, sets and cells would go by the same bits
 _HALF: Final = np.uint64(32)
 _TAG: Final = np.uint64(0xFFFF_FFFF)
@@ -46,7 +45,7 @@ class WordMemory:
         """Remember nothing.
 
         Args:
-            cells: CELL_BYTES each; a power of two, WAYS..MOST_CELLS.
+            cells: 8 bytes each; a power of two, WAYS..MOST_CELLS.
 
         Raises:
             ValueError: Another number.

@@ -88,19 +88,25 @@ async def caff(session: Session, *, keys: int) -> None:
     keyrings = [session.folder / ".gnupg", session.folder / ".caff" / "gnupghome"]
     for each in keyrings:
         each.mkdir(parents=True, mode=0o700)
+    try:
+        await _caff(session, _fingerprints(people))
+    finally:
+        for each in keyrings:
+            await session.run("gpgconf", "--homedir", each, "--kill", "all", seconds=20)
+    await session.pause(10)
+    async with session.gpg_home(people) as home:
+        await _gpg(session, home, "--send-keys", *_fingerprints(people))
+
+
+async def _caff(session: Session, fingerprints: Sequence[str]) -> None:
     made = await session.run("gpg", "--batch", "--passphrase", "", "--quick-generate-key", "Own <own@example.org>")
     own = re.findall(rb"[0-9A-F]{40}", made.output)[-1].decode()
     (session.folder / ".caffrc").write_text(
         "$CONFIG{'owner'} = 'Own'; $CONFIG{'email'} = 'own@example.org'; $CONFIG{'mail'} = 'no';\n"
         f"$CONFIG{{'keyserver'}} = '{session.hkp}'; $CONFIG{{'keyid'}} = [ qw{{{own[-16:]}}} ]; 1;\n"
     )
-    command = f"caff --no-sign --mail no {' '.join(_fingerprints(people))}"
+    command = f"caff --no-sign --mail no {' '.join(fingerprints)}"
     await session.run("script", "-qefc", command, "/dev/null", stdin=b"y\n" * 200, seconds=240)  # caff wants a terminal
-    for each in keyrings:
-        await session.run("gpgconf", "--homedir", each, "--kill", "all", seconds=20)
-    await session.pause(10)
-    async with session.gpg_home(people) as home:
-        await _gpg(session, home, "--send-keys", *_fingerprints(people))
 
 
 async def parcimonie(session: Session, *, keys: int, pause_s: int) -> None:

@@ -11,11 +11,12 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import uvloop
 from rich.table import Table
@@ -30,7 +31,6 @@ from bench.recording.session import Session
 from bench.recording.world import World
 
 PROGRAMS_AT_A_TIME = 14  # runs that are not patient
-ENDING_S = 60.0
 LAST_LINES_S = 2.0  # for what the guards have still to write
 DEBIAN, MADE = 905, 700
 COMMON = {
@@ -52,6 +52,16 @@ MODES = {
 }  # fmt: skip
 
 
+Line = dict[str, object]
+
+
+class Guard(NamedTuple):
+    """A running guard: its port, and where all that it writes goes."""
+
+    port: int
+    output: Path
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happened:
     """What became of a run; `ended` is "done", "time" (it was ended with the recording) or what went wrong."""
@@ -63,7 +73,7 @@ class Happened:
     connections: int
     told: Counter[str] = field(default_factory=Counter)
 
-    def line(self, requests: int) -> dict[str, object]:
+    def line(self, requests: int) -> Line:
         """Return the run's line of runs.jsonl."""
         run = self.run
         return {
@@ -88,18 +98,15 @@ class Happened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """What all runs share: the world, the guards' ports, and room for programs."""
+    """What all runs share: the world, the port of the guard in each mode, and how long it all takes."""
 
     world: World
-    ports: dict[str, int]
-    room: asyncio.Semaphore
+    ports: Mapping[str, int]
     seconds: float
 
 
-def record(
-    out: Path, planned: Sequence[Run], minutes: float, *, debian: int = DEBIAN, made: int = MADE
-) -> list[dict[str, object]]:
-    """Make the recording in `out`; return the lines of runs.jsonl.
+def record(out: Path, planned: Sequence[Run], minutes: float, *, debian: int = DEBIAN, made: int = MADE) -> list[Line]:
+    """Make the recording in `out`, with so many certificates of Debian's and made-up ones; return the runs' lines.
 
     Raises:
         StartError: the keyserver or a guard does not listen.
@@ -112,22 +119,27 @@ def record(
         upstream = free_port()
         command = [sys.executable, "-m", "bench.recording.keyserver", str(upstream), str(folder / "onak")]
         stack.enter_context(running(command, upstream, folder, core=None, env={"PYTHONPATH": str(ROOT)}))
-        modes = sorted({run.mode for run in planned})
-        guards = {mode: stack.enter_context(_guard(folder / mode, upstream, mode)) for mode in modes}
-        scene = {"world": world, "ports": {mode: port for mode, (port, _) in guards.items()}, "seconds": 60 * minutes}
-        happened = uvloop.run(_perform(planned, scene))
-        logs = {mode: _access_lines(log()) for mode, (_, log) in guards.items()}
-    for mode, lines in logs.items():
-        (out / f"access-{mode}.jsonl").write_text("".join(lines))
-    asked = Counter(json.loads(line)["address"] for lines in logs.values() for line in lines)
-    written = [each.line(sum(asked[address] for address in each.run.addresses)) for each in happened]
-    (out / "runs.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in written))
-    return written
+        guards = {
+            mode: stack.enter_context(_guard(folder / mode, upstream, mode)) for mode in {run.mode for run in planned}
+        }
+        ports = {mode: guard.port for mode, guard in guards.items()}
+        happened = uvloop.run(_perform(planned, Scene(world=world, ports=ports, seconds=60 * minutes)))
+        logs = {mode: _access_lines(guard.output.read_text()) for mode, guard in guards.items()}
+    return _written(out, happened, logs)
+
+
+def _written(out: Path, happened: Sequence[Happened], logs: Mapping[str, Sequence[str]]) -> list[Line]:
+    for mode, access in logs.items():
+        (out / f"access-{mode}.jsonl").write_text("".join(access))
+    asked = Counter(json.loads(line)["address"] for access in logs.values() for line in access)
+    lines = [each.line(sum(asked[address] for address in each.run.addresses)) for each in happened]
+    (out / "runs.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return lines
 
 
 @contextmanager
-def _guard(folder: Path, upstream: int, mode: str) -> Iterator[tuple[int, Callable[[], str]]]:
-    """Run a guard; give its port, and what returns all that it has written."""
+def _guard(folder: Path, upstream: int, mode: str) -> Iterator[Guard]:
+    """Run a guard."""
     folder.mkdir()
     port = free_port()
     settings = {
@@ -139,27 +151,28 @@ def _guard(folder: Path, upstream: int, mode: str) -> Iterator[tuple[int, Callab
     }
     env = {"PYTHONPATH": str(ROOT), **{f"HKPGUARD_{name}": value for name, value in settings.items()}}
     with running([sys.executable, "-m", "proxy", "serve"], port, folder, core=None, env=env):
-        yield port, (folder / f"output-{port}.log").read_text
+        yield Guard(port, folder / f"output-{port}.log")
 
 
 def _access_lines(log: str) -> list[str]:
+    """Return the whole lines about requests; the guard says other things, too."""
     return [line for line in log.splitlines(keepends=True) if '"event": "request"' in line and line.endswith("}\n")]
 
 
-async def _perform(planned: Sequence[Run], shared: dict[str, object]) -> list[Happened]:
-    scene = Scene(room=asyncio.Semaphore(PROGRAMS_AT_A_TIME), **shared)  # type: ignore[arg-type]
-    happened = await asyncio.gather(*(_happen(run, scene) for run in planned))
+async def _perform(planned: Sequence[Run], scene: Scene) -> list[Happened]:
+    room = asyncio.Semaphore(PROGRAMS_AT_A_TIME)
+    end_s = asyncio.get_running_loop().time() + scene.seconds
+    happened = await asyncio.gather(*(_happen(run, scene, room, end_s) for run in planned))
     await asyncio.sleep(LAST_LINES_S)
     return [each for each in happened if each]
 
 
-async def _happen(run: Run, scene: Scene) -> Happened | None:
+async def _happen(run: Run, scene: Scene, room: asyncio.Semaphore, end_s: float) -> Happened | None:
     """Wait for the run's moment, and make it; None if the time was over before it could begin."""
-    end_s = asyncio.get_running_loop().time() + scene.seconds
     await asyncio.sleep(run.after * scene.seconds)
     if run.case.patient:
         return await _make(run, scene, end_s)
-    async with scene.room:
+    async with room:
         return await _make(run, scene, end_s)
 
 
@@ -185,23 +198,16 @@ async def _make(run: Run, scene: Scene, end_s: float) -> Happened | None:
 
 def _now() -> str:
     """Return the time as the access log writes it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def table(lines: Sequence[dict[str, object]]) -> Table:
+def table(lines: Sequence[Line]) -> Table:
     """Return a row for each family: runs, those for tests, requests, and what did not end by itself."""
     made = Table(title="recorded", title_justify="left")
-    for heading in (
-        "family",
-        "label",
-        "runs",
-        "for tests",
-        "requests",
-        "without requests",
-        "ended with the time",
-        "failed",
-    ):
-        made.add_column(heading, justify="left" if heading in {"family", "label"} else "right")
+    for heading in ("family", "label"):
+        made.add_column(heading)
+    for heading in ("runs", "for tests", "requests", "without requests", "ended with the time", "failed"):
+        made.add_column(heading, justify="right")
     for family in Family:
         own = [line for line in lines if line["family"] == family]
         if own:
@@ -210,7 +216,7 @@ def table(lines: Sequence[dict[str, object]]) -> Table:
     return made
 
 
-def _figures(lines: Sequence[dict[str, object]]) -> tuple[int, ...]:
+def _figures(lines: Sequence[Line]) -> tuple[int, ...]:
     return (
         len(lines),
         sum(line["split"] == "test" for line in lines),

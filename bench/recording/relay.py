@@ -56,10 +56,12 @@ class Relay:
         try:
             async with self._room:
                 await self._carry(reader, writer)
+            writer.close()  # what it has still to send is sent
         except (OSError, RuntimeError):  # the second is what uvloop says where a socket is closed already
             self.failed += 1
         finally:
-            writer.transport.abort()  # what was to be sent has been, or nobody wants it
+            if not writer.transport.is_closing():
+                writer.transport.abort()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(self._rtt_s)
@@ -71,10 +73,10 @@ class Relay:
         try:
             await _first_failure_or_answer(*directions)
         finally:
+            back.transport.abort()  # the server has said what it had to say, or nobody listens
             for each in directions:
                 each.cancel()
             await asyncio.gather(*directions, return_exceptions=True)
-            back.transport.abort()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one direction to its end; what has a distance to go waits in a queue."""

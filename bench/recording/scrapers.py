@@ -63,9 +63,12 @@ def shaped(fingerprints: Sequence[str], shape: str, dice: random.Random) -> list
 async def one_by_one(  # noqa: PLR0913 - what scrapers differ in
     session: Session, *, order: str, rate: float, count: int, shape: str, pace: str
 ) -> None:
-    """Ask at a pace, and do not wait for the answers: a connection for each, no name given."""
+    """Ask at a pace, and do not wait for the answers: a connection for each; the plainest do it in HTTP/1.0."""
     targets = shaped(_ordered(session, order, count), shape, session.dice)
-    await _at_pace(session, targets, rate, pace, lambda target: _raw(session, target))
+    if shape == "plain":
+        await _at_pace(session, targets, rate, pace, lambda target: _raw(session, target))
+    else:
+        await _anew(session, targets, rate, pace)
 
 
 async def keeping(  # noqa: PLR0913 - the same
@@ -126,7 +129,7 @@ async def domain_harvester(session: Session, *, rate: float, count: int, pace: s
         for _ in range(count)
         for place, name in [(session.dice.choice(places), session.dice.choice((*FIRST_NAMES, *WORDS)))]
     ]
-    await _at_pace(session, [_index(each) for each in wanted], rate, pace, lambda target: _raw(session, target))
+    await _anew(session, [_index(each) for each in wanted], rate, pace)
 
 
 async def dictionary_harvester(session: Session, *, rate: float, count: int, domain: str) -> None:
@@ -141,7 +144,7 @@ async def name_harvester(session: Session, *, rate: float, count: int) -> None:
     """Search for first and last names as words."""
     names = [f"{first} {last}" for first, last in _names(session.dice, count // 2)]
     targets = [_index(each) for each in (*names, *words(session.dice, "others/names", count - len(names)))]
-    await _at_pace(session, targets, rate, "shaken", lambda target: _raw(session, target))
+    await _anew(session, targets, rate, "shaken")
 
 
 async def mail_prober(session: Session, *, rate: float, count: int) -> None:
@@ -160,7 +163,7 @@ async def directory_prober(session: Session, *, rate: float, count: int, domain:
     """Try a dictionary in a web key directory."""
     names = [name.lower() for name in words(session.dice, "others/names", count)]
     targets = [f"/.well-known/openpgpkey/{domain}/hu/{wkd_digest(each)}?l={quote(each)}" for each in names]
-    await _at_pace(session, targets, rate, "drawn", lambda target: _raw(session, target))
+    await _anew(session, targets, rate, "drawn")
 
 
 def _names(dice: random.Random, count: int) -> list[tuple[str, str]]:
@@ -179,6 +182,11 @@ def _ordered(session: Session, order: str, count: int) -> list[str]:
 
 async def _raw(session: Session, target: str) -> None:
     session.told[await ask(session.port, LOOPBACK, target)] += 1
+
+
+async def _anew(session: Session, targets: Sequence[str], rate: float, pace: str) -> None:
+    async with session.web(at_a_time=MOST_AT_A_TIME, keep=False) as web:
+        await _at_pace(session, targets, rate, pace, web.get)
 
 
 async def _at_pace(

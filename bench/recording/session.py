@@ -89,13 +89,13 @@ class Session:
             await asyncio.to_thread(manager.__exit__, None, None, None)
 
     @asynccontextmanager
-    async def web(self, agent: str = "", *, at_a_time: int = 6) -> AsyncIterator["Web"]:
-        """Give an HTTP client that keeps its connections, as browsers and libraries do."""
+    async def web(self, agent: str = "", *, at_a_time: int = 6, keep: bool = True) -> AsyncIterator["Web"]:
+        """Give an HTTP client; it keeps its connections, as browsers and libraries do, or has one for each request."""
         headers = {"User-Agent": agent} if agent else None
         async with aiohttp.ClientSession(
             self.url,
             headers=headers,
-            connector=aiohttp.TCPConnector(limit=at_a_time),
+            connector=aiohttp.TCPConnector(limit=at_a_time, force_close=not keep),
             timeout=aiohttp.ClientTimeout(total=PATIENCE_S),
             auto_decompress=False,
         ) as client:

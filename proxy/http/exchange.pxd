@@ -37,6 +37,7 @@ cdef class Exchange:
     cdef bint paid_for_body
     cdef readonly int64_t body_until_ns  # all of it has to be there by then
     # The cache.
+    cdef uint64_t certificate  # all names of it have this word; 0 for other classes
     cdef uint64_t cache_key
     cdef uint64_t cache_check
     cdef object ticket  # of the flight that this request leads; None: it leads none

@@ -154,14 +154,17 @@ cdef class Exchange:
         """Gather what the checks look at."""
         cdef Subjects subjects = self.guard.subjects
         cdef Toll toll
+        cdef uint64_t counted, domain
         self.subject_word = subjects.word(self.subject)
+        self.guard.costs.approach(self.subject_word)
+        if self.kind == _CERT:
+            self.certificate = subjects.certificate(self.subject)
+            self.guard.cache.epochs.approach(self.certificate)
+        counted, domain = subjects.counted(self.kind, self.subject), subjects.domain(self.kind, self.subject)
         if _CERT <= self.kind <= _WORDS and self.guard.costs.find(self.subject_word, self.started_ns, &toll):
             self.dear = True
             self.price = max(self.price, min(_most_charge(self.kind), _tokens(toll.service_us, toll.size_bytes)))
-        return facts_of(
-            self.client, self.kind, self.price, refused, allow, trap, subjects.counted(self.kind, self.subject),
-            subjects.domain(self.kind, self.subject),
-        )
+        return facts_of(self.client, self.kind, self.price, refused, allow, trap, counted, domain)
 
     cdef int _canary(self) except -1:
         """Return Reason.CANARY if the operator has set the subject as a trap, else 0."""

@@ -122,9 +122,7 @@ cdef class MicroCache:
     cdef uint64_t _edition(self, Exchange exchange) except? 0:
         """Return the word that changes when the certificate that is asked for does, or nobody knows which did."""
         cdef uint64_t edition = self.epochs.of(NAMELESS)
-        if exchange.kind != _CERT:
-            return edition
-        return mix(0, edition, self.epochs.of(self.subjects.certificate(exchange.subject)))
+        return mix(0, edition, self.epochs.of(exchange.certificate)) if exchange.certificate else edition
 
     # Waiting for a flight.
 

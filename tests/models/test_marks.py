@@ -16,7 +16,7 @@ from models.windows import PANE, WINDOW, Windows
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action, Reason
 from proxy.telemetry import numbers
-from tests.models import slow_windows
+from tests.models import windows_for_tests
 from tests.models.traffic_for_tests import IDENTITY, WORDS, records, visit
 
 
@@ -31,7 +31,9 @@ def test_numbers_mean_the_same() -> None:
     assert marks.FLAG_HTTP_1_0 == numbers.FLAG_HTTP_1_0
 
 
-@pytest.mark.parametrize(("value", "steps"), [(0, 0), (1, 16), (2, 24), (3, 32), (7, 48), (1023, 160), (2**64 - 1, 1024)])
+@pytest.mark.parametrize(
+    ("value", "steps"), [(0, 0), (1, 16), (2, 24), (3, 32), (7, 48), (1023, 160), (2**64 - 1, 1024)]
+)
 def test_octaves(value: int, steps: int) -> None:
     """One octave is twice as much, in sixteen steps."""
     assert octaves(np.array([value], np.uint64)).tolist() == [steps]
@@ -40,7 +42,7 @@ def test_octaves(value: int, steps: int) -> None:
 @given(st.lists(st.integers(0, 2**64 - 1)))
 def test_octaves_are_those_of_plain_arithmetic(values: list[int]) -> None:
     """For any numbers of 64 bits, however many at a time."""
-    assert octaves(np.array(values, np.uint64)).tolist() == [slow_windows.octaves(value) for value in values]
+    assert octaves(np.array(values, np.uint64)).tolist() == [windows_for_tests.octaves(value) for value in values]
 
 
 def test_sums_fit_their_columns() -> None:
@@ -114,10 +116,16 @@ def test_one_record(row: dict[str, Any], expected: dict[str, int]) -> None:
 
 def test_the_order_of_key_ids_does_not_count() -> None:
     """Who goes through Debian's keyring, which is sorted by key id, is not sorted; by fingerprint one would be."""
-    ids, prints = [f"{number:016X}" for number in range(0, 2**63, 2**60)], [f"{number:X}" + 39 * "0" for number in range(8)]
+    ids, prints = (
+        [f"{number:016X}" for number in range(0, 2**63, 2**60)],
+        [f"{number:X}" + 39 * "0" for number in range(8)],
+    )
     for subjects, rises in [(ids, 0), (prints, 7), (prints[::-1], 0)]:
         made = visit(subjects)
-        assert added(*({name: row[name] for name in ("subject", "time_ns", "total_us")} for row in made)).get("rises", 0) == rises
+        assert (
+            added(*({name: row[name] for name in ("subject", "time_ns", "total_us")} for row in made)).get("rises", 0)
+            == rises
+        )
 
 
 def test_the_same_again_is_no_step() -> None:

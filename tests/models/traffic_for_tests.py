@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,17 +61,17 @@ def visit(
 
 def hash_of(subject: str) -> int:
     """Return a word for a subject, the same in each run."""
-    return random.Random(subject).getrandbits(63) + 2
+    return int.from_bytes(blake2b(subject.encode(), digest_size=8).digest()) | 2
 
 
 def fingerprints(count: int, seed: int = 1) -> list[str]:
     """Return fingerprints in no order."""
-    source = random.Random(seed)
-    return [f"{source.getrandbits(160):040X}" for _ in range(count)]
+    source = np.random.default_rng(seed)
+    return [source.bytes(20).hex().upper() for _ in range(count)]
 
 
 def refresh(keys: Iterable[str], *, unknown: int = 3, **fields: Any) -> NDArray[np.void]:
-    """Return what `gpg --refresh-keys` makes: HTTP/1.0, 7 ms from request to request, each `unknown`th key not found."""
+    """Return what `gpg --refresh-keys` makes: HTTP/1.0, a request each 7 ms, every so-many-th key `unknown`."""
     made = visit(list(keys), flags=1, **fields)
     made["status"][::unknown] = 404
     return made

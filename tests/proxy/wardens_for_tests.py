@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fastpath import Record
+    from proxy.plugins.events import Event
 
 SECRET = bytes(range(16))
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -52,6 +53,7 @@ class FakeNode:
         now_ns: CLOCK_MONOTONIC.
         day_ns: The clock of the day.
         warden: The present one.
+        told: What it has published.
 
     """
 
@@ -72,7 +74,8 @@ class FakeNode:
     def _start(self) -> None:
         self.table = BanTable(self._memory, SECRET)
         clocks = {"clock": lambda: self.now_ns, "wall": lambda: self.day_ns}
-        self.warden = Warden(self.config(), self.table, random=lambda: 0.5, **clocks)
+        self.told: list[Event] = []
+        self.warden = Warden(self.config(), self.table, random=lambda: 0.5, publish=self.told.append, **clocks)
 
     def restart(self, day: int = 0) -> None:
         """Stop and start again on another boot: memory and the monotonic clock begin anew, the folder is kept.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from models import windows
@@ -99,13 +100,13 @@ def marks(visit: list[Row]) -> dict[str, int]:
 
 def times(visit: list[Row]) -> dict[str, int]:
     """Tell the pause before the last record, and how many there were since a rest."""
-    pauses = [pause(before, after) for before, after in zip(visit, visit[1:], strict=False)]
+    pauses = [pause(before, after) for before, after in pairwise(visit)]
     burst = 1
     while burst <= len(pauses) and pauses[-burst] < 1_000_000:
         burst += 1
     if not pauses:
         return {"burst": burst}
-    steps = min(octaves(pauses[-1]), SLOWEST)
+    steps = octaves(pauses[-1])
     row, before = visit[-1], visit[-2]
     overlaps = row["time_ns"] - row["total_us"] * 1000 < before["time_ns"] <= row["time_ns"]
     return {

@@ -1,0 +1,218 @@
+"""Fits the models for clients: the trees that accuse, and the forest that says who is unlike everybody.
+
+The same table and the same libraries give the same bytes: one thread, fixed seeds, and LightGBM told to be
+deterministic.
+
+Who counts how much. A scraper that was looked at twelve times is not twelve scrapers, and a tool that was run often
+is not more important than another. So honest and abusive looks weigh the same in sum, within each the tools, within a
+tool the clients, within a client its looks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from models.features import NAMES, VERSION
+from models.manifest import Calibration, Manifest
+from models.scorer import MAIN, SECOND
+from models.training import calibration
+from models.training.table import TEST
+from models.training.trees import of_forest, of_lightgbm, to_onnx
+
+if TYPE_CHECKING:
+    import lightgbm
+    from numpy.typing import NDArray
+    from sklearn.ensemble import IsolationForest
+
+    from models.manifest import Kind
+    from models.training.table import Table
+
+    Figures = NDArray[np.float64]
+
+SEED: Final = 5
+FOLDS: Final = 8
+ROUNDS: Final = 80
+RISING: Final = frozenset(
+    {
+        "unknown_share", "malformed_share", "unfinished_share", "odd_method_share", "missed_share", "domain_share",
+        "same_domain_share", "odd_text_share", "order", "nearness",
+    }
+)  # fmt: skip
+"""What makes nobody look better, however much he does of it: probing, guessing, breaking off, and sorted lists."""
+TREES: Final = {
+    "objective": "binary",
+    "num_leaves": 15,
+    "learning_rate": 0.1,
+    "min_data_in_leaf": 12,
+    "lambda_l2": 5.0,
+    "feature_fraction": 0.7,
+    "monotone_constraints": [int(name in RISING) for name in NAMES],
+    "monotone_constraints_method": "advanced",
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 1,
+    "seed": SEED,
+    "verbosity": -1,
+}
+FOREST: Final = {"n_estimators": 48, "max_samples": 64, "random_state": SEED, "n_jobs": 1}
+NEVER_ACCUSED: Final = "refresh"  # in the name of a tool
+LICENCE: Final = "MIT, as hkpguard; recorded for it"
+DATA: Final = "Recordings of real programs against a real keyserver on loopback, `python -m bench record`"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that was trained: its file, and what is known of it."""
+
+    graph: bytes
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where the looks come from, for the manifest."""
+
+    version: str
+    data: str = DATA
+    licence: str = LICENCE
+
+
+def weights_of(table: Table) -> Figures:
+    """Return how much each look counts; their sum is how many clients there are."""
+    clients = table.clients
+    weights = 1.0 / np.bincount(clients)[clients]
+    _, tools = np.unique(table.tool, return_inverse=True)
+    weights /= np.bincount(tools, weights)[tools]
+    for of_class in (table.abusive, ~table.abusive):
+        if of_class.any():
+            weights[of_class] /= weights[of_class].sum()
+    found: Figures = weights * (clients[-1] + 1) / weights.sum()
+    return found
+
+
+def train_trees(table: Table, origin: Origin) -> Model:
+    """Return the main model, of looks at clients of both kinds."""
+    outside = raw_outside(table)
+    scale = calibration.calibrate(outside, table.requests, table.abusive, weights_of(table))
+    honest = ~table.abusive
+    accuse = calibration.bound(
+        scale, outside[honest], table.requests[honest], table.clients[honest], _spared(table)[honest]
+    )
+    booster = grown(table)
+    return _model(MAIN, "trees", to_onnx(of_lightgbm(booster), len(NAMES)), table, origin, scale, accuse)
+
+
+def raw_outside(table: Table) -> Figures:
+    """Return the raw score of each look by trees that never saw its tool."""
+    raw = np.empty(len(table.run), np.float64)
+    fold = folds(table)
+    for number in range(FOLDS):
+        inside = fold != number
+        if not inside.all():
+            raw[~inside] = grown(table.at(inside)).predict(table.features[~inside], raw_score=True)
+    return raw
+
+
+def folds(table: Table) -> NDArray[np.intp]:
+    """Deal tools out to folds, honest and abusive ones in turn, so that each fold leaves out some of both."""
+    fold = np.empty(len(table.run), np.intp)
+    for of_class in (table.abusive, ~table.abusive):
+        names = np.unique(table.tool[of_class])
+        order = np.random.default_rng(SEED).permutation(len(names))
+        fold[of_class] = order[np.searchsorted(names, table.tool[of_class])] % FOLDS
+    return fold
+
+
+def grown(table: Table) -> lightgbm.Booster:
+    """Return trees that tell abusive looks from honest ones."""
+    import lightgbm  # noqa: PLC0415 - only who trains needs it
+
+    data = lightgbm.Dataset(
+        table.features.astype(np.float64),
+        table.abusive.astype(np.int8),
+        weight=weights_of(table),
+        feature_name=list(NAMES),
+        free_raw_data=False,
+    )
+    return lightgbm.train(TREES, data, ROUNDS)
+
+
+def train_forest(table: Table, origin: Origin) -> Model:
+    """Return the second opinion: how unlike honest clients somebody is. It learns from honest ones alone."""
+    honest = table.at(~table.abusive)
+    graph = to_onnx(of_forest(_forest(honest)), len(NAMES))
+    raw = np.zeros(len(table.run))
+    fold = folds(table)
+    for number in range(FOLDS):
+        inside = fold != number
+        raw[~inside] = -np.log2(-_forest(table.at(inside & ~table.abusive)).score_samples(table.features[~inside]))
+    raw = -raw  # the exponent, as in the graph
+    scale = calibration.calibrate(raw, table.requests, table.abusive, weights_of(table))
+    where = ~table.abusive
+    accuse = calibration.bound(scale, raw[where], table.requests[where], table.clients[where], _spared(table)[where])
+    return _model(SECOND, "forest", graph, table, origin, scale, accuse)
+
+
+def _forest(table: Table) -> IsolationForest:
+    from sklearn.ensemble import IsolationForest  # noqa: PLC0415 - only who trains needs it
+
+    return IsolationForest(**FOREST).fit(table.features, sample_weight=None)
+
+
+def _spared(table: Table) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = np.char.find(table.tool, NEVER_ACCUSED) >= 0
+    return found
+
+
+def _model(  # noqa: PLR0913, PLR0917 - all that a manifest holds
+    name: str, kind: Kind, graph: bytes, table: Table, origin: Origin, scale: Calibration, accuse: float
+) -> Model:
+    manifest = Manifest(
+        name=name,
+        kind=kind,
+        version=origin.version,
+        features_version=VERSION,
+        features=NAMES,
+        medians=medians(table),
+        training_data=origin.data,
+        licence=origin.licence,
+        calibration=scale,
+        accuse=accuse,
+        metrics={},
+        made_with=libraries(),
+        sha256=hashlib.sha256(graph).hexdigest(),
+    )
+    return Model(graph, manifest)
+
+
+def libraries() -> dict[str, str]:
+    """Return the versions that decide what the bytes of a model are."""
+    return {name: version(name) for name in ("lightgbm", "numpy", "onnx", "scikit-learn")}
+
+
+def medians(table: Table) -> tuple[float, ...]:
+    """Return the median of each feature over honest looks, each tool counted once."""
+    honest = table.at(~table.abusive)
+    weights = weights_of(honest)
+    order = np.argsort(honest.features, axis=0, kind="stable")
+    found = []
+    for place, column in enumerate(honest.features.T):
+        ranked = np.cumsum(weights[order[:, place]])
+        middle = order[np.searchsorted(ranked, ranked[-1] / 2), place]
+        found.append(float(column[middle]))
+    return tuple(found)
+
+
+def for_training(table: Table) -> Table:
+    """Return the looks that models may be trained on."""
+    return table.at(table.seen & (table.split != TEST))
+
+
+def parameters() -> dict[str, Any]:
+    """Return what the trees are grown with, for the curious."""
+    return dict(TREES, rounds=ROUNDS)

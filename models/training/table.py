@@ -1,0 +1,150 @@
+"""The table of features: what clients looked like whenever a guard would have looked at them, and who they were.
+
+There are no addresses and no subjects in it, and times only as pauses within a window: nobody can be found again in
+it. It is small enough for the repository, as a CSV that can be read by anything.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from models.features import NAMES, compute
+from models.windows import BY_CLIENT, FIRST_LOOKS, PANE, TURN, Windows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Flags = NDArray[np.bool_]
+    Texts = NDArray[np.str_]
+
+MOST_LOOKS: Final = 12  # of one client: the first six, and six more at 240 requests each
+WHO: Final = ("run", "tool", "family", "label", "split", "mode", "client", "requests")
+ABUSIVE: Final = "abusive"
+TRAIN, TEST = "train", "test"
+DIGITS: Final = ".5g"
+
+
+class Who(NamedTuple):
+    """To whom records belong."""
+
+    run: str
+    tool: str
+    family: str
+    label: str
+    split: str
+    mode: str
+
+
+class Table(NamedTuple):
+    """Looks at clients, shape (n,) each; those of one client stand together, the first one first.
+
+    The only look at a client with fewer requests than the first look takes is none that a guard takes: it is there to
+    be counted as missed.
+    """
+
+    run: Texts
+    tool: Texts
+    family: Texts
+    label: Texts
+    split: Texts
+    mode: Texts
+    client: NDArray[np.int64]  # a number within the run
+    requests: NDArray[np.int64]  # of the client, up to this look
+    features: NDArray[np.float32]  # shape (n, k)
+
+    @property
+    def abusive(self) -> Flags:
+        """Which looks are at abusers."""
+        return self.label == ABUSIVE
+
+    @property
+    def seen(self) -> Flags:
+        """Which are looks that a guard takes."""
+        return self.requests >= FIRST_LOOKS[0]
+
+    @property
+    def clients(self) -> NDArray[np.intp]:
+        """A number for each client, the same for all looks at it, ascending from 0."""
+        new = np.ones(len(self.run), np.bool_)
+        new[1:] = (self.run[1:] != self.run[:-1]) | (self.client[1:] != self.client[:-1])
+        return np.cumsum(new) - 1
+
+    def at(self, which: NDArray[np.intp] | Flags) -> Table:
+        """Return some of the looks."""
+        return Table(*(column[which] for column in self))
+
+
+def looks_of(records: NDArray[np.void]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield how many requests the one client of these records had made at each look at it, and its features then."""
+    windows = Windows(2 * TURN, BY_CLIENT)
+    made = 0
+    for ends in _ends(len(records)):
+        windows.feed(records[made:ends])
+        made = ends
+        row = np.zeros(1, np.int32)
+        found = windows.columns(row)
+        if found["requests"][0]:  # not of who is banned from the first request on
+            yield made, compute(found)[0]
+
+
+def _ends(count: int) -> list[int]:
+    further = range(2 * PANE, count + 1, PANE)
+    ends = [int(end) for end in (*FIRST_LOOKS, *further) if end <= count][:MOST_LOOKS]
+    return ends or [count]
+
+
+def table_of(clients: Iterable[tuple[Who, int, NDArray[np.void]]]) -> Table:
+    """Return the table of clients: who they are, their numbers within the run, their records in the order of time."""
+    rows = [
+        (*who, number, requests, features)
+        for who, number, records in clients
+        if len(records)
+        for requests, features in looks_of(records)
+    ]
+    return _table(rows)
+
+
+def _table(rows: list[tuple[object, ...]]) -> Table:
+    columns = [*zip(*rows, strict=True)] if rows else [[] for _ in Table._fields]
+    texts = [np.array(column, np.str_) for column in columns[:6]]
+    numbers = [np.array(column, np.int64) for column in columns[6:8]]
+    features = np.array(columns[8], np.float32).reshape(-1, len(NAMES))
+    return Table(*texts, *numbers, features)
+
+
+def joined(tables: Iterable[Table]) -> Table:
+    """Return several tables as one."""
+    return Table(*(np.concatenate(columns) for columns in zip(*tables, strict=True)))
+
+
+def write(table: Table, path: Path) -> None:
+    """Write a table; the same one gives the same bytes."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow([*WHO, *NAMES])
+    for *who, features in zip(*table, strict=True):
+        rows.writerow([*who, *(format(value, DIGITS) for value in features.tolist())])
+    path.write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))
+
+
+def read(path: Path) -> Table:
+    """Return a table that was written.
+
+    Raises:
+        ValueError: It is none, or of other features.
+
+    """
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+        rows = csv.reader(file)
+        heading = next(rows, [])
+        if tuple(heading) != (*WHO, *NAMES):
+            raise ValueError(f"{path} is no table of these features: record anew, or take the table of this version")
+        return _table([(*row[:6], int(row[6]), int(row[7]), [float(value) for value in row[8:]]) for row in rows])

@@ -1,0 +1,4 @@
+"""`hkpguard replay`: what the policy would have done with the requests of a log, in virtual time.
+
+    readers > lines in order of time > pace > node (policy, tables, bans) > tally > report
+"""

@@ -1,0 +1,105 @@
+"""One request as a log tells of it, and what the readers of all formats share."""
+
+from collections.abc import Callable
+from datetime import date
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from fastpath import parse_address
+
+SECOND_NS: Final = 1_000_000_000
+MILLISECOND_NS: Final = 1_000_000
+_MONTHS: Final = {
+    name: number
+    for number, name in enumerate(
+        ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), start=1
+    )
+}
+_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
+_FIRST_YEAR, _LAST_YEAR = 1980, 2200  # a clock that tells another year is wrong; and what it tells fits 64 bits
+
+
+class BadLine(Exception):
+    """A line that tells of a request, but not in the form that was expected."""
+
+
+class Line(NamedTuple):
+    """A request.
+
+    Attributes:
+        start_ns: When it began, since 1970; of some formats to the second, or when it ended.
+        address: Of the client, 4 or 16 bytes.
+        method: As it was sent.
+        target: In origin form; empty: no guard could read it.
+        status: What the keyserver said; 0: it is not known.
+        size_bytes: Of the answer; 0: likewise.
+        service_us: What the keyserver took for it; 0: likewise.
+        took_us: From the beginning to the end; 0: likewise.
+        wait_us: How long a guard of ours had delayed it: part of `took_us`.
+
+    """
+
+    start_ns: int
+    address: bytes
+    method: str
+    target: str
+    status: int = 0
+    size_bytes: int = 0
+    service_us: int = 0
+    took_us: int = 0
+    wait_us: int = 0
+
+
+Parse = Callable[[str], Line | None]
+"""Reads a line of a log: a request, or None if it tells of none. Raises BadLine."""
+
+
+@lru_cache(maxsize=65_536)
+def packed(text: str) -> bytes:
+    """Return an address; BadLine if it is none."""
+    try:
+        return parse_address(text)
+    except ValueError:
+        raise BadLine(f"{text[:45]!r} is no address") from None
+
+
+def clock_time_ns(text: str) -> int:
+    """Return a time as web servers write it, `14/Oct/2019:10:50:18`, and maybe ` +0200`; without that it is UTC."""
+    try:
+        return _day_ns(text[:11], text[20:]) + _seconds(text[12:20]) * SECOND_NS
+    except (ValueError, KeyError):
+        raise BadLine(f"{text[:40]!r} is no time") from None
+
+
+@lru_cache(maxsize=1024)
+def _day_ns(day: str, zone: str) -> int:
+    """Return when a day began in a time zone."""
+    number, month, year = day.split("/")
+    if not _FIRST_YEAR <= int(year) <= _LAST_YEAR:
+        raise ValueError(year)
+    days = date(int(year), _MONTHS[month], int(number)).toordinal() - _EPOCH_DAY
+    ahead = int(zone[:-2]) * 3600 + int(zone[0] + zone[-2:]) * 60 if zone else 0
+    return (days * 86_400 - ahead) * SECOND_NS
+
+
+@lru_cache(maxsize=16_384)
+def _seconds(time_of_day: str) -> int:
+    hours, minutes, seconds = time_of_day.split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + int(seconds)
+
+
+def checked_time_ns(seconds: float) -> int:
+    """Return seconds since 1970 in ns, to the microsecond; BadLine if no clock tells that."""
+    if not 0 < seconds < (_LAST_YEAR - 1970) * 366 * 86_400:
+        raise BadLine(f"{seconds:.0f} s is no time")
+    return round(seconds * 1e6) * 1000
+
+
+def origin_form(target: str) -> str:
+    """Return path and query of a target as clients write it; an absolute one is sent to proxies."""
+    if target.startswith("/"):
+        return target
+    scheme, separator, rest = target.partition("://")
+    if separator and scheme.lower() in {"http", "https"}:
+        return "/" + rest.partition("/")[2]
+    return ""

@@ -1,0 +1,70 @@
+"""nginx and Apache: the common and the combined form, with or without a virtual host in front; what follows is left.
+
+The time is that of the end with nginx, and of the beginning with Apache; to the second. How long a request took is not
+told, so nothing is charged for the keyserver's time; the size of large answers is.
+"""
+
+import re
+from typing import Final
+
+from fastpath import parse_address
+from proxy.replay.line import BadLine, Line, clock_time_ns, origin_form, packed
+
+# Some collections of logs put a quote around each line.
+_REQUEST: Final = re.compile(
+    r'"?(\S+) (\S+) [^\[]*\[([^\]]{20,32})\] "([A-Za-z]{1,32}) ([^"\\ ]+(?:\\.[^"\\ ]*)*)(?: HTTP/\d(?:\.\d)?)?" (\d{3}) (\d+|-)'
+)
+_RUBBISH: Final = re.compile(r'"?(\S+) (\S+) [^\[]*\[([^\]]{20,32})\] "((?:[^"\\]|\\.)*)" (\d{3}) (\d+|-)')
+_ESCAPE: Final = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|(.))")
+_MOST_DIGITS: Final = 15
+
+
+def parse(text: str) -> Line | None:
+    """Read a line; None if the client sent no request."""
+    match = _REQUEST.match(text)
+    if match is None:
+        return _rubbish(text)
+    first, second, time, method, target, status, size = match.groups()
+    return Line(
+        clock_time_ns(time),
+        _client(first, second),
+        method,
+        origin_form(_plain(target) if "\\" in target else target),
+        int(status),
+        _size(size),
+    )
+
+
+def _rubbish(text: str) -> Line | None:
+    """Read a line whose request is none: another protocol, spaces or quotes in the target, or nothing at all."""
+    match = _RUBBISH.match(text)
+    if match is None:
+        raise BadLine("neither the common nor the combined form")
+    first, second, time, request, status, size = match.groups()
+    if request in {"", "-"}:
+        return None
+    return Line(clock_time_ns(time), _client(first, second), request.partition(" ")[0], "", int(status), _size(size))
+
+
+def _client(first: str, second: str) -> bytes:
+    """Return the client's address, which stands second where a virtual host comes first."""
+    try:
+        return packed(first)
+    except BadLine:
+        return _after_host(first, second)
+
+
+def _after_host(first: str, second: str) -> bytes:
+    try:
+        return parse_address(second)
+    except ValueError:
+        raise BadLine(f"{first[:45]!r} is no address: host names say nothing about clients") from None
+
+
+def _size(text: str) -> int:
+    return 0 if text == "-" else int(text[:_MOST_DIGITS])
+
+
+def _plain(target: str) -> str:
+    """Return a target without the escapes of the log."""
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else match[2], target)

@@ -1,0 +1,229 @@
+"""Plugins of others in processes of their own: what they cannot do to us. Each test starts real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from textwrap import indent
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fastpath import client_key
+from fastpath.record import RECORD_BYTES
+from proxy.plugins.instance import Hosted, PluginFailure
+from proxy.plugins.wire import MOST_EVIDENCE, SetUp
+from tests.proxy.admin.records_for_tests import block, record
+from tests.proxy.plugins.packages_for_tests import LOOKING, install
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+MIB = 1 << 20
+BLOCK = block(record("192.0.2.1"), record("192.0.2.2"))
+HEAD = LOOKING[: LOOKING.index("    def look")].format(name="tried")
+
+
+@pytest.fixture
+async def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., Hosted]]:
+    """Return a maker of plugins: `make(what look does)`; all of them are ended after the test."""
+    monkeypatch.syspath_prepend(tmp_path)
+    made: list[Hosted] = []
+
+    def one(look: str, *, call_ms: int = 5000, more: str = "") -> Hosted:
+        code = f"{HEAD}\n    def look(self, block, now_ns):\n{indent(look, ' ' * 8)}\n{indent(more, ' ' * 4)}"
+        install(tmp_path, "tried", code)
+        instance = Hosted("tried_plugin:Looking", call_ns=call_ms * 1_000_000, memory_bytes=64 * MIB)
+        made.append(instance)
+        return instance
+
+    yield one
+    for instance in made:
+        await instance.stop()
+
+
+async def begin(instance: Hosted, folder: Path, **own: str) -> Hosted:
+    """Open and start it."""
+    await instance.open()
+    await instance.start(SetUp(own=own, state_dir=str(folder / "state")))
+    return instance
+
+
+async def test_evidence(make: Callable[..., Hosted], tmp_path: Path) -> None:
+    """It sees records as they are, and its evidence comes back."""
+    look = """
+        return [Evidence(int(r["client"]), "seen", 1.5, r["subject"][:4].decode(), now_ns + 7) for r in block]
+    """
+    instance = await begin(make(look.strip()), tmp_path)
+    assert (instance.description.name, instance.looks) == ("tried", True)
+    reply = await instance.look(BLOCK, 1000)
+    assert [(each.subject, each.weight, each.reason, each.until_ns) for each in reply.evidence] == [
+        (client_key(bytes([192, 0, 2, last])), 1.5, "740D", 1007) for last in (1, 2)
+    ]
+
+
+HOSTILE = [
+    ("raise ValueError('no\\nway')", "^ValueError: no way$", True),
+    ("raise SystemExit(3)", "its process ended", False),
+    ("import os; os._exit(3)", "its process ended", False),
+    ("import ctypes; ctypes.string_at(0)", "its process ended", False),
+    ("kept = []\nwhile True: kept.append(bytearray(1 << 20))", "^MemoryError$", True),
+    ("self.kept = []\nwhile True: self.kept.append(bytes(100))", "MemoryError|its process ended", None),
+    ("return [Evidence(5, 'seen', 1.0, '', 0)]", "0x5 is not a key", True),
+    ("return [Evidence(int(block[0]['client']), 'Not A Word', 1.0, '', 0)]", "kind", True),
+    ("return 5", "TypeError", True),
+    ("return 'words'", "AttributeError", True),
+]
+
+
+@pytest.mark.parametrize(("look", "words", "lives"), HOSTILE, ids=[each[0][:30] for each in HOSTILE])
+async def test_harm_stays_with_it(
+    make: Callable[..., Hosted], tmp_path: Path, look: str, words: str, *, lives: bool | None
+) -> None:
+    """Whatever it raises, exits with or eats is a failure that says what happened, and no more."""
+    instance = await begin(make(look), tmp_path)
+    with pytest.raises(PluginFailure, match=words):
+        await instance.look(BLOCK, 0)
+    if lives is not None:
+        await asyncio.sleep(0)
+        assert instance.alive is lives
+
+
+@pytest.mark.parametrize("look", ["while True: pass", "import time; time.sleep(1000)", "import signal; signal.pause()"])
+async def test_endless_loop_is_killed(make: Callable[..., Hosted], tmp_path: Path, look: str) -> None:
+    """One that never answers is killed; nothing is left of it, and it can be started anew."""
+    instance = await begin(make(look, call_ms=10), tmp_path)
+    with pytest.raises(PluginFailure, match=r"gave no answer in 0.1 s, and was killed"):
+        await instance.look(BLOCK, 0)
+    assert instance._process is not None
+    pid = instance._process.pid
+    assert await instance._process.wait() == -9
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    await instance.start(SetUp(state_dir=str(tmp_path / "state")))
+    assert instance.alive
+
+
+async def test_too_much_evidence_is_cut(make: Callable[..., Hosted], tmp_path: Path) -> None:
+    """An endless answer is cut."""
+    look = """
+while True:
+    yield Evidence(int(block[0]["client"]), "seen", 1.0, "x" * 10_000, 0)
+"""
+    instance = await begin(make(look), tmp_path)
+    reply = await instance.look(BLOCK, 0)
+    assert len(reply.evidence) == MOST_EVIDENCE
+    assert len(reply.evidence[0].reason) == 500
+
+
+async def test_what_it_prints_goes_nowhere(make: Callable[..., Hosted], tmp_path: Path) -> None:
+    """Prints, also those of the lowest kind, do not mix with its answers."""
+    instance = await begin(make("import os; print('x' * 100); os.write(1, b'y' * 100); return []"), tmp_path)
+    assert (await instance.look(BLOCK, 0)).evidence == ()
+    assert (await instance.look(BLOCK, 0)).evidence == ()
+
+
+async def test_false_answers(make: Callable[..., Hosted], tmp_path: Path) -> None:
+    """A process that writes into the pipe itself is believed nothing, and ended."""
+    look = """
+import os
+for descriptor in range(3, 64):
+    try:
+        os.write(descriptor, b"\\xff" * 100)
+    except OSError:
+        pass
+return []
+"""
+    instance = await begin(make(look), tmp_path)
+    with pytest.raises(PluginFailure, match="4294967295 bytes"):
+        await instance.look(BLOCK, 0)
+    assert not instance.alive
+
+
+async def test_it_has_nothing_of_ours(
+    make: Callable[..., Hosted], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the environment of the guard nor its open files are there."""
+    monkeypatch.setenv("HKPGUARD_ADMIN_TOKEN", "correct-horse-battery")
+    look = """
+import os
+files = [os.readlink(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{each}")]
+self.host.log.info("seen", names=" ".join(sorted(os.environ)), files=" ".join(files))
+return []
+"""
+    instance = await begin(make(look), tmp_path)
+    with (tmp_path / "open").open("w") as file:
+        os.set_inheritable(file.fileno(), True)
+        (line,) = (await instance.look(BLOCK, 0)).logged
+    assert set(line.more["names"].split()) <= {"PYTHONPATH", "LANG", "OPENBLAS_NUM_THREADS", "LC_CTYPE"}
+    kinds = {name.partition(":")[0] for name in line.more["files"].split()}
+    assert all(kind in {"/dev/null", "pipe", "socket"} or kind.startswith("/proc/") for kind in kinds)
+
+
+async def test_memory_budget_cannot_be_lifted(make: Callable[..., Hosted], tmp_path: Path) -> None:
+    """The limit is hard: it may lower it, no more. (Root could: nobody should run this as root.)"""
+    look = """
+import resource
+soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+self.host.log.info("limits", soft=soft, hard=hard)
+return []
+"""
+    instance = await begin(make(look), tmp_path)
+    (line,) = (await instance.look(BLOCK, 0)).logged
+    assert line.more["soft"] == line.more["hard"]
+    assert 64 * MIB < int(line.more["hard"]) < 1024 * MIB
+
+
+async def test_settings_and_folder(make: Callable[..., Hosted], tmp_path: Path) -> None:
+    """It gets its settings as its model reads them, and a folder that is nobody else's."""
+    more = """
+from pydantic import BaseModel
+class Settings(BaseModel):
+    most: int = 5
+    strict: bool = False
+settings = Settings
+def health(self):
+    return f"{self.host.config.most + 1} {self.host.config.strict} {self.host.state_dir.is_dir()}"
+"""
+    instance = await begin(make("return []", more=more), tmp_path, most="41", strict="true")
+    assert (await instance.health()).health == "42 True True"
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("raise RuntimeError('not today')", "cannot be loaded: RuntimeError: not today"),
+        ("import nothing_of_this_name", "cannot be loaded: ModuleNotFoundError"),
+        ("Looking = 5", "is not a class derived from Plugin"),
+        ("import os; os._exit(0)", "its process ended"),
+        ("class Looking(Plugin): pass", "cannot be loaded: AttributeError"),
+    ],
+)
+async def test_what_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, words: str) -> None:
+    """What its module does when it is imported is bounded as well."""
+    monkeypatch.syspath_prepend(tmp_path)
+    install(tmp_path, "tried", code)
+    instance = Hosted("tried_plugin:Looking", call_ns=1_000_000_000, memory_bytes=64 * MIB)
+    with pytest.raises(PluginFailure, match=words):
+        await instance.open()
+    await instance.stop()
+
+
+async def test_end(make: Callable[..., Hosted], tmp_path: Path) -> None:
+    """It is drained and stopped before it ends."""
+    more = """
+def drain(self):
+    (self.host.state_dir / "drained").touch()
+def stop(self):
+    (self.host.state_dir / "stopped").touch()
+"""
+    instance = await begin(make("return []", more=more), tmp_path)
+    await instance.stop()
+    assert sorted(each.name for each in (tmp_path / "state").iterdir()) == ["drained", "stopped"]
+
+
+def test_records_of_tests_are_whole() -> None:
+    """The block of these tests is two records."""
+    assert len(BLOCK) == 2 * RECORD_BYTES
