@@ -22,7 +22,7 @@ from proxy import cold_watch
 from proxy.admin.api import build_app
 from proxy.admin.event_stream import EventStream
 from proxy.admin.history import History
-from proxy.admin.state import NodeState
+from proxy.admin.state import Known, NodeState
 from proxy.budget_watch import BudgetWatch
 from proxy.channel import Channel
 from proxy.http.probe import answers
@@ -34,6 +34,7 @@ from proxy.plugins.sinks import Sinks
 from proxy.telemetry import log
 from proxy.telemetry.log import AccessLog
 from proxy.telemetry.metrics import NodeMetrics
+from proxy.verdicts import Verdicts
 from proxy.warden import Warden
 from proxy.worker import health_of, health_rules
 
@@ -66,10 +67,13 @@ class Analyst:
         self._history = History()
         self._bus = Bus(config.events.replay)
         self._sinks = Sinks(config, self._bus)
-        self._plugins = Manager(config, self._bus)
         self._warden = Warden(config, BanTable(region.bans, region.secret), publish=self._bus.publish)
+        verdicts = BanTable(region.verdicts, region.secret)
+        self._verdicts = Verdicts(verdicts, self._warden, publish=self._bus.publish)
+        self._plugins = Manager(config, self._bus, on_evidence=self._verdicts.hear)
         self._coldness = Coldness(region.secret)
-        self._state = NodeState(config, region, self._history, self._health, self._warden, self._coldness)
+        known = Known(self._history, self._warden, self._coldness, self._verdicts)
+        self._state = NodeState(config, region, self._health, known)
         self._peers = PeerWatch(config, config.sync, PeerBook(region.peers))
         buckets = BucketTable(region.buckets, region.secret)
         self._budgets = BudgetWatch(config, buckets, publish=self._bus.publish)
@@ -85,7 +89,7 @@ class Analyst:
         self._loop.add_signal_handler(signal.SIGTERM, stop.set)
         self._channel = Channel(self._loop, channel, reload=self._reload, orphaned=stop.set)
         metrics = NodeMetrics(self._region, self._warden, self._coldness, self._budgets)
-        metrics.add(self._plugins, self._sinks)
+        metrics.add(self._verdicts, self._plugins, self._sinks)
         self._events = EventStream(self._bus, self._config.events.listeners)
         app = build_app(self._state, metrics, self._config, self._events, self._plugins)
         runner = web.AppRunner(app, access_log=None)
@@ -116,6 +120,7 @@ class Analyst:
             for start in range(0, len(unusual), PIECE_BYTES):
                 self._look_at(unusual[start : start + PIECE_BYTES])
                 await asyncio.sleep(REST_SECONDS)
+            self._verdicts.turn(monotonic_ns())
             self._warden.turn(monotonic_ns())
             self._budgets.turn(monotonic_ns())
             await asyncio.sleep(0 if busy else DRAIN_SECONDS)

@@ -93,6 +93,7 @@ Networks = Annotated[tuple[Network, ...], ListOf(Cidr())]
 File = Annotated[str | None, OrEmpty(FilePath())]
 Timeout = Annotated[int, Duration(100 * MILLISECOND, HOUR)]
 Brief = Annotated[int, Duration(0, 10 * MINUTE)]
+Moment = Annotated[int, Duration(0, 10 * SECOND)]
 Patience = Annotated[int, Duration(0, HOUR)]
 
 
@@ -126,7 +127,8 @@ class CacheConfig(Section):
     bytes: Annotated[int, Size(MIB, 65_536 * MIB)] = 32 * MIB  # of all workers together
     cert_ns: Brief = Field(default=45 * SECOND, alias="cert")  # an answer about a certificate
     missing_ns: Brief = Field(default=20 * SECOND, alias="missing")  # that there is none
-    search_ns: Brief = Field(default=10 * SECOND, alias="search")  # an answer to a search by address or words
+    # An answer to a search by address or words: no upload ends it, for nobody knows which ones it would change.
+    search_ns: Moment = Field(default=10 * SECOND, alias="search")
     stats_ns: Brief = Field(default=MINUTE, alias="stats")
 
 

@@ -10,13 +10,13 @@ from typing import Final, NamedTuple
 
 from bench.scenarios.clock import MINUTE
 from bench.scenarios.upstream import Cost
-from fastpath.cache import LARGEST_REPLY
+from fastpath.cache import largest_reply
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.hkp.operation import Operation
 from proxy.policy.subjects import Subjects
 
-LARGEST_KEPT: Final = LARGEST_REPLY - 65_536  # as in micro_cache.pyx
+HEAD_BYTES: Final = 300  # of an answer; it is kept with it
 
 
 class _Kept(NamedTuple):
@@ -38,6 +38,7 @@ class Replies:
         }
         self._kept_ns = times if cache.mode == "on" else {}
         self._missing_ns = cache.missing_ns
+        self._largest = largest_reply(cache.bytes) - HEAD_BYTES
         self._subjects = subjects
         self._epochs = Counter[int]()
         self._kept: dict[tuple[bytes, int], _Kept] = {}
@@ -53,12 +54,12 @@ class Replies:
         kept_ns = self._kept_ns.get(operation.kind, 0)
         if not cost.found:
             kept_ns = min(kept_ns, self._missing_ns)
-        if kept_ns and cost.size_bytes <= LARGEST_KEPT:
+        if kept_ns and cost.size_bytes <= self._largest:
             self._kept[self._key(operation)] = _Kept(at_ns, at_ns + cost.service_us * 1000 + kept_ns)
 
     def forget(self, fingerprint: str) -> None:
         """Forget all that is kept of a certificate, which was uploaded."""
-        self._epochs[self._subjects.counted_as(OperationClass.CERT, fingerprint)] += 1
+        self._epochs[self._subjects.certificate_of(fingerprint)] += 1
 
     def turn(self, now_ns: int) -> None:
         """Make room: drop what is too old; as often as one likes."""
@@ -67,4 +68,6 @@ class Replies:
             self._kept = {key: kept for key, kept in self._kept.items() if kept.until_ns > now_ns}
 
     def _key(self, operation: Operation) -> tuple[bytes, int]:
-        return operation.target, self._epochs[self._subjects.counted_as(operation.kind, operation.subject)]
+        of_certificate = operation.kind == OperationClass.CERT
+        edition = self._epochs[self._subjects.certificate_of(operation.subject)] if of_certificate else 0
+        return operation.target, edition

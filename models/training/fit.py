@@ -150,8 +150,8 @@ def train_forest(table: Table, origin: Origin) -> Model:
     fold = folds(table)
     for number in range(FOLDS):
         inside = fold != number
-        raw[~inside] = -np.log2(-_forest(table.at(inside & ~table.abusive)).score_samples(table.features[~inside]))
-    raw = -raw  # the exponent, as in the graph
+        without = _forest(table.at(inside & ~table.abusive))
+        raw[~inside] = np.log2(-without.score_samples(table.features[~inside]))  # the exponent, as in the graph
     scale = calibration.calibrate(raw, table.requests, table.abusive, weights_of(table))
     where = ~table.abusive
     accuse = calibration.bound(scale, raw[where], table.requests[where], table.clients[where], _spared(table)[where])
@@ -161,7 +161,7 @@ def train_forest(table: Table, origin: Origin) -> Model:
 def _forest(table: Table) -> IsolationForest:
     from sklearn.ensemble import IsolationForest  # noqa: PLC0415 - only who trains needs it
 
-    return IsolationForest(**FOREST).fit(table.features, sample_weight=None)
+    return IsolationForest(**FOREST).fit(table.features)
 
 
 def _spared(table: Table) -> NDArray[np.bool_]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from fastpath import (
     BUCKETS,
@@ -16,6 +16,7 @@ from fastpath import (
     monotonic_ns,
     network_key,
     parse_address,
+    parse_network,
 )
 from fastpath._gcra_py import spend
 from models.coldness import WALKING
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from proxy.config import Config
     from proxy.http.health import Health
     from proxy.policy.offender import Ban
+    from proxy.verdicts import Verdicts
     from proxy.warden import Warden
 
 MOST_TOP = 100
@@ -64,27 +66,26 @@ class Required(Protocol):
         """Why not; empty if all is well."""
 
 
+class Known(NamedTuple):
+    """What the analyst knows of clients."""
+
+    history: History
+    warden: Warden
+    coldness: Coldness
+    verdicts: Verdicts
+
+
 class NodeState:
     """Answers questions about one node from shared memory and the recent records, and hands bans to the warden."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a node that it asks
-        self,
-        config: Config,
-        region: Region,
-        history: History,
-        health: list[Health],
-        warden: Warden,
-        coldness: Coldness,
-    ) -> None:
-        """`health`: of each upstream, in the order of the configuration."""
-        self.watched: list[Watched] = [warden]
+    def __init__(self, config: Config, region: Region, health: list[Health], known: Known) -> None:
+        """`health`: of each upstream, in the order of the configuration; `known`: of its clients."""
+        self.watched: list[Watched] = [known.warden]
         self.required: list[Required] = []
         self._region = region
         self._tables = Tables.of(region)
-        self._history = history
         self._health = health
-        self._warden = warden
-        self._coldness = coldness
+        self._history, self._warden, self._coldness, self._verdicts = known
         self.reload(config, 0)
 
     def reload(self, config: Config, generation: int) -> None:
@@ -131,6 +132,7 @@ class NodeState:
             "peer": profile.peer,
             **self._account(key),
             "limits": limits + self._misses(key, now_ns),
+            "verdict": self._verdicts.explain(key),
             "network": self._network(network_key(address), profile, now_ns),
             "last": [_verdict(record, now_ns) for record in self._history.verdicts(key)],
         }
@@ -153,7 +155,8 @@ class NodeState:
             subjects = round(self._tables.distinct.estimate(asker, now_ns))
             told += [{**_limit(limit, tat_ns, now_ns), "distinct": subjects}] if limit else []
         cold = _standing(self._coldness.standing(network, now_ns))
-        return {"network": key_text(network), "budgets": told, "cold": cold}
+        verdict = self._verdicts.explain(network)
+        return {"network": key_text(network), "budgets": told, "cold": cold, "verdict": verdict}
 
     def _account(self, client: int) -> Json:
         account = self._warden.account(client)
@@ -188,6 +191,7 @@ class NodeState:
     def lift(self, network: str) -> Json:
         """End the bans of a client or network and of what is in it; see `Warden.lift`, also for what it raises."""
         lifted, still = self._warden.lift(network)
+        self._verdicts.forget(parse_network(network))  # it may be what the ban was for
         return {
             "lifted": [self._ban(ban) for ban in lifted[:MOST_LISTED]],
             "count": len(lifted),

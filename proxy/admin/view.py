@@ -29,7 +29,9 @@ def client_view(answer: dict[str, Any]) -> RenderableType:
             str(each["remaining"]),
             f"{each['full_in_seconds']:.3f}",
         )
-    last = _table("time", "operation", "action", "reason", "status", "cached", "wait ms", "request id", title="last verdicts")
+    last = _table(
+        "time", "operation", "action", "reason", "status", "cached", "wait ms", "request id", title="last verdicts"
+    )
     for each in answer["last"]:
         last.add_row(
             each["time"],
@@ -41,8 +43,26 @@ def client_view(answer: dict[str, Any]) -> RenderableType:
             f"{each['wait_ms']:.0f}",
             each["request_id"],
         )
-    about = (limits, _cold(answer["network"]), _account(answer))
+    about = [limits, _cold(answer["network"]), _account(answer)]
+    about += [_case(each, who) for who, each in _verdicts(answer) if each["evidence"]]
     return Group(*about, last) if answer["last"] else Group(*about)
+
+
+def _verdicts(answer: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    network = answer["network"]
+    return [(answer["client"], answer["verdict"]), (network["network"], network["verdict"])]
+
+
+def _case(verdict: dict[str, Any], who: str) -> Table:
+    """Return the table of what speaks for and against a client or network."""
+    standing, other = verdict["standing"], verdict["without_shadow_mode"]
+    instead = f", without shadow mode {other}" if other != standing else ""
+    title = f"{who} is {standing}{instead}: {verdict['log_odds']:+.2f} of {verdict['prior']:+.1f} and"
+    case = _table("evidence", "reason", "weight", "seconds left", title=escape(title))
+    for each in verdict["evidence"]:
+        weight = f"{each['weight']:+.2f}" + (" (shadow)" if each["shadow"] else "")
+        case.add_row(escape(each["kind"]), escape(each["reason"]), weight, str(each["seconds_left"]))
+    return case
 
 
 def _cold(network: dict[str, Any]) -> str:

@@ -233,7 +233,8 @@ cdef class WithinLimits(Check):
     cpdef Verdict judge(self, Facts facts, int64_t now_ns):
         cdef Client client = facts.client
         cdef Spending own, shared
-        self.sightings.approach(mix(facts.kind, client.network, 0), facts.subject)
+        if facts.subject != 0:
+            self.sightings.approach(mix(facts.kind, client.network, 0), facts.subject)
         own = self.clients.spend(client.compiled, client.key, facts.kind, facts.price, now_ns)
         if own is not None and not own.allowed:
             return _verdict(own)

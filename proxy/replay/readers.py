@@ -29,9 +29,9 @@ FORMATS: Final[Mapping[str, Parse]] = {
     "apache": web_log.parse,
 }
 STDIN: Final = "-"
-PROBED: Final = 50  # lines from which the format is recognised
+PROBED: Final = 1000  # lines from which the format is recognised
 LONGEST: Final = 65_536  # bytes of a line
-CHUNK_BYTES: Final = 262_144
+CHUNK_BYTES: Final = 1_048_576
 BATCH: Final = 8192  # lines
 HOLD_NS: Final = 120 * 1_000_000_000
 MOST_HELD: Final = 500_000

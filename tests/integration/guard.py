@@ -131,7 +131,8 @@ def environ(settings: Mapping[str, str]) -> dict[str, str]:
     """Return an environment with settings, and none of ours."""
     ours = {name: value for name, value in os.environ.items() if not name.upper().startswith("HKPGUARD_")}
     given = {f"HKPGUARD_{name}": value for name, value in settings.items()}
-    return ours | {"PYTHONPATH": str(PACKAGES)} | given
+    path = os.pathsep.join(filter(None, (str(PACKAGES), os.environ.get("PYTHONPATH"))))  # plugins of a test
+    return ours | {"PYTHONPATH": path} | given
 
 
 def hkpguard(environment: Mapping[str, str], *arguments: str) -> tuple[int, str, str]:

@@ -17,6 +17,8 @@ from proxy.policy.sharing import Sharing
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from proxy.plugins.events import Event
+
 SECOND = 1_000_000_000
 NOW = 1_000_000 * SECOND
 HALF = "half of a budget of everybody is used"
@@ -31,7 +33,8 @@ class Node:
         """Take settings without HKPGUARD_."""
         self.buckets = Tables.of(Region.create(clients=64, workers=1, upstreams=1)).buckets
         self.config = config(settings)
-        self.watch = BudgetWatch(self.config, self.buckets)
+        self.events: list[Event] = []
+        self.watch = BudgetWatch(self.config, self.buckets, publish=self.events.append)
         self.now_ns = NOW
         self._members = 0
 
@@ -74,6 +77,14 @@ def test_alarm_comes_before_anybody_is_slowed() -> None:
     node.upload(200)
     assert node.told(2000) == []
     assert node.told(3600) == [OVER]
+
+
+def test_alarm_is_published() -> None:
+    """What the log says goes to the bus as well."""
+    node = Node()
+    node.upload(600)
+    node.told(10_000)
+    assert [event.values(addresses=True)["stage"] for event in node.events] == ["slowing", "calm"]
 
 
 def test_alarm_does_not_flutter() -> None:

@@ -641,3 +641,36 @@ def test_log_has_no_addresses(start: Callable[..., FakeNode]) -> None:
         ("bans lifted: nobody may ban these clients and networks any more", 1),
     ]
     assert not any(address in str(log) for address in ("192.0.2", "2001:db8", "198.51.100"))
+
+
+def test_bans_are_told(start: Callable[..., FakeNode]) -> None:
+    """Others hear of each ban as it begins, of a network that is banned with its clients once, and of who is let go."""
+    node = start()
+    for last in (1, 2, 3, 4):
+        do(node, f"4xtrap 192.0.2.{last}")
+        do(node, "wait 1s")
+    do(node, "ban 198.51.100.7 1h")
+    do(node, "unban 198.51.100.7")
+    node.reload(ALLOW="192.0.2.1")
+    told = [(type(event).__name__, *event.values(addresses=True).values()) for event in node.told]
+    clients = [("BanPlaced", f"192.0.2.{last}", "ladder", 1800, 1, "4 trap", "enforce") for last in (1, 2, 3)]
+    network = [each[:3] for each in told if each[1] == "192.0.2.0/24"]
+    assert [each for each in told if each[1] != "192.0.2.0/24"] == [
+        *clients,
+        ("BanPlaced", "198.51.100.7", "manual", 3600, 0, "", "enforce"),
+        ("BanLifted", "198.51.100.7", "manual", "operator"),
+        ("BanLifted", "192.0.2.1", "ladder", "reload"),
+    ]
+    assert network == [("BanPlaced", "192.0.2.0/24", "widened"), ("BanLifted", "192.0.2.0/24", "widened")]
+
+
+def test_bans_that_are_taken_up_are_not_told(start: Callable[..., FakeNode]) -> None:
+    """After a restart others hear of what is new, not of what was told before."""
+    node = start()
+    for last in (1, 2, 3):
+        do(node, f"4xtrap 192.0.2.{last}")
+    node.restart()
+    do(node, "wait 1s")
+    assert node.told == []
+    do(node, f"4xtrap {SIX}")
+    assert len(node.told) == 1

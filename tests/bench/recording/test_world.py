@@ -21,14 +21,14 @@ WORLD = World(
 
 def dice() -> random.Random:
     """Return the same draws for each test."""
-    return random.Random(7)
+    return random.Random(7)  # noqa: S311 - no secret
 
 
 @pytest.mark.parametrize(
-    ("count", "share", "known", "unknown"), [(9, 1 / 3, 6, 3), (5, 0, 5, 0), (30, 0.5, 15, 6), (100, 0.1, 20, 6)]
+    ("count", "share", "known", "unknown"), [(9, 1 / 3, 6, 3), (5, 0, 5, 0), (24, 0.5, 18, 6), (100, 0.1, 20, 6)]
 )
 def test_a_keyring_has_its_share_of_strangers(count: int, share: float, known: int, unknown: int) -> None:
-    """No one is in it twice, and where there are not enough it is smaller."""
+    """No one is in it twice; known people stand in for strangers that there are not, and at the end it is smaller."""
     drawn = WORLD.keyring(dice(), count, share)
     assert len({person.fingerprint for person in drawn}) == len(drawn)
     assert sum(person in WORLD.known for person in drawn) == known

@@ -116,8 +116,8 @@ def test_an_upload_ends_what_is_kept() -> None:
 
 
 def test_of_many_who_ask_for_a_poisoned_certificate_two_are_let_in_and_sixteen_wait() -> None:
-    """Once its first answer has come; the others are refused, and have paid nothing."""
-    node = _node()
+    """Once its first answer has come, if it is too large to be kept; the others are refused, and have paid nothing."""
+    node = _node({"HKPGUARD_CACHE__BYTES": "1MiB"})
     node.upstream.fatten(KEY)
     verdicts = [node.ask(addresses.home(number), gpg_get(KEY), START_NS) for number in range(3)]
     assert {verdict.action for verdict in verdicts} == {Action.ALLOW}

@@ -7,8 +7,9 @@ import pytest
 from bench.scenarios.certificates import gpg_get, mail_search
 from bench.scenarios.clock import SECOND, START_NS
 from bench.scenarios.node import SECRET
-from bench.scenarios.replies import LARGEST_KEPT, Replies
+from bench.scenarios.replies import HEAD_BYTES, Replies
 from bench.scenarios.upstream import COSTS, FAT, MISSING, Cost
+from fastpath.cache import LARGEST_REPLY
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.hkp.operation import Classifier, ClassifierOptions, Operation
@@ -19,6 +20,8 @@ KEY = "0123456789ABCDEF0123456789ABCDEF01234567"
 GET = CLASSIFY("GET", gpg_get(KEY))
 SEARCH = CLASSIFY("GET", mail_search("p@example.org"))
 USUAL = COSTS[OperationClass.CERT]
+LARGEST = LARGEST_REPLY - HEAD_BYTES
+SMALL = {"HKPGUARD_CACHE__BYTES": "1MiB"}  # keeps answers of 256 KiB
 OFF = {"HKPGUARD_CACHE__MODE": "off"}
 
 
@@ -33,7 +36,8 @@ def _replies(environ: Mapping[str, str] | None = None) -> Replies:
         (GET, MISSING, 20),
         (SEARCH, USUAL, 10),
         (SEARCH, MISSING, 10),
-        (GET, Cost(0, LARGEST_KEPT), 45),
+        (GET, FAT, 45),
+        (GET, Cost(0, LARGEST), 45),
     ],
 )
 def test_answers_are_kept_for_their_time(operation: Operation, cost: Cost, kept_s: int) -> None:
@@ -52,7 +56,7 @@ def test_answers_are_kept_for_their_time(operation: Operation, cost: Cost, kept_
 
 @pytest.mark.parametrize(
     ("environ", "operation", "cost"),
-    [({}, GET, FAT), (OFF, GET, USUAL), ({}, CLASSIFY("POST", "/pks/add"), USUAL)],
+    [({}, GET, Cost(0, LARGEST + 1)), (SMALL, GET, FAT), (OFF, GET, USUAL), ({}, CLASSIFY("POST", "/pks/add"), USUAL)],
 )
 def test_some_answers_are_not_kept(environ: Mapping[str, str], operation: Operation, cost: Cost) -> None:
     """What is too large, what the operator does not want kept, what is no answer to a question."""

@@ -16,16 +16,19 @@ from proxy.admin.access import OPEN_PATHS
 from proxy.admin.api import build_app
 from proxy.admin.history import History
 from proxy.admin.openapi import DOCUMENT
-from proxy.admin.state import NodeState
+from proxy.admin.state import Known, NodeState
 from proxy.budget_watch import BudgetWatch
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.http.health import Health, HealthRules
+from proxy.plugins.events import unheard
 from proxy.policy.actions import Action, Reason
 from proxy.policy.budgets import Tables
+from proxy.policy.fusion import Evidence
 from proxy.policy.judge import Client
 from proxy.policy.policy import Policy
 from proxy.telemetry.metrics import NodeMetrics
+from proxy.verdicts import Verdicts
 from proxy.warden import Warden
 from tests.proxy.admin.records_for_tests import block, record, refused
 
@@ -53,6 +56,7 @@ class Node(NamedTuple):
     health: list[Health]
     warden: Warden
     coldness: Coldness
+    verdicts: Verdicts
     state: NodeState
     client: TestClient[web.Request, web.Application]
 
@@ -77,10 +81,11 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
     health = [Health(region.upstream(index), RULES) for index in range(2)]
     warden = Warden(config, BanTable(region.bans, region.secret))
     coldness = Coldness(region.secret)
-    state = NodeState(config, region, history, health, warden, coldness)
+    verdicts = Verdicts(BanTable(region.verdicts, region.secret), warden, publish=unheard)
+    state = NodeState(config, region, health, Known(history, warden, coldness, verdicts))
     metrics = NodeMetrics(region, warden, coldness, BudgetWatch(config, Tables.of(region).buckets))
     async with TestClient(TestServer(build_app(state, metrics, config))) as client:
-        yield Node(region, history, health, warden, coldness, state, client)
+        yield Node(region, history, health, warden, coldness, verdicts, state, client)
     warden.close()
     region.close()
 
@@ -91,6 +96,21 @@ def spend(region: Region, times: int, address: bytes = bytes([192, 0, 2, 1])) ->
     profile = Policy(Config.from_env(SETTINGS), Tables.of(region)).profile(address)
     for _ in range(times):
         table.spend(profile.compiled, client_key(address), OperationClass.CERT, 1, monotonic_ns())
+
+
+async def test_explain_tells_of_evidence(node: Node) -> None:
+    """All that speaks for or against a client and its network is told, with its weight and its end."""
+    until_ns = monotonic_ns() + 60_000_000_000
+    client, network = client_key(bytes([192, 0, 2, 1])), network_key(bytes([192, 0, 2, 1]))
+    node.verdicts.hear([Evidence(client, "pace", 5.5, "regular as a clock", until_ns)])
+    node.verdicts.hear([Evidence(network, "cohort", 4.0, "one of many", until_ns, shadow=True)])
+    told = await node.ask("/api/v1/clients/192.0.2.1")
+    assert (told["verdict"]["standing"], told["verdict"]["log_odds"]) == ("delayed", 1.5)
+    (piece,) = told["verdict"]["evidence"]
+    assert (piece["kind"], piece["weight"], piece["reason"]) == ("pace", 5.5, "regular as a clock")
+    assert 58 <= piece["seconds_left"] <= 60
+    about = told["network"]["verdict"]
+    assert (about["standing"], about["without_shadow_mode"], about["log_odds"]) == ("welcome", "priced", -4.0)
 
 
 async def test_healthz(node: Node) -> None:

@@ -11,18 +11,20 @@ import structlog
 from aiohttp.test_utils import TestClient, TestServer
 from typer.testing import CliRunner, Result
 
-from fastpath import Region
+from fastpath import BanTable, Region
 from models.coldness import Coldness
 from proxy.admin.api import build_app
 from proxy.admin.client import AdminError, ask
 from proxy.admin.history import History
 from proxy.admin.openapi import DOCUMENT
-from proxy.admin.state import NodeState
+from proxy.admin.state import Known, NodeState
 from proxy.budget_watch import BudgetWatch
 from proxy.cli import app
 from proxy.config import Config
+from proxy.plugins.events import unheard
 from proxy.policy.budgets import Tables
 from proxy.telemetry.metrics import NodeMetrics
+from proxy.verdicts import Verdicts
 from tests.proxy.wardens_for_tests import FakeNode
 
 if TYPE_CHECKING:
@@ -73,7 +75,8 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
         region.close()
         config = node.config()
         coldness = Coldness(region.secret)
-        state = NodeState(config, region, History(), [], node.warden, coldness)
+        verdicts = Verdicts(BanTable(region.verdicts, region.secret), node.warden, publish=unheard)
+        state = NodeState(config, region, [], Known(History(), node.warden, coldness, verdicts))
         metrics = NodeMetrics(region, node.warden, coldness, BudgetWatch(config, Tables.of(region).buckets))
         client = TestClient(TestServer(build_app(state, metrics, config)))
         clients.append(client)

@@ -104,7 +104,13 @@ async def test_changed(node: Node) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [[], {"mode": "off"}, {"settings": {"mode": 1}}, {"settings": "off"}, {"settings": {str(n): "" for n in range(65)}}],
+    [
+        [],
+        {"mode": "off"},
+        {"settings": {"mode": 1}},
+        {"settings": "off"},
+        {"settings": {str(n): "" for n in range(65)}},
+    ],
 )
 async def test_bad_body(node: Node, body: object) -> None:
     """Nothing but settings as text, and not too many of them."""

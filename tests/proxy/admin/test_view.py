@@ -30,6 +30,15 @@ CLIENT: dict[str, Any] = {
     "network": {
         "network": "192.0.2.0/24",
         "cold": {"score": 0.813, "asked": 56.4, "cold": 55.6, "proven_share": 0.875, "usual_share": 0.332},
+        "verdict": {
+            "standing": "priced",
+            "without_shadow_mode": "priced",
+            "prior": -4.0,
+            "log_odds": 0.25,
+            "evidence": [
+                {"kind": "cohort", "weight": 4.25, "reason": "one of 9", "seconds_left": 30, "shadow": False}
+            ],
+        },
         "budgets": [
             {
                 "limit": "distinct-certs",
@@ -40,6 +49,15 @@ CLIENT: dict[str, Any] = {
                 "full_in_seconds": 210.0,
                 "distinct": 42,
             }
+        ],
+    },
+    "verdict": {
+        "standing": "welcome",
+        "without_shadow_mode": "delayed",
+        "prior": -4.0,
+        "log_odds": -4.0,
+        "evidence": [
+            {"kind": "pace", "weight": 5.5, "reason": "[red]1 a second", "seconds_left": 60, "shadow": True}
         ],
     },
     "last": [
@@ -75,6 +93,10 @@ def test_client() -> None:
     """Limits, its network's budgets and last verdicts, in the words of the API."""
     text = drawn(client_view(CLIENT))
     assert "distinct-certs" in text
+    for word in ("192.0.2.1 is welcome, without shadow mode delayed: -4.00 of -4.0 and", "+5.50 (shadow)"):
+        assert word in text
+    for word in ("192.0.2.0/24 is priced: +0.25", "cohort", "one of 9", "+4.25", "[red]1 a second"):
+        assert word in text
     for word in ("192.0.2.1", "cert", "enforce", "60", "42", "3.600", "429", "0123456789abcdef", "last verdicts"):
         assert word in text
 

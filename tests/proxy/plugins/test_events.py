@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from proxy.admin.openapi import DOCUMENT
 from proxy.plugins.events import EVENTS, BanPlaced, EvidenceFound, PluginSaid, Posted, schemas
 
-PLACED = BanPlaced(network="192.0.2.7", origin="ladder", seconds=1800, rung=1, reason="trap", mode="enforce")
+PLACED = BanPlaced(network="192.0.2.7", origin="ladder", seconds=1800, rung=1, reason="4 trap", mode="enforce")
 PLUGINS = (Path(__file__).parents[3] / "docs" / "plugins.md").read_text(encoding="utf-8")
 
 
@@ -30,7 +30,7 @@ def test_wire() -> None:
             "origin": "ladder",
             "seconds": 1800,
             "rung": 1,
-            "reason": "trap",
+            "reason": "4 trap",
             "mode": "enforce",
         },
     }

@@ -1,0 +1,116 @@
+"""One run of a log: a node with some settings, its clients, and what becomes of them.
+
+Not judged, because no log tells of it: what uploads hold, connections and how many there are at a time, the places of
+requests that run side by side, the verdicts of the analyst. Traps count as such also where a browser asked.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from random import Random
+from typing import Final
+
+from proxy.config import Config
+from proxy.hkp.canonical import BadTarget
+from proxy.hkp.classes import OperationClass
+from proxy.hkp.endpoints import LOOKUP
+from proxy.hkp.operation import Operation
+from proxy.policy.actions import Action, Reason
+from proxy.policy.judge import Verdict
+from proxy.policy.networks import Network
+from proxy.replay.charges import Charges
+from proxy.replay.line import Line
+from proxy.replay.node import START_NS, Node
+from proxy.replay.pace import Pace
+from proxy.replay.tally import Tally
+
+TARGETS: Final = 65_536  # whose classes are remembered
+SEED: Final = 5
+MALFORMED: Final = Verdict(Action.DENY, Reason.MALFORMED, 400)
+_NOTHING: Final = Operation(OperationClass.UNKNOWN, "", 0, b"")
+_SLIP: Final = Operation(OperationClass.WORDS, "", 0, b"")  # in a search, which is no offence
+_LIMIT: Final = int(Action.LIMIT)
+
+Classify = Callable[[str, str], Operation]
+
+
+class World:
+    """A node that a log is played to.
+
+    Attributes:
+        node: Which judges.
+        tally: What became of all.
+        classify: Returns the operation of a method and a target; without a target if it has no canonical form.
+
+    """
+
+    def __init__(self, config: Config, exits: Iterable[Network] = (), *, patient: bool = True) -> None:
+        """Start with nothing remembered.
+
+        Args:
+            config: The settings.
+            exits: Networks of shared exits, besides those that the settings name.
+            patient: Clients that are delayed come later with all that follows; see `pace`.
+
+        """
+        random = Random(SEED)  # noqa: S311 - the same outcome in every run
+        self.node = Node(config, random.random, clients=config.table_clients, exits=exits)
+        self.tally = Tally()
+        self.classify: Classify = lru_cache(TARGETS)(self._classified)
+        self._charges = Charges(self.node)
+        self._pace = Pace() if patient else None
+        self._begin_ns: int | None = None
+        self._now_ns = 0
+
+    def _classified(self, method: str, target: str) -> Operation:
+        try:
+            return self.node.classify(method, target) if target else _NOTHING
+        except BadTarget:
+            return _SLIP if target.startswith(LOOKUP) else _NOTHING
+
+    def play(self, lines: Iterable[Line]) -> None:
+        """Judge requests, which come in the order of time."""
+        pace = self._pace
+        for line in lines:
+            if pace is None:
+                self._ask(line, line.start_ns)
+                continue
+            due_ns = pace.next_ns()
+            while due_ns is not None and due_ns <= line.start_ns:
+                self._ask_next(pace)
+                due_ns = pace.next_ns()
+            if not pace.holds(line):
+                self._ask(line, line.start_ns)
+
+    def end(self) -> None:
+        """Judge what still waits for its time."""
+        while self._pace is not None and self._pace.next_ns() is not None:
+            self._ask_next(self._pace)
+
+    def _ask_next(self, pace: Pace) -> None:
+        due_ns, line = pace.take()
+        self._ask(line, due_ns)
+        pace.taken(line, due_ns)
+
+    def _ask(self, line: Line, at_ns: int) -> None:
+        """Judge one request that comes at a time, ns since 1970."""
+        if self._begin_ns is None:
+            self._begin_ns = at_ns
+        now_ns = self._now_ns = max(self._now_ns, START_NS + at_ns - self._begin_ns)
+        operation = self.classify(line.method, line.target)
+        verdict = self._judge(line, operation, now_ns)
+        self.node.note(line.address, operation, verdict, now_ns)
+        self.tally.note(self.node.client(line.address).key, verdict, now_ns - START_NS)
+        if verdict.wait_ns and self._pace is not None:
+            self._pace.delayed(line, verdict.wait_ns, at_ns)
+
+    def _judge(self, line: Line, operation: Operation, now_ns: int) -> Verdict:
+        if not operation.target:
+            return MALFORMED
+        price = self._charges.price(operation, now_ns)
+        verdict = self.node.judge(line.address, operation, now_ns, price)
+        if verdict.action < _LIMIT and line.status:
+            self.node.note_answer(line.address, operation, line.status, now_ns)
+            if line.size_bytes or line.service_us:
+                paid = max(price, operation.price)
+                self._charges.settle(line, operation, verdict, paid, now_ns + verdict.wait_ns)
+        return verdict

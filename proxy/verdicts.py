@@ -1,0 +1,127 @@
+"""The verdicts of a node: evidence goes in, workers and the operator are told what follows. Part of the analyst.
+
+    plugins -> Evidence -> Fusion -> shared memory (workers) | events | the worst: an offence for the warden
+
+A verdict that is due because evidence is over is looked at once a turn; in shared memory it ends by itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from fastpath import Standing, key_text, monotonic_ns
+from proxy.plugins.events import VerdictLowered, VerdictRaised
+from proxy.policy.fusion import PRIOR, Fusion, fuse
+from proxy.policy.ladder import is_client
+from proxy.settings.kinds import SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from prometheus_client.core import Metric
+
+    from fastpath import BanTable
+    from proxy.plugins.events import Event
+    from proxy.policy.fusion import Change, Evidence
+    from proxy.warden import Warden
+
+Json = dict[str, Any]
+
+
+class Verdicts(Collector):
+    """The cases of a node, and what becomes of them."""
+
+    def __init__(
+        self,
+        table: BanTable,
+        warden: Warden,
+        *,
+        publish: Callable[[Event], None],
+        clock: Callable[[], int] = monotonic_ns,
+    ) -> None:
+        """Begin without a case.
+
+        Args:
+            table: Of verdicts; this process is its only writer.
+            warden: Bans who has earned it.
+            publish: Takes events.
+            clock: CLOCK_MONOTONIC, ns.
+
+        """
+        self._table = table
+        self._warden = warden
+        self._publish = publish
+        self._clock = clock
+        self._fusion = Fusion(table)
+        self._reached: Counter[Standing] = Counter()
+
+    def hear(self, evidence: Iterable[Evidence]) -> None:
+        """Take evidence in; what follows from it is in force when this returns."""
+        self._follow(self._fusion.hear(evidence, self._clock()))
+
+    def turn(self, now_ns: int) -> None:
+        """Let go of what is over."""
+        self._follow(self._fusion.turn(now_ns))
+        self._table.expire(now_ns)
+
+    def _follow(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            raised = change.after > change.before
+            if raised:
+                self._reached[change.after] += 1
+            if change.after is Standing.BANNED and is_client(change.subject):
+                self._warden.convict(change.subject)
+            event = VerdictRaised if raised else VerdictLowered
+            self._publish(
+                event(
+                    subject=key_text(change.subject),
+                    before=change.before.name.lower(),
+                    after=change.after.name.lower(),
+                    log_odds=round(change.log_odds, 2),
+                    seconds=max(0, change.until_ns - self._clock()) // SECOND,
+                    reasons=change.reasons,
+                )
+            )
+
+    def explain(self, subject: int) -> Json:
+        """Return all that is known of a client or network: its standing, and each piece of evidence with its weight."""
+        now_ns = self._clock()
+        case = self._fusion.case(subject)
+        evidence = [] if case is None else [each for each in case.evidence.values() if each.until_ns > now_ns]
+        return {
+            "standing": (Standing.WELCOME if case is None else case.standing).name.lower(),
+            "without_shadow_mode": (Standing.WELCOME if case is None else case.would_be).name.lower(),
+            "prior": PRIOR,
+            "log_odds": round(fuse((each for each in evidence if not each.shadow), now_ns), 2),
+            "evidence": [
+                {
+                    "kind": each.kind,
+                    "weight": round(each.weight, 2),
+                    "reason": each.reason,
+                    "seconds_left": (each.until_ns - now_ns) // SECOND,
+                    "shadow": each.shadow,
+                }
+                for each in sorted(evidence, key=lambda each: -abs(each.weight))
+            ],
+        }
+
+    def forget(self, subject: int) -> None:
+        """Close a case, because an operator has lifted what followed from it."""
+        self._fusion.forget(subject)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics (prometheus_client's collector interface)."""
+        standing = Counter(entry.standing for entry in self._table.entries(self._clock()))
+        held = GaugeMetricFamily("hkpguard_verdicts", "Verdicts in force", labels=("standing",))
+        reached = CounterMetricFamily("hkpguard_verdicts_reached", "Verdicts since the start", labels=("standing",))
+        for each in Standing:
+            if each is not Standing.WELCOME:
+                held.add_metric((each.name.lower(),), standing[each])
+                reached.add_metric((each.name.lower(),), self._reached[each])
+        yield held
+        yield reached
+        yield GaugeMetricFamily("hkpguard_cases", "Clients and networks with evidence", len(self._fusion))
