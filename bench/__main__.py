@@ -234,8 +234,10 @@ def recording(
     if absent:
         console.print(f"not installed, so not recorded: {', '.join(sorted(absent))}", style="yellow")
     with faults_end_it(), console.status("programs are at work"):
-        lines = record.record(out, plans.runs(families, seed, absent), minutes)
+        planned = plans.runs(families, seed, absent)
+        lines = record.record(out, planned, minutes)
     console.print(record.table(lines))
+    console.print(f"{len(planned) - len(lines)} of {len(planned)} runs had no time to begin")
 
 
 @app.command()

@@ -27,6 +27,7 @@ from fastpath.ring import Ring, notable
 from fastpath.sightings import Sightings
 from fastpath.snapshot import BOUNDS_SECONDS, total
 from fastpath.table import ClientTable, LimitSet, Spending
+from fastpath.tariff import Tariff
 from fastpath.tarpit import Tarpit, TarpitMode
 
 BUCKETS = 12
@@ -63,6 +64,7 @@ __all__ = [
     "Sightings",
     "Spending",
     "Standing",
+    "Tariff",
     "Tarpit",
     "TarpitMode",
     "address_text",

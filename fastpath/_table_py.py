@@ -12,6 +12,7 @@ from fastpath._gcra_py import MAX_BURST, MAX_OFFSET_NS, Decision, Limit, Mode, c
 
 BUCKETS = 12
 TOTAL = 0
+MOST_TIMES = 16  # tokens of its class that a request may cost
 
 
 def check_limits(limits: Sequence[Limit | None]) -> tuple[Limit | None, ...]:
@@ -21,7 +22,7 @@ def check_limits(limits: Sequence[Limit | None]) -> tuple[Limit | None, ...]:
     return tuple(limits)
 
 
-def check_spend(key: int, bucket: int, price: int, now_ns: int) -> None:
+def check_spend(key: int, bucket: int, price: int, now_ns: int, times: int = 1) -> None:
     """Raise ValueError unless all are in range: the caller's bug, never the client's."""
     if not 0 < key < 2**64:
         raise ValueError(f"key {key} not in 1..2**64-1")
@@ -31,6 +32,8 @@ def check_spend(key: int, bucket: int, price: int, now_ns: int) -> None:
         raise ValueError(f"price {price} not in 0..{MAX_BURST}")
     if not 0 <= now_ns <= MAX_OFFSET_NS:
         raise ValueError(f"now_ns {now_ns} not in 0..{MAX_OFFSET_NS}")
+    if not 1 <= times <= MOST_TIMES:
+        raise ValueError(f"times {times} not in 1..{MOST_TIMES}")
 
 
 class LimitSet:
@@ -106,10 +109,12 @@ class ClientTable:
         self.evictions = 0
         self._clients: dict[int, _Client] = {}
 
-    def spend(self, limits: LimitSet, key: int, bucket: int, price: int, now_ns: int) -> Spending | None:
-        """Take `price` tokens of the total and one of `bucket`, or neither."""
-        check_spend(key, bucket, price, now_ns)
-        if not (costs := _costs(limits, bucket, price)):
+    def spend(  # noqa: PLR0913, PLR0917 - what a request is, as the compiled twin takes it
+        self, limits: LimitSet, key: int, bucket: int, price: int, now_ns: int, times: int = 1
+    ) -> Spending | None:
+        """Take `price` tokens of the total and `times` of `bucket`, or neither."""
+        check_spend(key, bucket, price, now_ns, times)
+        if not (costs := _costs(limits, bucket, price, times)):
             return None
         client = self._client(key, now_ns)
         bills = [_Bill(b, cost, limit, spend(limit, client.tats[b], cost, now_ns)) for b, cost, limit in costs]
@@ -119,11 +124,13 @@ class ClientTable:
         told = [bill for bill in bills if bill.report()]
         return max(told, key=lambda bill: bill.weight).report() if told else None
 
-    def refund(self, limits: LimitSet, key: int, bucket: int, price: int, now_ns: int) -> None:
+    def refund(  # noqa: PLR0913, PLR0917 - likewise
+        self, limits: LimitSet, key: int, bucket: int, price: int, now_ns: int, times: int = 1
+    ) -> None:
         """Give back what a request paid that was never served."""
-        check_spend(key, bucket, price, now_ns)
+        check_spend(key, bucket, price, now_ns, times)
         if client := self._clients.get(key):
-            for b, cost, limit in _costs(limits, bucket, price):
+            for b, cost, limit in _costs(limits, bucket, price, times):
                 client.tats[b] = refund(limit, client.tats[b], cost, now_ns)
 
     def charge(self, limits: LimitSet, key: int, tokens: int, now_ns: int, bucket: int = TOTAL) -> None:
@@ -162,14 +169,22 @@ class ClientTable:
         self.evictions += self._clients.pop(victim).expiry_ns > now_ns
 
 
-def _costs(limits: LimitSet, bucket: int, price: int) -> list[tuple[int, int, Limit]]:
+def _costs(limits: LimitSet, bucket: int, price: int, times: int) -> list[tuple[int, int, Limit]]:
     """Return bucket, tokens and limit of each bucket that accounts; a price is clipped to the burst."""
-    pairs = ((TOTAL, price), (bucket, 1))
-    return [
-        (b, min(cost, limit.burst), limit)
-        for b, cost in pairs
-        if (limit := limits.limits[b]) is not None and limit.mode is not Mode.OFF
-    ]
+    total, own = limits.limits[TOTAL], limits.limits[bucket]
+    bills = ((TOTAL, price, total), (bucket, _own_cost(own, times) if own else 0, own))
+    return [(b, min(cost, limit.burst), limit) for b, cost, limit in bills if limit and limit.mode is not Mode.OFF]
+
+
+def _own_cost(limit: Limit, times: int) -> int:
+    """Return what a request costs in its class.
+
+    A limit that delays makes one who asks for one thing after the other wait, and never refuses him. So it stays: no
+    request costs more than comes back within the longest delay.
+    """
+    if not limit.max_delay_ns:
+        return times
+    return max(1, min(times, limit.max_delay_ns // limit.emission_interval_ns))
 
 
 def _pay(client: _Client, bill: _Bill) -> None:

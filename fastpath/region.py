@@ -5,7 +5,7 @@ does not matter. Nothing is written at the start except the header, so memory be
 is used. Huge pages are not asked for: with them a hundred clients would make the whole table resident.
 
     header | control | generations | upstreams | leases | bans | verdicts | crowd | buckets | distinct
-    | sightings | peers | costs | epochs | cache | counters x workers | rings x workers | table
+    | sightings | peers | costs | epochs | tariff | cache | counters x workers | rings x workers | table
 
 Each section begins at a cache line, the table at a page. The sizes follow from three counts in the header, so
 whoever attaches can check them.
@@ -32,6 +32,7 @@ from fastpath.peer_book import PEER_BOOK_BYTES
 from fastpath.ring import RING_BYTES
 from fastpath.sightings import SIGHTING_BYTES
 from fastpath.table import table_bytes
+from fastpath.tariff import TARIFF_BYTES
 
 MAGIC: Final = b"hkpguard"
 VERSION: Final = 4  # of the layout of all sections; raise it with any change
@@ -91,6 +92,7 @@ class Counts(NamedTuple):
             PEER_BOOK_BYTES,
             COST_MEMORY_BYTES,
             EPOCH_BYTES,
+            TARIFF_BYTES,
             cache_bytes(self.reply_bytes),
             _rounded(COUNTER_BYTES, LINE_BYTES) * self.workers,
             _rounded(RING_BYTES, LINE_BYTES) * self.workers,
@@ -117,6 +119,7 @@ class Region:
         peers: For `PeerBook`.
         costs: For `CostMemory`.
         epochs: For `Epochs`.
+        tariff: For `Tariff`.
         cache: For `ReplyCache`.
         table: For `ClientTable`.
 
@@ -130,7 +133,7 @@ class Region:
         header, control, generations, upstreams, self.leases, *parts = parts
         self.bans, self.verdicts, self.crowd, *parts = parts
         self.buckets, self.distinct, self.sightings, self.peers, *parts = parts
-        self.costs, self.epochs, self.cache, *parts = parts
+        self.costs, self.epochs, self.tariff, self.cache, *parts = parts
         self._counters, self._rings, self.table = parts
         self.secret = bytes(header[_HEADER.size - SECRET_BYTES : _HEADER.size])
         self.control = control.cast("q")

@@ -35,6 +35,8 @@ cdef class ClientTable:
     cdef Table table
     cdef Py_buffer memory
 
-    cpdef Spending spend(self, LimitSet limits, uint64_t key, int bucket, int64_t price, int64_t now_ns)
+    cpdef Spending spend(
+        self, LimitSet limits, uint64_t key, int bucket, int64_t price, int64_t now_ns, int times=*
+    )
     cpdef int give_back(self, LimitSet limits, uint64_t key, int64_t tokens, int64_t now_ns) except -1
     cpdef int charge(self, LimitSet limits, uint64_t key, int64_t tokens, int64_t now_ns, int bucket=*) except -1

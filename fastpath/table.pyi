@@ -73,8 +73,10 @@ class ClientTable:
     @property
     def untracked(self) -> int:
         """Requests let through unaccounted because their set was full of fresh claims; in practice 0."""
-    def spend(self, limits: LimitSet, key: int, bucket: int, price: int, now_ns: int) -> Spending | None:
-        """Take `price` tokens of the total (bucket 0) and one of `bucket`, or neither.
+    def spend(
+        self, limits: LimitSet, key: int, bucket: int, price: int, now_ns: int, times: int = 1
+    ) -> Spending | None:
+        """Take `price` tokens of the total (bucket 0) and `times` of `bucket`, or neither.
 
         Args:
             limits: The policy.
@@ -82,6 +84,8 @@ class ClientTable:
             bucket: 1..11; the total is always charged.
             price: Tokens of the total, 0..1_000_000; more than its burst counts as its burst.
             now_ns: Now, 0..2**61.
+            times: Tokens of `bucket`, 1..16; more than its burst counts as its burst. A limit that delays takes at
+                most what comes back within its longest delay, so that it still refuses nobody who waits.
 
         Returns:
             None: allowed now, nothing to say. Otherwise what the weightier limit says; if it refuses,
@@ -92,7 +96,7 @@ class ClientTable:
             OverflowError: An argument does not fit its machine word.
 
         """
-    def refund(self, limits: LimitSet, key: int, bucket: int, price: int, now_ns: int) -> None:
+    def refund(self, limits: LimitSet, key: int, bucket: int, price: int, now_ns: int, times: int = 1) -> None:
         """Give back what a `spend` with the same arguments paid, for a request that was never served."""
     def charge(self, limits: LimitSet, key: int, tokens: int, now_ns: int, bucket: int = 0) -> None:
         """Take tokens of the total, or of another bucket, after the fact, there or not.

@@ -26,13 +26,14 @@ from fastpath.slots cimport (
 )
 
 from fastpath._gcra_py import MAX_BURST, MAX_OFFSET_NS
-from fastpath._table_py import check_limits, check_spend
+from fastpath._table_py import MOST_TIMES, check_limits, check_spend
 
 cdef enum:
     ATTEMPTS = 256
     PATIENCE = 32  # of these, how often to look whether somebody else confirms the key before competing
 
 cdef int64_t MAX_PRICE = MAX_BURST
+cdef int TIMES = MOST_TIMES
 cdef int64_t MAX_NOW_NS = MAX_OFFSET_NS
 
 assert sizeof(Slot) == 128
@@ -75,6 +76,12 @@ cdef inline void write_bill(Bill *bill, LimitSet limits, int bucket, int64_t cos
     bill.rate = &limits.rates[bucket]
     bill.bucket = bucket
     bill.cost = min(cost, bill.rate.burst)
+
+
+cdef inline int64_t own_cost(const Rate *rate, int64_t times) noexcept nogil:
+    if times == 1 or rate.max_delay_ns == 0:
+        return times
+    return max(1, min(times, rate.max_delay_ns // rate.interval_ns))
 
 
 cdef inline bint objects(const Bill *bill) noexcept nogil:
@@ -163,9 +170,11 @@ cdef inline bint charge(Table *table, uint64_t key, Bill *total, Bill *own, int6
     return False
 
 
-cdef inline bint valid(uint64_t key, int bucket, int64_t price, int64_t now_ns) noexcept nogil:
+cdef inline bint valid(uint64_t key, int bucket, int64_t price, int64_t now_ns, int times) noexcept nogil:
     """`check_spend` without the words, which say what is wrong."""
-    return key != 0 and 0 < bucket < BUCKETS and 0 <= price <= MAX_PRICE and 0 <= now_ns <= MAX_NOW_NS
+    if not (key != 0 and 0 < bucket < BUCKETS and 0 <= price <= MAX_PRICE and 0 <= now_ns <= MAX_NOW_NS):
+        return False
+    return 1 <= times <= TIMES
 
 
 cdef inline int rank(const Bill *bill) noexcept nogil:
@@ -212,14 +221,16 @@ cdef class ClientTable:
     def untracked(self):
         return load(self.table.header + UNTRACKED)
 
-    cpdef Spending spend(self, LimitSet limits, uint64_t key, int bucket, int64_t price, int64_t now_ns):
+    cpdef Spending spend(
+        self, LimitSet limits, uint64_t key, int bucket, int64_t price, int64_t now_ns, int times=1
+    ):
         if limits is None:
             raise TypeError("limits is None")
-        if not valid(key, bucket, price, now_ns):
-            check_spend(key, bucket, price, now_ns)
+        if not valid(key, bucket, price, now_ns, times):
+            check_spend(key, bucket, price, now_ns, times)
         cdef Bill total, own
         write_bill(&total, limits, 0, price)
-        write_bill(&own, limits, bucket, 1)
+        write_bill(&own, limits, bucket, own_cost(&limits.rates[bucket], times))
         cdef const Bill *told
         if total.rate.mode == OFF and own.rate.mode == OFF:
             return None
@@ -228,11 +239,13 @@ cdef class ClientTable:
         told = weightier(&total, &own)
         return report(told.bucket, told.rate, &told.outcome, now_ns) if rank(told) else None
 
-    def refund(self, LimitSet limits not None, uint64_t key, int bucket, int64_t price, int64_t now_ns):
-        check_spend(key, bucket, price, now_ns)
+    def refund(
+        self, LimitSet limits not None, uint64_t key, int bucket, int64_t price, int64_t now_ns, int times=1
+    ):
+        check_spend(key, bucket, price, now_ns, times)
         cdef Bill total, own
         write_bill(&total, limits, 0, price)
-        write_bill(&own, limits, bucket, 1)
+        write_bill(&own, limits, bucket, own_cost(&limits.rates[bucket], times))
         cdef Place place
         if find(&self.table, key, keyed_hash(self.table.k0, self.table.k1, key), &place) == PRESENT:
             give_back(total.rate, &place.slot.tat_ns[0], total.cost, now_ns)

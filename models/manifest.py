@@ -87,7 +87,7 @@ class Manifest(Strict):
 
     """
 
-    name: Annotated[str, Field(pattern=r"\A[a-z][a-z0-9-]{0,63}\Z")]
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
     kind: Kind
     version: Word
     features_version: int
@@ -99,7 +99,7 @@ class Manifest(Strict):
     accuse: FiniteFloat
     metrics: dict[Word, FiniteFloat]
     made_with: dict[Word, Word]
-    sha256: Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\Z")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
     @model_validator(mode="after")
     def _one_median_each(self) -> Manifest:

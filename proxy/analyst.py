@@ -70,7 +70,7 @@ class Analyst:
         self._warden = Warden(config, BanTable(region.bans, region.secret), publish=self._bus.publish)
         verdicts = BanTable(region.verdicts, region.secret)
         self._verdicts = Verdicts(verdicts, self._warden, publish=self._bus.publish)
-        self._plugins = Manager(config, self._bus, on_evidence=self._verdicts.hear)
+        self._plugins = Manager(config, self._bus, self._verdicts)
         self._coldness = Coldness(region.secret)
         known = Known(self._history, self._warden, self._coldness, self._verdicts)
         self._state = NodeState(config, region, self._health, known)

@@ -1,4 +1,4 @@
-"""The command line: serve, demo, check, explain, top, ban, unban, bans. The environment is the context's object."""
+"""The command line: serve, demo, check, replay, explain, top, ban, unban, bans. The environment is the context's object."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from proxy import demo, node, plugin_commands
 from proxy.admin.client import AdminError, ask
 from proxy.admin.view import bans_view, client_view, top_view, watch
 from proxy.config import Config, ConfigError
+from proxy.replay import command as replaying
 from proxy.settings.kinds import DAY, SECOND, Address, Duration
 from proxy.supervisor import SupervisorError, bind
 from proxy.telemetry import log
@@ -34,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(plugin_commands.app, name="plugins")
+app.command("replay")(replaying.replay)
 
 
 @app.command()

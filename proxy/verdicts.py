@@ -63,6 +63,10 @@ class Verdicts(Collector):
         """Take evidence in; what follows from it is in force when this returns."""
         self._follow(self._fusion.hear(evidence, self._clock()))
 
+    def retract(self, plugin: str) -> None:
+        """Let go of all that a plugin has said, because it is off or in another mode. Bans that came of it stay."""
+        self._follow(self._fusion.retract(plugin, self._clock()))
+
     def turn(self, now_ns: int) -> None:
         """Let go of what is over."""
         self._follow(self._fusion.turn(now_ns))

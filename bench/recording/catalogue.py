@@ -1,11 +1,12 @@
 """Who is recorded, how often, and who is kept for tests: the one place that says so.
 
 A tool is a way of using a program. All runs of a tool are for training, or all are for tests (`Split`), never both.
-Those for tests are chosen so that they answer the question whether the model knows behaviour or only programs:
+Those for tests are chosen so that they tell whether a model knows behaviour, or only programs:
 
-- Of each family some are for tests, unless it has but one tool: gossip between peers is known by its operations.
-- They are other programs than those in training, with other HTTP clients: GnuPG 1.4 beside 2.2, wget, xargs and a
-  parallel curl beside aiohttp, urllib and a curl in a loop, ffuf and wfuzz and wapiti beside gobuster, dirb and sqlmap.
+- Each family has some of both.
+- They are other programs than those in training: GnuPG 1.4 beside 2.2, wget, xargs and a parallel curl beside urllib
+  and a curl with a list, ffuf, wfuzz, wapiti and nmap beside gobuster, dirb and sqlmap. Where they are scripts of ours,
+  they ask for other things, from other places or to another rhythm than those in training.
 - The hardest of each side are among them. Honest: parcimonie, caff, a phone, a web key directory with 70 % misses.
   Hostile: the patient, the many addresses, the pauses, the uploads that gpg makes.
 
@@ -202,11 +203,11 @@ _HOSTILE_TOOLS = (
         *_acts(_S.with_curl, "order count at_a_time rate", ("random", 150, 1, "2/s")),
     ]), ("curl",)),
     Tool("swarm in a network", SCRAPER, TRAIN, _from_many(
-        _acts(_S.one_by_one, _WALK, ("dump", 4, 600, "get", "even"), ("random", 3, 600, "get", "drawn")),
+        _acts(_S.one_by_one, _WALK, ("dump", 2, 500, "get", "even"), ("random", 1.5, 500, "get", "drawn")),
         (8, 1), (20, 4),
     )),
     Tool("swarm over networks", SCRAPER, TEST, _from_many(
-        _acts(_S.one_by_one, _WALK, ("dump", 4, 800, "plain", "even"), ("random", 3, 800, "vks", "shaken")),
+        _acts(_S.one_by_one, _WALK, ("dump", 2, 600, "plain", "even"), ("random", 1.5, 600, "vks", "shaken")),
         (12, 12), (30, 15),
     )),
     Tool("patient walker", SCRAPER, TEST, _long([

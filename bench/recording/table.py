@@ -1,11 +1,11 @@
-"""A recording as the table of features that models are trained on: `python -m bench.recording.table DIR [OUT]`.
+"""Recordings as the table of features that models are trained on: `python -m bench.recording.table DIR...`.
 
-Addresses and subjects stay in DIR; nothing of them is in the table.
+Addresses and subjects stay in the recordings; nothing of them is in the table.
 """
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,19 @@ from numpy.typing import NDArray
 
 from bench.peers import ROOT
 from fastpath import client_key, parse_address
-from models.training.table import Table, Who, table_of, write
+from models.training.table import Table, Who, joined, table_of, write
 from proxy.replay.records import records_of
 
 SHIPPED = ROOT / "models" / "data" / "features.csv.gz"
 Records = NDArray[np.void]
+
+
+def table_of_recordings(folders: Sequence[Path]) -> Table:
+    """Return the table of all of them; runs of different ones are different."""
+    return joined(
+        table._replace(run=np.char.add(f"{number}-", table.run))
+        for number, table in enumerate(map(table_of_recording, folders))
+    )
 
 
 def table_of_recording(folder: Path) -> Table:
@@ -47,7 +55,6 @@ def _clients(runs: Path, records: Mapping[str, Records]) -> Iterator[tuple[Who, 
 
 
 if __name__ == "__main__":
-    made = table_of_recording(Path(sys.argv[1]))
-    out = Path(sys.argv[2]) if len(sys.argv) > 2 else SHIPPED
-    write(made, out)
-    print(f"{out}: {len(made.run)} looks at {made.clients.max() + 1} clients, {out.stat().st_size} bytes")
+    made = table_of_recordings([Path(each) for each in sys.argv[1:]])
+    write(made, SHIPPED)
+    print(f"{SHIPPED}: {len(made.run)} looks at {made.clients.max() + 1} clients, {SHIPPED.stat().st_size} bytes")

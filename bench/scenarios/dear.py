@@ -12,12 +12,7 @@ from bench.scenarios.upstream import COSTS, NOTHING, Cost
 from proxy.hkp.operation import Operation
 from proxy.http.turnstile import WAITING_TIMES
 from proxy.policy.policy import Cap
-
-# As in exchange.pyx, which keeps them for itself.
-SERVICE_US: Final = 1000
-SIZE_BYTES: Final = 65_536
-DEAR_TOKENS: Final = 5
-USUAL_TIMES: Final = 2
+from proxy.replay.charges import DEAR_TOKENS, SERVICE_US, SIZE_BYTES, USUAL_TIMES
 
 
 def is_dear(kind: int, cost: Cost) -> bool:

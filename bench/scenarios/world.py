@@ -7,9 +7,10 @@ from random import Random
 from bench.scenarios.certificates import Certificate, Certificates
 from bench.scenarios.clock import START_NS, Clock
 from bench.scenarios.goals import Goal
-from bench.scenarios.node import FORWARDED, Node
+from bench.scenarios.node import Node
 from fastpath import network_key
 from proxy.policy.judge import Verdict
+from proxy.replay.node import FORWARDED
 
 SEED = 4
 

@@ -13,18 +13,20 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from models.features import NAMES, VERSION
-from models.manifest import Calibration, Manifest
+from models.manifest import Manifest
 from models.scorer import MAIN, SECOND
-from models.training import calibration
-from models.training.table import TEST
+from models.training.calibration import Looks, bound, calibrate
+from models.training.table import OWN, TEST
 from models.training.trees import of_forest, of_lightgbm, to_onnx
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import lightgbm
     from numpy.typing import NDArray
     from sklearn.ensemble import IsolationForest
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from models.training.table import Table
 
     Figures = NDArray[np.float64]
+    Flags = NDArray[np.bool_]
 
 SEED: Final = 5
 FOLDS: Final = 8
@@ -59,7 +62,10 @@ TREES: Final = {
     "seed": SEED,
     "verbosity": -1,
 }
-FOREST: Final = {"n_estimators": 48, "max_samples": 64, "random_state": SEED, "n_jobs": 1}
+FOREST: Final = {"n_estimators": 48, "random_state": SEED, "n_jobs": 1}
+FOREST_SAMPLES: Final = 64
+FOREST_LOOKS: Final = 6
+OWN_SHARE: Final = 0.3
 NEVER_ACCUSED: Final = "refresh"  # in the name of a tool
 LICENCE: Final = "MIT, as hkpguard; recorded for it"
 DATA: Final = "Recordings of real programs against a real keyserver on loopback, `python -m bench record`"
@@ -88,44 +94,58 @@ def weights_of(table: Table) -> Figures:
     weights = 1.0 / np.bincount(clients)[clients]
     _, tools = np.unique(table.tool, return_inverse=True)
     weights /= np.bincount(tools, weights)[tools]
+    own = table.split == OWN
     for of_class in (table.abusive, ~table.abusive):
+        _share(weights, of_class & own, of_class & ~own)
         if of_class.any():
             weights[of_class] /= weights[of_class].sum()
     found: Figures = weights * (clients[-1] + 1) / weights.sum()
     return found
 
 
+def _share(weights: Figures, own: Flags, recorded: Flags) -> None:
+    """Let an operator's own looks be OWN_SHARE of their class at most; changes `weights`."""
+    if own.any() and recorded.any():
+        most = weights[recorded].sum() * OWN_SHARE / (1 - OWN_SHARE)
+        weights[own] *= min(1.0, most / weights[own].sum())
+
+
 def train_trees(table: Table, origin: Origin) -> Model:
     """Return the main model, of looks at clients of both kinds."""
-    outside = raw_outside(table)
-    scale = calibration.calibrate(outside, table.requests, table.abusive, weights_of(table))
-    honest = ~table.abusive
-    accuse = calibration.bound(
-        scale, outside[honest], table.requests[honest], table.clients[honest], _spared(table)[honest]
-    )
-    booster = grown(table)
-    return _model(MAIN, "trees", to_onnx(of_lightgbm(booster), len(NAMES)), table, origin, scale, accuse)
+    outside = np.empty(len(table.run), np.float64)
+    for inside in splits(table):
+        outside[~inside] = grown(table.at(inside)).predict(table.features[~inside], raw_score=True)
+    graph = to_onnx(of_lightgbm(grown(table)), len(NAMES))
+    return _model(MAIN, "trees", graph, table, origin, outside)
 
 
-def raw_outside(table: Table) -> Figures:
-    """Return the raw score of each look by trees that never saw its tool."""
-    raw = np.empty(len(table.run), np.float64)
-    fold = folds(table)
+def train_forest(table: Table, origin: Origin) -> Model:
+    """Return the second opinion: how unlike honest clients somebody is. It learns from honest ones alone."""
+    outside = np.empty(len(table.run), np.float64)
+    for inside in splits(table):
+        without = isolated(table.at(inside & ~table.abusive))
+        outside[~inside] = np.log2(-without.score_samples(table.features[~inside]))  # the exponent, as in the graph
+    graph = to_onnx(of_forest(isolated(table.at(~table.abusive))), len(NAMES))
+    return _model(SECOND, "forest", graph, table, origin, outside)
+
+
+def splits(table: Table) -> Iterator[Flags]:
+    """Yield FOLDS times which looks are inside; the others are at tools of which nothing is inside.
+
+    A tool that is the only one of its family is parted by its runs: that peers gossip, for one, is not to be learnt
+    from others. Honest and abusive ones are dealt out in turn.
+    """
+    alone = {family for family in np.unique(table.family) if len(np.unique(table.tool[table.family == family])) == 1}
+    group = np.where(np.isin(table.family, [*alone]), table.run, table.tool)
+    fold = np.empty(len(table.run), np.intp)
+    for of_class in (table.abusive, ~table.abusive):
+        names = np.unique(group[of_class])
+        order = np.random.default_rng(SEED).permutation(len(names))
+        fold[of_class] = order[np.searchsorted(names, group[of_class])] % FOLDS
     for number in range(FOLDS):
         inside = fold != number
         if not inside.all():
-            raw[~inside] = grown(table.at(inside)).predict(table.features[~inside], raw_score=True)
-    return raw
-
-
-def folds(table: Table) -> NDArray[np.intp]:
-    """Deal tools out to folds, honest and abusive ones in turn, so that each fold leaves out some of both."""
-    fold = np.empty(len(table.run), np.intp)
-    for of_class in (table.abusive, ~table.abusive):
-        names = np.unique(table.tool[of_class])
-        order = np.random.default_rng(SEED).permutation(len(names))
-        fold[of_class] = order[np.searchsorted(names, table.tool[of_class])] % FOLDS
-    return fold
+            yield inside
 
 
 def grown(table: Table) -> lightgbm.Booster:
@@ -142,36 +162,22 @@ def grown(table: Table) -> lightgbm.Booster:
     return lightgbm.train(TREES, data, ROUNDS)
 
 
-def train_forest(table: Table, origin: Origin) -> Model:
-    """Return the second opinion: how unlike honest clients somebody is. It learns from honest ones alone."""
-    honest = table.at(~table.abusive)
-    graph = to_onnx(of_forest(_forest(honest)), len(NAMES))
-    raw = np.zeros(len(table.run))
-    fold = folds(table)
-    for number in range(FOLDS):
-        inside = fold != number
-        without = _forest(table.at(inside & ~table.abusive))
-        raw[~inside] = np.log2(-without.score_samples(table.features[~inside]))  # the exponent, as in the graph
-    scale = calibration.calibrate(raw, table.requests, table.abusive, weights_of(table))
-    where = ~table.abusive
-    accuse = calibration.bound(scale, raw[where], table.requests[where], table.clients[where], _spared(table)[where])
-    return _model(SECOND, "forest", graph, table, origin, scale, accuse)
-
-
-def _forest(table: Table) -> IsolationForest:
+def isolated(table: Table) -> IsolationForest:
+    """Return the forest of these looks, all of them honest; it has no weights, so a client has few looks in it."""
     from sklearn.ensemble import IsolationForest  # noqa: PLC0415 - only who trains needs it
 
-    return IsolationForest(**FOREST).fit(table.features)
-
-
-def _spared(table: Table) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = np.char.find(table.tool, NEVER_ACCUSED) >= 0
-    return found
+    _, first = np.unique(table.clients, return_index=True)
+    nth = np.arange(len(table.run)) - first[table.clients]
+    chosen = table.features[nth < FOREST_LOOKS]
+    return IsolationForest(max_samples=min(FOREST_SAMPLES, len(chosen)), **FOREST).fit(chosen)
 
 
 def _model(  # noqa: PLR0913, PLR0917 - all that a manifest holds
-    name: str, kind: Kind, graph: bytes, table: Table, origin: Origin, scale: Calibration, accuse: float
+    name: str, kind: Kind, graph: bytes, table: Table, origin: Origin, outside: Figures
 ) -> Model:
+    looks = Looks(outside, table.requests, table.clients, table.abusive, weights_of(table))
+    scale = calibrate(looks)
+    spared: Flags = ~table.abusive & (np.char.find(table.tool, NEVER_ACCUSED) >= 0)
     manifest = Manifest(
         name=name,
         kind=kind,
@@ -182,7 +188,7 @@ def _model(  # noqa: PLR0913, PLR0917 - all that a manifest holds
         training_data=origin.data,
         licence=origin.licence,
         calibration=scale,
-        accuse=accuse,
+        accuse=bound(scale, looks, spared),
         metrics={},
         made_with=libraries(),
         sha256=hashlib.sha256(graph).hexdigest(),
@@ -211,8 +217,3 @@ def medians(table: Table) -> tuple[float, ...]:
 def for_training(table: Table) -> Table:
     """Return the looks that models may be trained on."""
     return table.at(table.seen & (table.split != TEST))
-
-
-def parameters() -> dict[str, Any]:
-    """Return what the trees are grown with, for the curious."""
-    return dict(TREES, rounds=ROUNDS)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MOST_LOOKS: Final = 12  # of one client: the first six, and six more at 240 requests each
 WHO: Final = ("run", "tool", "family", "label", "split", "mode", "client", "requests")
 ABUSIVE: Final = "abusive"
-TRAIN, TEST = "train", "test"
+TRAIN, TEST, OWN = "train", "test", "own"  # splits; an operator's own clients have one of their own
 DIGITS: Final = ".5g"
 
 

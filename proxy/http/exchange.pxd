@@ -29,6 +29,7 @@ cdef class Exchange:
     # The operation.
     cdef readonly int kind
     cdef readonly int price
+    cdef int times  # as in the facts
     cdef readonly str subject
     cdef readonly uint64_t subject_word
     cdef readonly bytes target

@@ -131,7 +131,7 @@ cdef class Exchange:
         if self.intake is not None and self.head.method in SAFE_METHODS:
             return self._refuse(MALFORMED)  # no such request has a use for a body, but it would hold a connection
         self.verdict = decide(facts, guard.checks, self.started_ns)
-        self.price = facts.price
+        self.price, self.times = facts.price, facts.times
         self.decided_ns = monotonic_ns()
         self.due_ns = self.decided_ns + self.verdict.wait_ns
         return self._act()
@@ -659,7 +659,9 @@ cdef class Exchange:
     cdef int _refund(self) except -1:
         """Give back the tokens of a request that was never sent."""
         if self.attempts == 0 and self.verdict is not exempted:
-            self.guard.table.refund(self.client.compiled, self.client.key, self.kind, self.price, monotonic_ns())
+            self.guard.table.refund(
+                self.client.compiled, self.client.key, self.kind, self.price, monotonic_ns(), self.times
+            )
             if self.paid_for_body:
                 self.paid_for_body = False
                 self.guard.contents.refund(self.client, self.intake.found, monotonic_ns())

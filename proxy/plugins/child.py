@@ -14,6 +14,7 @@ user.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -110,7 +111,8 @@ def bound(memory_bytes: int) -> None:
     """Set the limits of this process; the plugin cannot lift them."""
     kernel = ctypes.CDLL(None, use_errno=True)
     kernel.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.nice(NICENESS)
+    with contextlib.suppress(OSError):  # a sandbox may forbid it
+        os.nice(NICENESS)
     with open("/proc/self/statm", "rb") as sizes:  # noqa: PTH123 - it is a file of one line
         pages = int(sizes.read().split()[0])
     most = pages * resource.getpagesize() + memory_bytes

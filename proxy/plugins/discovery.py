@@ -7,6 +7,7 @@ and of its settings, is asked in the process that it would run in (`child.py`): 
 from __future__ import annotations
 
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from proxy.settings.plugins import PluginConfig, Plugins
 
 GROUP: Final = "hkpguard.plugins"
+MOST_AT_ONCE: Final = 4  # plugins that are asked
 
 
 class Installed(NamedTuple):
@@ -73,7 +75,9 @@ def plugin_conflicts(plugins: Plugins, settings: Sequence[Setting]) -> list[Faul
     if not plugins:
         return []
     found = installed()
-    checked = {name: check(name, config, found) for name, config in plugins.items()}
+    with ThreadPoolExecutor(MOST_AT_ONCE) as pool:  # they are processes: one that hangs delays no other
+        answers = pool.map(lambda each: check(*each, found), plugins.items())
+        checked = dict(zip(plugins, answers, strict=True))
     faults = {(name, *fault) for name, each in checked.items() for fault in each.faults}
     running = [name for name in (*BUILT_IN, *plugins) if _runs(name, plugins)]
     described = {name: each.description for name, each in checked.items() if each.description}

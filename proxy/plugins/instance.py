@@ -190,15 +190,18 @@ class Hosted(Instance):
 
     async def open(self) -> None:
         """See `Instance`."""
-        self._process = await asyncio.create_subprocess_exec(
-            *child_command(self._place, self._memory_bytes),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=child_environment(),
-            start_new_session=True,
-            limit=MOST_ANSWER_BYTES,
-        )
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *child_command(self._place, self._memory_bytes),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                env=child_environment(),
+                start_new_session=True,
+                limit=MOST_ANSWER_BYTES,
+            )
+        except OSError as error:
+            raise PluginFailure(f"its process cannot be started: {error.strerror}", fatal=True) from error
         hello = self._read(Hello, await self._bounded(START_SECONDS))
         if hello.description is None:
             self.kill()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import structlog
@@ -26,12 +26,13 @@ from proxy.plugins.discovery import given_to, installed
 from proxy.plugins.events import PluginChanged
 from proxy.plugins.instance import Hosted, PluginFailure, Resident
 from proxy.plugins.needs import plan
+from proxy.plugins.runner import reason_of
 from proxy.plugins.slot import Means, Slot
 from proxy.settings.plugins import PluginConfig, changed, plugin_path, shown
 from proxy.settings.sources import variable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from prometheus_client.core import Metric
 
@@ -55,6 +56,26 @@ class Refused(Exception):
     """A change was not made, and everything is as it was; the text says why."""
 
 
+class Court(Protocol):
+    """Who weighs evidence."""
+
+    def hear(self, evidence: Iterable[Evidence]) -> None:
+        """Take evidence in."""
+
+    def retract(self, plugin: str) -> None:
+        """Let go of all that a plugin has said."""
+
+
+class NoCourt:
+    """Weighs nothing."""
+
+    def hear(self, evidence: Iterable[Evidence]) -> None:
+        """See `Court`."""
+
+    def retract(self, plugin: str) -> None:
+        """See `Court`."""
+
+
 class Manager(Collector):
     """All plugins of one node."""
 
@@ -62,8 +83,8 @@ class Manager(Collector):
         self,
         config: Config,
         bus: Bus,
+        court: Court | None = None,
         *,
-        on_evidence: Callable[[list[Evidence]], None] = lambda _evidence: None,
         clock: Callable[[], int] = monotonic_ns,
     ) -> None:
         """Know the configuration; nothing runs yet.
@@ -71,13 +92,13 @@ class Manager(Collector):
         Args:
             config: The configuration.
             bus: For the events of plugins, and about them.
-            on_evidence: Takes what plugins find, that of plugins in shadow mode as well.
+            court: Weighs what plugins find, that of plugins in shadow mode as well; without one nobody does.
             clock: CLOCK_MONOTONIC, ns.
 
         """
         self._config = config
         self._bus = bus
-        self._on_evidence = on_evidence
+        self._court = court or NoCourt()
         self._clock = clock
         self._log = structlog.get_logger().bind(process="analyst")
         self._installed = installed()
@@ -157,7 +178,7 @@ class Manager(Collector):
 
         """
         if name in BUILT_IN:
-            return Resident(BUILT_IN[name].make(), self._bus)
+            return self._resident(name)
         if name not in self._installed.places:
             raise PluginFailure(self._installed.problems.get(name, "is not installed"))
         instance = Hosted(self._installed.places[name], call_ns=config.call_ns, memory_bytes=config.memory)
@@ -166,6 +187,12 @@ class Manager(Collector):
             instance.kill()
             raise PluginFailure(f"calls itself {instance.description.name}, its entry point {name}")
         return instance
+
+    def _resident(self, name: str) -> Resident:
+        try:
+            return Resident(BUILT_IN[name].make(), self._bus)
+        except Exception as error:  # what it is made of may be missing; the analyst goes on without it
+            raise PluginFailure(f"cannot be loaded: {reason_of(error)}") from error
 
     def _slot(self, instance: Instance, config: PluginConfig) -> Slot:
         name = instance.description.name
@@ -176,7 +203,7 @@ class Manager(Collector):
                 raise PluginFailure(f"needs {', '.join(broken)}, which is broken", fatal=True)
             await self._begin(name, instance, self._slots[name].config)
 
-        means = Means(start, self._bus, self._log.bind(plugin=name), self._clock, self._on_evidence)
+        means = Means(start, self._bus, self._log.bind(plugin=name), self._clock, self._court.hear)
         return Slot(instance, config, self._mode(name, config), means)
 
     async def _begin(self, name: str, instance: Instance, config: PluginConfig) -> Reply:
@@ -204,6 +231,7 @@ class Manager(Collector):
             except ValueError as error:
                 raise Refused("; ".join(map(str, error.args))) from None
             await self._become(name, config)
+            self._by_hand[name] = config
 
     async def _become(self, name: str, config: PluginConfig) -> None:
         """Make a plugin what `config` says."""
@@ -211,7 +239,6 @@ class Manager(Collector):
             await self._switch_off(name)
         else:
             await self._swap(name, config)
-        self._by_hand[name] = config
         self._refused.pop(name, None)
         self._tell(name)
 
@@ -221,6 +248,7 @@ class Manager(Collector):
             raise Refused(f"{', '.join(needed_by)} needs it")
         if slot := self._slots.pop(name, None):
             await slot.close()
+            self._court.retract(name)
 
     async def _swap(self, name: str, config: PluginConfig) -> None:
         """Start a new instance, and put it in the place of the old one if there is one."""
@@ -233,8 +261,11 @@ class Manager(Collector):
             if fresh is not None:
                 fresh.kill()
             raise Refused(f"it cannot be started: {error}") from None
-        if name in self._slots:
-            await self._slots[name].replace(fresh, config, self._mode(name, config))
+        if slot := self._slots.get(name):
+            before = (slot.mode, slot.config.percent)
+            await slot.replace(fresh, config, self._mode(name, config))
+            if (slot.mode, config.percent) != before:
+                self._court.retract(name)  # it was said under other terms
         else:
             self._slots[name] = self._slot(fresh, config)
             await self._slots[name].run()
@@ -258,7 +289,6 @@ class Manager(Collector):
                     await self._become(name, config)
                 except Refused as error:
                     self._refuse(name, str(error))
-            self._by_hand.clear()
             await self._start_missing()
 
     # What the configuration says.

@@ -27,7 +27,7 @@ from proxy.policy.fusion import Evidence
 from proxy.settings.kinds import DAY
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from structlog.typing import FilteringBoundLogger
 
@@ -109,7 +109,7 @@ class Slot:
     async def run(self) -> None:
         """Start the plugin, and feed it from now on; if it cannot be started its circuit opens."""
         await self._ask(lambda instance: instance.health())
-        self._tasks = [asyncio.create_task(each) for each in (self._look(), self._check())]
+        self._tasks = [self._task(self._look()), self._task(self._check())]
         self._listen()
 
     async def close(self) -> None:
@@ -189,7 +189,16 @@ class Slot:
         del self._tasks[2:]
         if self.instance.subscriptions:
             subscription = self._means.bus.subscribe(*self.instance.subscriptions)
-            self._tasks.append(asyncio.create_task(self._hear(subscription)))
+            self._tasks.append(self._task(self._hear(subscription)))
+
+    def _task(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            self._means.log.error("the slot of a plugin is broken", exc_info=error)
 
     # A call.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from fastpath import BUCKETS, BanTable, BucketTable, ClientTable, DistinctTable, PeerBook, Sightings
+from fastpath import BUCKETS, BanTable, BucketTable, ClientTable, DistinctTable, PeerBook, Sightings, Tariff
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +54,7 @@ class Tables(NamedTuple):
     distinct: DistinctTable  # how much networks have asked for
     sightings: Sightings  # and what
     peers: PeerBook  # that were learnt
+    tariff: Tariff  # what requests cost while the site is under attack
 
     @classmethod
     def of(cls, region: Region) -> Self:
@@ -66,4 +67,5 @@ class Tables(NamedTuple):
             DistinctTable(region.distinct, region.secret),
             Sightings(region.sightings, region.secret),
             PeerBook(region.peers),
+            Tariff(region.tariff),
         )

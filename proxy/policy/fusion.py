@@ -149,6 +149,17 @@ class Fusion:
                 over[subject] = None
         return [change for subject in over if (change := self._decide(subject, now_ns))]
 
+    def retract(self, source: str, now_ns: int) -> list[Change]:
+        """Let all evidence go whose kind is `source.something`, and return what that has changed."""
+        beginning = f"{source}."
+        heard = []
+        for subject, case in self._cases.items():
+            left = {kind: each for kind, each in case.evidence.items() if not kind.startswith(beginning)}
+            if len(left) < len(case.evidence):
+                case.evidence = left
+                heard.append(subject)
+        return [change for subject in heard if (change := self._decide(subject, now_ns))]
+
     def case(self, subject: int) -> Case | None:
         """Return what is known of a client or network."""
         return self._cases.get(subject)

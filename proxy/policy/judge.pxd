@@ -4,6 +4,7 @@ from fastpath.buckets cimport BucketTable, Budget
 from fastpath.distinct cimport DistinctTable
 from fastpath.sightings cimport Sightings
 from fastpath.table cimport ClientTable, LimitSet, Spending
+from fastpath.tariff cimport Tariff
 
 
 cdef class Verdict:
@@ -39,6 +40,7 @@ cdef class Facts:
     cdef readonly Client client
     cdef readonly int kind
     cdef readonly int price  # a verdict on the client raises it
+    cdef readonly int times  # what it costs in its class; more than 1 while the site is under attack
     cdef readonly int64_t least_wait_ns
     cdef readonly int refusal
     cdef readonly str allow

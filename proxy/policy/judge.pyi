@@ -1,6 +1,6 @@
 """The step `judge`: facts in, verdict out; the theory is in `judge.pyx`."""
 
-from fastpath import BanTable, BucketTable, Budget, ClientTable, DistinctTable, Limit, LimitSet, Sightings, Spending
+from fastpath import BanTable, BucketTable, Budget, ClientTable, DistinctTable, Limit, LimitSet, Sightings, Spending, Tariff
 from proxy.policy.policy import Cap, Profile
 
 class Verdict:
@@ -93,7 +93,10 @@ class Facts:
 
     @property
     def price(self) -> int:
-        """What the request costs, tokens; `decide` raises it for a suspect."""
+        """What the request costs, tokens of the total; `decide` raises it for a suspect."""
+    @property
+    def times(self) -> int:
+        """What it costs in its class, tokens: more than one while the site is under attack; `decide` looks it up."""
     def __init__(
         self,
         client: Client,
@@ -149,12 +152,18 @@ class PeersOnly(Check):
 class WithinLimits(Check):
     """The token buckets, all or nothing.
 
-    Of the client: `price` tokens of the total and one of the operation's class. Of its network: what the subject is
+    Of the client: `price` tokens of the total and one of the operation's class, or as many as the tariff says. Of its
+    network: what the subject is
     worth if the network has not asked for it lately. Of the mail domain: one token, likewise.
     """
 
     def __init__(
-        self, clients: ClientTable, buckets: BucketTable, distinct: DistinctTable, sightings: Sightings
+        self,
+        clients: ClientTable,
+        buckets: BucketTable,
+        distinct: DistinctTable,
+        sightings: Sightings,
+        tariff: Tariff,
     ) -> None: ...
 
 def decide(facts: Facts, checks: tuple[Check, ...], now_ns: int) -> Verdict:

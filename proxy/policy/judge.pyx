@@ -113,6 +113,7 @@ cdef class Facts:
         self.client = client
         self.kind = kind
         self.price = price
+        self.times = 1
         self.refusal = refusal
         self.allow = allow
         self.trap = trap
@@ -128,6 +129,7 @@ cdef Facts facts_of(
     facts.client = client
     facts.kind = kind
     facts.price = price
+    facts.times = 1
     facts.refusal = refusal
     facts.allow = allow
     facts.trap = trap
@@ -220,29 +222,32 @@ cdef class WithinLimits(Check):
     cdef BucketTable buckets
     cdef DistinctTable distinct
     cdef Sightings sightings
+    cdef Tariff tariff
 
     def __init__(
         self, ClientTable clients not None, BucketTable buckets not None, DistinctTable distinct not None,
-        Sightings sightings not None,
+        Sightings sightings not None, Tariff tariff not None,
     ):
         self.clients = clients
         self.buckets = buckets
         self.distinct = distinct
         self.sightings = sightings
+        self.tariff = tariff
 
     cpdef Verdict judge(self, Facts facts, int64_t now_ns):
         cdef Client client = facts.client
         cdef Spending own, shared
         if facts.subject != 0:
             self.sightings.approach(mix(facts.kind, client.network, 0), facts.subject)
-        own = self.clients.spend(client.compiled, client.key, facts.kind, facts.price, now_ns)
+        facts.times = self.tariff.times(facts.kind, now_ns)
+        own = self.clients.spend(client.compiled, client.key, facts.kind, facts.price, now_ns, facts.times)
         if own is not None and not own.allowed:
             return _verdict(own)
         shared = self._spend_of_budgets(facts, now_ns)
         if shared is None:
             return None if own is None else _verdict(own)
         if not shared.allowed:
-            self.clients.refund(client.compiled, client.key, facts.kind, facts.price, now_ns)
+            self.clients.refund(client.compiled, client.key, facts.kind, facts.price, now_ns, facts.times)
         return _verdict(_weightier(own, shared))
 
     cdef Spending _spend_of_budgets(self, Facts facts, int64_t now_ns):

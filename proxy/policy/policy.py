@@ -84,7 +84,7 @@ class Policy:
             OperationOffered(),
             AllowedNetwork(),
             PeersOnly(),
-            WithinLimits(tables.clients, tables.buckets, tables.distinct, tables.sightings),
+            WithinLimits(tables.clients, tables.buckets, tables.distinct, tables.sightings, tables.tariff),
         )
         self.misses = _misses(config, tables)
         self._everybody = _profile(config)

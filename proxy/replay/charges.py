@@ -9,7 +9,7 @@ from typing import Final
 
 from proxy.hkp.classes import OperationClass
 from proxy.hkp.operation import Operation
-from proxy.policy.judge import EXEMPT, Verdict
+from proxy.policy.judge import Client
 from proxy.replay.line import Line
 from proxy.replay.node import Node
 
@@ -17,6 +17,7 @@ from proxy.replay.node import Node
 SERVICE_US: Final = 1000
 SIZE_BYTES: Final = 65_536
 DEAR_TOKENS: Final = 5
+LEAST_BYTES: Final = 2 * SIZE_BYTES  # smaller answers cost no more than their price
 USUAL_TIMES: Final = 2
 FIRST_USUAL_US: Final = 100_000
 MOST_DEAR: Final = 32_768  # as many as the memory has room for
@@ -46,14 +47,14 @@ class Charges:
             return 0
         return min(_most(operation.kind), _tokens(cost.service_us, cost.size_bytes))
 
-    def settle(self, line: Line, operation: Operation, verdict: Verdict, paid: int, now_ns: int) -> None:
+    def settle(self, client: Client, line: Line, operation: Operation, paid: int | None, now_ns: int) -> None:
         """Charge what an answer cost beyond its price.
 
         Args:
-            line: The request.
+            client: Who asked.
+            line: The request, which was let through.
             operation: What it asked for.
-            verdict: Which let it through.
-            paid: What it paid in advance, tokens.
+            paid: What it paid in advance, tokens; None: it is exempt.
             now_ns: When it is answered.
 
         """
@@ -62,8 +63,7 @@ class Charges:
         tokens = _tokens(excess_us, line.size_bytes)
         if tokens <= 1 and not dear:
             return
-        if tokens > paid and verdict is not EXEMPT:
-            client = self._node.client(line.address)
+        if paid is not None and tokens > paid:
             charge = min(tokens - paid, _most(operation.kind))
             self._node.tables.clients.charge(client.compiled, client.key, charge, now_ns)
         if operation.kind in _SUBJECTS and (tokens >= DEAR_TOKENS or dear):

@@ -40,3 +40,8 @@ def parse(text: str) -> Line | None:
         max(0, int(service)) * 1000,
         max(0, int(took)) * 1000,
     )
+
+
+def missing(_: str) -> tuple[str, ...]:
+    """Return what it does not tell."""
+    return ("It does not tell its time zone, so times are taken for UTC.",)

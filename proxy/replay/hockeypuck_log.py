@@ -76,3 +76,8 @@ def _client(peer: str, forwarded: str) -> bytes:
 def _duration_us(text: str) -> int:
     """Return a duration as Go writes it: `1m2.5s`, `61.2µs`; 0 if it is none."""
     return round(sum(float(number) * _UNITS_US[unit] for number, unit in _PART.findall(text[:80])))
+
+
+def missing(_: str) -> tuple[str, ...]:
+    """Return what it does not tell."""
+    return ("It does not tell how large answers were, so nothing is charged for that.",)

@@ -54,6 +54,13 @@ Parse = Callable[[str], Line | None]
 """Reads a line of a log: a request, or None if it tells of none. Raises BadLine."""
 
 
+class Format(NamedTuple):
+    """How one kind of log is read: a line of it, and what one like this cannot tell, in sentences for the report."""
+
+    parse: Parse
+    missing: Callable[[str], tuple[str, ...]]
+
+
 @lru_cache(maxsize=65_536)
 def packed(text: str) -> bytes:
     """Return an address; BadLine if it is none."""
@@ -63,6 +70,7 @@ def packed(text: str) -> bytes:
         raise BadLine(f"{text[:45]!r} is no address") from None
 
 
+@lru_cache(maxsize=4096)
 def clock_time_ns(text: str) -> int:
     """Return a time as web servers write it, `14/Oct/2019:10:50:18`, and maybe ` +0200`; without that it is UTC."""
     try:
@@ -82,7 +90,6 @@ def _day_ns(day: str, zone: str) -> int:
     return (days * 86_400 - ahead) * SECOND_NS
 
 
-@lru_cache(maxsize=16_384)
 def _seconds(time_of_day: str) -> int:
     hours, minutes, seconds = time_of_day.split(":")
     return int(hours) * 3600 + int(minutes) * 60 + int(seconds)

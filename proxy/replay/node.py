@@ -28,6 +28,7 @@ START_NS: Final = 1_000_000_000_000_000  # as on a machine that has been up for 
 FORWARDED: Final = frozenset({Action.ALLOW, Action.DELAY})
 _TRAP: Final = int(Reason.TRAP)
 _CANARY: Final = int(Reason.CANARY)
+_BANNED: Final = int(Reason.BANNED)
 
 
 def empty_region(clients: int = CLIENTS) -> Region:
@@ -81,27 +82,27 @@ class Node:
         self.client = lru_cache(CLIENTS)(self._identify)
         self._canaries = canary_subjects(config.traps.subjects) if config.traps.mode != "off" else frozenset[str]()
 
-    def judge(self, address: bytes, operation: Operation, now_ns: int, price: int = 0) -> Verdict:
+    def judge(self, client: Client, operation: Operation, now_ns: int, price: int = 0) -> Verdict:
         """Judge one request.
 
         Args:
-            address: Of the client, 4 or 16 bytes.
+            client: Who asks: `client(address)`.
             operation: What it asks for.
             now_ns: Never less than in the call before.
             price: What it costs at least, tokens: its answer was dear the last time.
 
         """
         self.bans.turn(now_ns)
-        return self.policy.judge(self._facts(address, operation, price), now_ns)
+        return self.policy.judge(self._facts(client, operation, price), now_ns)
 
     def _identify(self, address: bytes) -> Client:
         return Client(address, client_key(address), 0, self.policy.profile(address))
 
-    def _facts(self, address: bytes, operation: Operation, price: int) -> Facts:
+    def _facts(self, client: Client, operation: Operation, price: int) -> Facts:
         """Gather what is known of a request before it is judged."""
         kind, subject, subjects = operation.kind, operation.subject, self.subjects
         return Facts(
-            self.client(address),
+            client,
             kind,
             max(price, operation.price),
             operation.refusal,
@@ -111,16 +112,15 @@ class Node:
             subjects.domain_of(kind, subject),
         )
 
-    def note_answer(self, address: bytes, operation: Operation, status: int, now_ns: int) -> None:
+    def note_answer(self, client: Client, operation: Operation, status: int, now_ns: int) -> None:
         """Have a search that found nothing counted, or one that did."""
-        self.policy.misses.note(self.client(address), operation.kind, operation.subject, status, now_ns)
+        self.policy.misses.note(client, operation.kind, operation.subject, status, now_ns)
 
-    def note(self, address: bytes, operation: Operation, verdict: Verdict, now_ns: int) -> None:
+    def note(self, client: Client, operation: Operation, verdict: Verdict, now_ns: int) -> None:
         """Tell the analyst what became of a request."""
-        if (verdict.action not in FORWARDED or verdict.reason) and verdict.reason != Reason.BANNED:
-            self.bans.note(address, operation, verdict, now_ns)
+        if verdict.reason and verdict.reason != _BANNED:
+            self.bans.note(client.address, operation, verdict, now_ns)
 
-    def refund(self, address: bytes, operation: Operation, now_ns: int) -> None:
+    def refund(self, client: Client, operation: Operation, now_ns: int) -> None:
         """Give back what a request paid that the keyserver never got."""
-        client = self.client(address)
         self.tables.clients.refund(client.compiled, client.key, operation.kind, operation.price, now_ns)

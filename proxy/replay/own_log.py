@@ -17,6 +17,8 @@ from proxy.replay.line import BadLine, Line, checked_time_ns, packed
 NO_SUBJECT: Final = "0" * 40
 _WORD: Final = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
 _MALFORMED: Final = frozenset({"malformed", "too_large", "timeout"})
+_ADDRESS: Final = re.compile(r'[ {]"?address"?[:=]')
+_SUBJECT: Final = re.compile(r'[ {]"?subject"?[:=]')
 _WENT_ON: Final = frozenset({"allow", "delay"})
 
 _TARGETS: Final[Mapping[str, tuple[str, Callable[[str], str]]]] = {
@@ -100,3 +102,16 @@ def _words(text: str) -> Mapping[str, Any]:
     if subject.startswith('"'):
         fields["subject"] = json.loads(subject)
     return fields
+
+
+def missing(text: str) -> tuple[str, ...]:
+    """Return what a line like this does not tell."""
+    notes = []
+    if not _ADDRESS.search(text):
+        notes.append("It has no addresses (HKPGUARD_LOG__ADDRESSES=on): each network is one client.")
+    if not _SUBJECT.search(text):
+        notes.append(
+            "It has no subjects (HKPGUARD_LOG__SUBJECTS=on): all seem to ask for the same, so that budgets of different "
+            "certificates and addresses see nothing, and nobody looks as if he asked for too many."
+        )
+    return tuple(notes)

@@ -9,7 +9,6 @@ All is bounded: the length of a line, how many are held back, how many bad ones 
 import gzip
 import lzma
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,14 +18,15 @@ from pathlib import Path
 from typing import IO, Final
 
 from proxy.replay import haproxy_log, hockeypuck_log, own_log, web_log
-from proxy.replay.line import BadLine, Line, Parse
+from proxy.replay.line import BadLine, Format, Line, Parse
 
-FORMATS: Final[Mapping[str, Parse]] = {
-    "hkpguard": own_log.parse,
-    "hockeypuck": hockeypuck_log.parse,
-    "haproxy": haproxy_log.parse,
-    "nginx": web_log.parse,
-    "apache": web_log.parse,
+_WEB: Final = Format(web_log.parse, web_log.missing)
+FORMATS: Final[Mapping[str, Format]] = {
+    "hkpguard": Format(own_log.parse, own_log.missing),
+    "hockeypuck": Format(hockeypuck_log.parse, hockeypuck_log.missing),
+    "haproxy": Format(haproxy_log.parse, haproxy_log.missing),
+    "nginx": _WEB,
+    "apache": _WEB,
 }
 STDIN: Final = "-"
 PROBED: Final = 1000  # lines from which the format is recognised
@@ -58,6 +58,7 @@ class Reading:
         late: Requests that began long before their place in the log.
         formats: By the name of each file.
         shown: The first bad lines: file, number, why, and the line.
+        notes: What the logs do not tell, in sentences.
 
     """
 
@@ -68,6 +69,12 @@ class Reading:
     late: int = 0
     formats: dict[str, str] = field(default_factory=dict)
     shown: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def begin(self, name: str, form: str, text: str) -> None:
+        """Note the format of a file, and what it does not tell if all its requests are like `text`."""
+        self.formats[name] = form
+        self.notes += [f"{name}: {note}" for note in FORMATS[form].missing(text)]
 
     def note_bad(self, name: str, number: int, error: str, text: str) -> None:
         """Count a bad line, and keep the first ones."""
@@ -157,49 +164,63 @@ def _ripe(held: Sequence[Line]) -> int:
 
 def _parsed(name: str, form: str | None, reading: Reading, progress: Progress) -> Iterator[list[Line]]:
     """Yield the requests of one file in batches, as they stand there."""
-    parse = FORMATS[form] if form else None
+    parse: Parse | None = None
     number = 0
     with _opened(name) as (stream, raw):
         for texts in _texts(stream, raw, name, progress):
             if parse is None:
-                found = recognise(texts)
-                if found is None:
-                    if any(map(str.strip, texts)):
-                        raise LogError(f"{name}: its format is not known; the first line is {_first(texts)!r}")
-                    continue
-                reading.formats[name], parse = found, FORMATS[found]
-            batch: list[Line] = []
-            for text in texts:
-                number += 1
-                try:
-                    line = parse(text) if text else None
-                except BadLine as error:
-                    reading.note_bad(name, number, str(error), text)
-                    continue
-                if line is not None:
-                    batch.append(line)
-            reading.requests += len(batch)
-            reading.lines += len(texts)
-            yield batch
-    if form:
-        reading.formats[name] = form
+                known = _known(name, texts, form)
+                reading.begin(name, known, _first(texts, FORMATS[known].parse))
+                parse = FORMATS[known].parse
+            yield _batch(name, number, texts, parse, reading)
+            number += len(texts)
 
 
-def _first(texts: Sequence[str]) -> str:
-    return next(text for text in texts if text.strip())[:SHOWN_CHARS]
+def _batch(name: str, number: int, texts: Sequence[str], parse: Parse, reading: Reading) -> list[Line]:
+    """Return the requests among lines, before which there were `number` others."""
+    batch: list[Line] = []
+    bad = reading.bad
+    for text in texts:
+        number += 1
+        try:
+            line = parse(text) if text else None
+        except BadLine as error:
+            reading.note_bad(name, number, str(error), text)
+            continue
+        if line is not None:
+            batch.append(line)
+    reading.requests += len(batch)
+    reading.lines += len(texts)
+    reading.others += len(texts) - len(batch) - (reading.bad - bad)
+    return batch
+
+
+def _known(name: str, texts: Sequence[str], form: str | None) -> str:
+    """Return the format of a file with these first lines; LogError if it is none that we know."""
+    found = form or recognise(texts)
+    if found is None:
+        first = next(filter(None, map(str.strip, texts)), "")
+        raise LogError(f"{name}: its format is not known (--format tells it); it begins with {first[:SHOWN_CHARS]!r}")
+    return found
+
+
+def _first(texts: Sequence[str], parse: Parse) -> str:
+    """Return the first line that is a request; an empty one if none is."""
+    return next((text for text in texts if _is_request(text, parse)), "")
+
+
+def _is_request(text: str, parse: Parse) -> bool:
+    try:
+        return parse(text) is not None
+    except BadLine:
+        return False
 
 
 def recognise(texts: Sequence[str]) -> str | None:
     """Return the format by which most of the first lines are requests; None if none of them is in any."""
-    votes = Counter[str]()
-    for text in texts[:PROBED]:
-        for form, parse in FORMATS.items():
-            try:
-                votes[form] += parse(text) is not None
-            except BadLine:
-                continue
-    form, most = max(votes.items(), key=lambda vote: vote[1], default=("", 0))
-    return form if most else None
+    votes = {name: sum(_is_request(text, form.parse) for text in texts[:PROBED]) for name, form in FORMATS.items()}
+    most = max(votes, key=votes.__getitem__)
+    return most if votes[most] else None
 
 
 @contextmanager
@@ -226,19 +247,26 @@ def _texts(stream: IO[bytes], raw: IO[bytes], name: str, progress: Progress) -> 
     """Yield the lines of a stream in lists; of one that is too long the beginning."""
     rest, position = b"", 0
     while data := _read(stream, name):
-        *whole, rest = (rest + data).split(b"\n")
         if raw is not sys.stdin.buffer:
             position, before = raw.tell(), position
             progress(position - before)
-        yield [_text(each) for each in whole]
+        whole, newline, rest = (rest + data).rpartition(b"\n")
+        if newline:
+            yield _split(whole)
         if len(rest) > LONGEST:
             rest = rest[:LONGEST]  # what follows, up to the end of the line, is cut when it is complete
     if rest:
-        yield [_text(rest)]
+        yield _split(rest)
 
 
-def _text(line: bytes) -> str:
-    return line[:LONGEST].decode("utf-8", "replace").rstrip("\r")
+def _split(data: bytes) -> list[str]:
+    """Return lines as texts; all at once, which takes a fifth of the time."""
+    texts = data.decode("utf-8", "replace").split("\n")
+    if b"\r" in data:
+        texts = [text.rstrip("\r") for text in texts]
+    if len(max(texts, key=len)) > LONGEST:
+        texts = [text[:LONGEST] for text in texts]
+    return texts
 
 
 def _read(stream: IO[bytes], name: str) -> bytes:

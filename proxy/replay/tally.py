@@ -9,7 +9,7 @@ from typing import Final
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action, Reason
 from proxy.policy.budgets import BudgetKind
-from proxy.policy.judge import Verdict
+from proxy.policy.judge import ALLOW, Verdict
 
 MOST_CLIENTS: Final = 262_144
 MOST_COLUMNS: Final = 400  # of a plot
@@ -76,7 +76,8 @@ class Tally:
     """Of one run of a log.
 
     Attributes:
-        verdicts: Requests by action, reason and the action that shadow mode kept from happening.
+        allowed: Requests to which nothing objected at all.
+        verdicts: The others by action, reason and the action that shadow mode kept from happening.
         clients: By key; those for which there is no room are in `others`.
         others: Likewise, all as one.
         limits: Requests by what delayed or refused them.
@@ -85,6 +86,7 @@ class Tally:
 
     """
 
+    allowed: int = 0
     verdicts: Counter[tuple[int, int, int]] = field(default_factory=Counter)
     clients: dict[int, Fortune] = field(default_factory=dict)
     others: Fortune = field(default_factory=Fortune)
@@ -94,11 +96,16 @@ class Tally:
 
     def note(self, client: int, verdict: Verdict, at_ns: int) -> None:
         """Take note of a verdict; `at_ns` since the beginning."""
-        action, reason = verdict.action, verdict.reason
-        self.verdicts[action, reason, verdict.shadow] += 1
         fortune = self.clients.get(client)
         if fortune is None:
             fortune = self._new(client)
+        if verdict is ALLOW:  # nearly always
+            self.allowed += 1
+            fortune.fates[0] += 1
+            self.timeline.note(at_ns, 0)
+            return
+        action, reason = verdict.action, verdict.reason
+        self.verdicts[action, reason, verdict.shadow] += 1
         fate = _fate(action, reason)
         fortune.fates[fate] += 1
         self.timeline.note(at_ns, fate)

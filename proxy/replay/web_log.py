@@ -12,11 +12,10 @@ from proxy.replay.line import BadLine, Line, clock_time_ns, origin_form, packed
 
 # Some collections of logs put a quote around each line.
 _REQUEST: Final = re.compile(
-    r'"?(\S+) (\S+) [^\[]*\[([^\]]{20,32})\] "([A-Za-z]{1,32}) ([^"\\ ]+(?:\\.[^"\\ ]*)*)(?: HTTP/\d(?:\.\d)?)?" (\d{3}) (\d+|-)'
+    r'"?(\S+) (\S+) [^\[]*\[([^\]]{20,32})\] "([A-Za-z]{1,32}) ([^"\\ ]+(?:\\.[^"\\ ]*)*)(?: HTTP/\d(?:\.\d)?)?" (\d{3}) (\d{1,15}|-)'
 )
-_RUBBISH: Final = re.compile(r'"?(\S+) (\S+) [^\[]*\[([^\]]{20,32})\] "((?:[^"\\]|\\.)*)" (\d{3}) (\d+|-)')
+_RUBBISH: Final = re.compile(r'"?(\S+) (\S+) [^\[]*\[([^\]]{20,32})\] "((?:[^"\\]|\\.)*)" (\d{3}) (\d{1,15}|-)')
 _ESCAPE: Final = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|(.))")
-_MOST_DIGITS: Final = 15
 
 
 def parse(text: str) -> Line | None:
@@ -25,14 +24,20 @@ def parse(text: str) -> Line | None:
     if match is None:
         return _rubbish(text)
     first, second, time, method, target, status, size = match.groups()
-    return Line(
-        clock_time_ns(time),
-        _client(first, second),
-        method,
-        origin_form(_plain(target) if "\\" in target else target),
-        int(status),
-        _size(size),
-    )
+    if "\\" in target:
+        target = _plain(target)
+    if target[0] != "/":
+        target = origin_form(target)
+    try:
+        client = packed(first)
+    except BadLine:
+        client = _after_host(first, second)
+    return Line(clock_time_ns(time), client, method, target, int(status), 0 if size == "-" else int(size))
+
+
+def missing(_: str) -> tuple[str, ...]:
+    """Return what it does not tell."""
+    return ("It does not tell how long the keyserver took, so nothing is charged for that.",)
 
 
 def _rubbish(text: str) -> Line | None:
@@ -43,26 +48,19 @@ def _rubbish(text: str) -> Line | None:
     first, second, time, request, status, size = match.groups()
     if request in {"", "-"}:
         return None
-    return Line(clock_time_ns(time), _client(first, second), request.partition(" ")[0], "", int(status), _size(size))
-
-
-def _client(first: str, second: str) -> bytes:
-    """Return the client's address, which stands second where a virtual host comes first."""
     try:
-        return packed(first)
+        client = packed(first)
     except BadLine:
-        return _after_host(first, second)
+        client = _after_host(first, second)
+    return Line(clock_time_ns(time), client, request.partition(" ")[0], "", int(status), 0 if size == "-" else int(size))
 
 
 def _after_host(first: str, second: str) -> bytes:
+    """Return the client's address, which stands second where a virtual host comes first."""
     try:
         return parse_address(second)
     except ValueError:
         raise BadLine(f"{first[:45]!r} is no address: host names say nothing about clients") from None
-
-
-def _size(text: str) -> int:
-    return 0 if text == "-" else int(text[:_MOST_DIGITS])
 
 
 def _plain(target: str) -> str:

@@ -15,9 +15,9 @@ from proxy.hkp.classes import OperationClass
 from proxy.hkp.endpoints import LOOKUP
 from proxy.hkp.operation import Operation
 from proxy.policy.actions import Action, Reason
-from proxy.policy.judge import Verdict
+from proxy.policy.judge import ALLOW, EXEMPT, Client, Verdict
 from proxy.policy.networks import Network
-from proxy.replay.charges import Charges
+from proxy.replay.charges import LEAST_BYTES, Charges
 from proxy.replay.line import Line
 from proxy.replay.node import START_NS, Node
 from proxy.replay.pace import Pace
@@ -96,21 +96,24 @@ class World:
         if self._begin_ns is None:
             self._begin_ns = at_ns
         now_ns = self._now_ns = max(self._now_ns, START_NS + at_ns - self._begin_ns)
-        operation = self.classify(line.method, line.target)
-        verdict = self._judge(line, operation, now_ns)
-        self.node.note(line.address, operation, verdict, now_ns)
-        self.tally.note(self.node.client(line.address).key, verdict, now_ns - START_NS)
-        if verdict.wait_ns and self._pace is not None:
+        client = self.node.client(line.address)
+        verdict = self._judge(client, line, now_ns)
+        self.tally.note(client.key, verdict, now_ns - START_NS)
+        if verdict is not ALLOW and verdict.wait_ns and self._pace is not None:
             self._pace.delayed(line, verdict.wait_ns, at_ns)
 
-    def _judge(self, line: Line, operation: Operation, now_ns: int) -> Verdict:
+    def _judge(self, client: Client, line: Line, now_ns: int) -> Verdict:
+        node, operation = self.node, self.classify(line.method, line.target)
         if not operation.target:
+            node.note(client, operation, MALFORMED, now_ns)
             return MALFORMED
         price = self._charges.price(operation, now_ns)
-        verdict = self.node.judge(line.address, operation, now_ns, price)
+        verdict = node.judge(client, operation, now_ns, price)
         if verdict.action < _LIMIT and line.status:
-            self.node.note_answer(line.address, operation, line.status, now_ns)
-            if line.size_bytes or line.service_us:
-                paid = max(price, operation.price)
-                self._charges.settle(line, operation, verdict, paid, now_ns + verdict.wait_ns)
+            node.note_answer(client, operation, line.status, now_ns)
+            if price or line.service_us or line.size_bytes >= LEAST_BYTES:
+                paid = None if verdict is EXEMPT else max(price, operation.price)
+                self._charges.settle(client, line, operation, paid, now_ns + verdict.wait_ns)
+        if verdict is not ALLOW:
+            node.note(client, operation, verdict, now_ns)
         return verdict

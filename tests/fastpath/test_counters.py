@@ -35,6 +35,22 @@ def test_a_request_counts_once_in_its_place(counters: Counters) -> None:
     assert snapshot.responses[429] == sum(snapshot.responses) == 1
 
 
+@pytest.mark.parametrize("use", range(4))
+def test_uses_of_the_cache(counters: Counters, use: int) -> None:
+    """Each has a counter; who says nothing did not use it."""
+    counters.record(1, 0, 200, NOT, NOT, NOT, NOT, use)
+    counters.record(1, 0, 200, NOT, NOT, NOT, NOT)
+    assert counters.snapshot().cache == [(use == place) + (place == 0) for place in range(4)]
+
+
+@pytest.mark.parametrize("use", [-1, 4])
+def test_no_such_use_of_the_cache(counters: Counters, use: int) -> None:
+    """That is the caller's bug, and counts nowhere."""
+    with pytest.raises(ValueError, match=f"cache_use {use} not in 0..3"):
+        counters.record(1, 0, 200, NOT, NOT, NOT, NOT, use)
+    assert sum(counters.snapshot().responses) == 0
+
+
 @pytest.mark.parametrize(("status", "place"), [(0, 0), (599, 599), (600, 0), (-1, 0), (99_999, 0)])
 def test_odd_status(counters: Counters, status: int, place: int) -> None:
     """An upstream's odd status is counted, as none."""

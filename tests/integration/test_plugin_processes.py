@@ -11,6 +11,8 @@ import pytest
 
 from fastpath import client_key
 from fastpath.record import RECORD_BYTES
+from proxy.config import Config, ConfigError
+from proxy.plugins import discovery
 from proxy.plugins.instance import Hosted, PluginFailure
 from proxy.plugins.wire import MOST_EVIDENCE, SetUp
 from tests.proxy.admin.records_for_tests import block, record
@@ -148,7 +150,8 @@ async def test_it_has_nothing_of_ours(
     monkeypatch.setenv("HKPGUARD_ADMIN_TOKEN", "correct-horse-battery")
     look = """
 import os
-files = [os.readlink(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{each}")]
+paths = [f"/proc/self/fd/{each}" for each in os.listdir("/proc/self/fd")]
+files = [os.readlink(path) for path in paths if os.path.lexists(path)]
 self.host.log.info("seen", names=" ".join(sorted(os.environ)), files=" ".join(files))
 return []
 """
@@ -162,7 +165,7 @@ return []
 
 
 async def test_memory_budget_cannot_be_lifted(make: Callable[..., Hosted], tmp_path: Path) -> None:
-    """The limit is hard: it may lower it, no more. (Root could: nobody should run this as root.)"""
+    """The limit is hard: a plugin may lower it, no more, unless hkpguard runs as root, which nobody should do."""
     look = """
 import resource
 soft, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -227,3 +230,59 @@ def stop(self):
 def test_records_of_tests_are_whole() -> None:
     """The block of these tests is two records."""
     assert len(BLOCK) == 2 * RECORD_BYTES
+
+
+FAULTY = {  # what is wrong with which plugin, and what is said of it
+    "raising": ("raise RuntimeError('not today')", "MODE=shadow: cannot be loaded: RuntimeError: not today"),
+    "dying": ("import os; os._exit(0)", "MODE=shadow: cannot be loaded: its process ended"),
+    "false": (
+        "import os; os.write(3, b'x' * 99); os.write(4, b'x' * 99); os._exit(0)",
+        "MODE=shadow: cannot be loaded",
+    ),
+    "strange": ("", "MOST=5: Extra inputs are not permitted"),
+    "plain": ("", "FEATURES=words:5: has no feature words; there are: none"),
+    "lonely": ("    needs = ('nobody',)", "MODE=shadow: needs nobody, which is off or not there"),
+    "round": ("    needs = ('trip',)", "MODE=shadow: needs itself: round < trip < round"),
+    "trip": ("    needs = ('round',)", "MODE=shadow: needs itself: round < trip < round"),
+    "renamed": ("    name = 'other'", "MODE=shadow: calls itself other, its entry point renamed"),
+    "antiabuse": ("", "MODE=shadow: is not to be set: HKPGUARD_MODE is its switch"),
+}
+
+
+def test_faults_are_found_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that is wrong with plugins and their settings is found before anything runs, in one go."""
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, (code, _) in FAULTY.items():
+        whole = code.startswith(("raise", "import"))
+        install(tmp_path, name, code if whole else LOOKING.format(name=name) + code)
+    modes = {f"HKPGUARD_PLUGINS__{name.upper()}__MODE": "shadow" for name in FAULTY}
+    own = {"HKPGUARD_PLUGINS__STRANGE__MOST": "5", "HKPGUARD_PLUGINS__PLAIN__FEATURES": "words:5"}
+    with pytest.raises(ConfigError) as caught:
+        Config.from_env(modes | own)
+    faults = [str(fault) for fault in caught.value.faults]
+    assert len(faults) == len(FAULTY)
+    for name, (_, words) in FAULTY.items():
+        assert any(fault.startswith(f"HKPGUARD_PLUGINS__{name.upper()}__{words}") for fault in faults), faults
+
+
+def test_plugin_that_hangs_when_it_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for its faults waits for so long, and no longer."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(discovery, "START_SECONDS", 0.5)
+    install(tmp_path, "tried", "while True: pass")
+    with pytest.raises(ConfigError, match=r"cannot be loaded: no answer in 0.5 s"):
+        Config.from_env({"HKPGUARD_PLUGINS__TRIED__MODE": "shadow"})
+
+
+def test_names_that_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody takes the name of a built-in plugin, and two packages do not share one."""
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("antiabuse", "twice"):
+        install(tmp_path, name, LOOKING.format(name=name))
+    (tmp_path / "more-1.0.dist-info").mkdir()
+    (tmp_path / "more-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: more\nVersion: 1\n")
+    (tmp_path / "more-1.0.dist-info" / "entry_points.txt").write_text("[hkpguard.plugins]\ntwice = elsewhere:Looking\n")
+    found = discovery.installed()
+    assert found.problems["antiabuse"] == "antiabuse_plugin:Looking has the name of a built-in plugin"
+    assert "have the same name" in found.problems["twice"]
+    assert {"antiabuse", "twice"}.isdisjoint(found.places)

@@ -45,7 +45,7 @@ def block_of(language: str, words: str) -> str:
 def status(started: Guard, path: str = SEARCH) -> int:
     """Ask for something, and return the status."""
     try:
-        with urllib.request.urlopen(started.url + path, timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{started.port}{path}", timeout=5) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:
@@ -66,10 +66,11 @@ def await_state(started: Guard, name: str, state: str) -> None:
 
 def events(started: Guard, kind: str, count: int) -> list[dict[str, Any]]:
     """Return the first events of a kind, those that were before among them."""
-    url = f"http://{LOOPBACK}:{started.admin_port}/api/v1/events?kind={kind}"
-    request = urllib.request.Request(url, headers={"Last-Event-ID": "0"})
+    request = urllib.request.Request(
+        f"http://{LOOPBACK}:{started.admin_port}/api/v1/events?kind={kind}", headers={"Last-Event-ID": "0"}
+    )
     found: list[dict[str, Any]] = []
-    with urllib.request.urlopen(request, timeout=20) as stream:
+    with urllib.request.urlopen(request, timeout=20) as stream:  # noqa: S310 - the request above
         while len(found) < count:
             line = stream.readline().decode()
             if line.startswith("data: "):
@@ -114,7 +115,7 @@ def test_plugin_of_the_documents(start_guard: StartGuard, packages: Path, tmp_pa
 
 
 def test_commands(start_guard: StartGuard, packages: Path) -> None:
-    """A plugin is switched on, set, renewed from new code, not broken by bad code, and switched off; nobody restarts."""
+    """At run time a plugin is switched on, set, renewed from new code, not harmed by bad code, and switched off."""
     install(packages, "tried", LOOKING.format(name="tried"))
     started = start_guard()
     pid = started.pid("analyst")
@@ -152,7 +153,7 @@ HARMFUL = {
 
 
 def test_harmful_plugins(start_guard: StartGuard, packages: Path) -> None:
-    """Plugins that hang, leak, raise and die are left alone; requests, a neighbour and the analyst go on; it is told."""
+    """Plugins that hang, leak, raise or die are left alone, and it is told; requests, others and the analyst go on."""
     for name, look in HARMFUL.items():
         install(packages, name, f"{HEAD.format(name=name)}    def look(self, block, now_ns):\n        {look}\n")
     install(packages, "good", LOOKING.format(name="good"))
@@ -204,41 +205,22 @@ def test_nothing_is_left_of_them(start_guard: StartGuard, packages: Path) -> Non
     until(lambda: process() not in {0, first}, "another one runs", 20)
 
 
-@pytest.mark.parametrize(
-    ("code", "settings", "words"),
-    [
-        (
-            "",
-            {"NOTHING__MODE": "shadow"},
-            "HKPGUARD_PLUGINS__NOTHING__MODE=shadow: no plugin of this name is installed",
-        ),
-        ("raise RuntimeError('not today')", {}, "cannot be loaded: RuntimeError: not today"),
-        ("while True: pass", {}, "cannot be loaded: no answer in 10 s"),
-        ("import os; os._exit(0)", {}, "cannot be loaded: its process ended"),
-        ("{looking}", {"TRIED__MOST": "5"}, "HKPGUARD_PLUGINS__TRIED__MOST=5: Extra inputs are not permitted"),
-        ("{looking}", {"TRIED__TOKEN": "hush"}, "HKPGUARD_PLUGINS__TRIED__TOKEN=***: Extra inputs"),
-        ("{looking}", {"TRIED__FEATURES": "words:5"}, "=words:5: has no feature words; there are: none"),
-        ("{looking}    needs = ('nobody',)", {}, "HKPGUARD_PLUGINS__TRIED__MODE=shadow: needs nobody, which is off"),
-        ("{looking}    needs = ('tried',)", {}, "HKPGUARD_PLUGINS__TRIED__MODE=shadow: needs itself: tried < tried"),
-        ("{looking}    name = 'other'", {}, "calls itself other, its entry point tried"),
-    ],
-)
-def test_check(packages: Path, code: str, settings: dict[str, str], words: str) -> None:
-    """`hkpguard check` finds what is wrong with plugins, together with all other faults."""
-    install(packages, "tried", code.format(looking=LOOKING.format(name="tried")))
-    given = {f"PLUGINS__{name}": value for name, value in {"TRIED__MODE": "shadow", **settings}.items()}
-    if not code:
-        del given["PLUGINS__TRIED__MODE"]
-    status, _, err = hkpguard(environ(given | {"WORKERS": "0"}), "check")
-    assert status == 1
-    assert "HKPGUARD_WORKERS=0" in err
-    assert words in err
-    assert len(err.splitlines()) == 2, err
+def test_check(packages: Path) -> None:
+    """`hkpguard check` tells what is wrong with plugins together with all other faults."""
+    install(packages, "tried", LOOKING.format(name="tried"))
+    given = {"PLUGINS__TRIED__MODE": "shadow", "PLUGINS__TRIED__TOKEN": "hush", "PLUGINS__NOTHING__MODE": "shadow"}
+    code, _, err = hkpguard(environ(given | {"WORKERS": "0"}), "check")
+    assert code == 1
+    assert [line.partition(":")[0] for line in err.splitlines()] == [
+        "HKPGUARD_WORKERS=0",
+        "HKPGUARD_PLUGINS__NOTHING__MODE=shadow",
+        "HKPGUARD_PLUGINS__TRIED__TOKEN=***",
+    ]
 
 
 def test_check_of_a_good_plugin(packages: Path) -> None:
     """A plugin that takes its settings is no fault, and its settings are shown."""
     install(packages, "tried", LOOKING.format(name="tried"))
-    status, out, err = hkpguard(environ({"PLUGINS__TRIED__MODE": "shadow"}), "check")
-    assert status == 0, err
+    code, out, err = hkpguard(environ({"PLUGINS__TRIED__MODE": "shadow"}), "check")
+    assert code == 0, err
     assert "HKPGUARD_PLUGINS__TRIED__MODE=shadow" in out

@@ -540,7 +540,9 @@ TEXTS: Mapping[type[AnyKind], Callable[[Any], st.SearchStrategy[str]]] = {
     FilePath: lambda _kind: st.sampled_from(["./state", "/run/keys of mine.pem"]),
     Secret: lambda _kind: st.text("abc!?=~", min_size=16, max_size=20),
     Pattern: lambda _kind: st.sampled_from(["*", "ban.*", "ban.placed"]),
-    WebUrl: lambda _kind: st.sampled_from(["https://[2001:db8::1]:8/a?b=c", "http://127.0.0.1/", "https://example.org"]),
+    WebUrl: lambda _kind: st.sampled_from(
+        ["https://[2001:db8::1]:8/a?b=c", "http://127.0.0.1/", "https://example.org"]
+    ),
     SigningKey: lambda _kind: st.binary(min_size=24, max_size=64).map(lambda key: f"whsec_{b64encode(key).decode()}"),
     ListenAt: lambda _kind: st.builds(
         "{}{}:{}{}".format,

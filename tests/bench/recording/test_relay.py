@@ -17,14 +17,7 @@ if TYPE_CHECKING:
     Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 SOURCE = "127.77.0.9"
-PATIENCE_S = 10
-
-
-@pytest.fixture(autouse=True)
-async def patience() -> AsyncIterator[None]:
-    """Let nothing wait for ever."""
-    async with asyncio.timeout(PATIENCE_S):
-        yield
+PATIENCE_S = 10  # nothing waits for ever
 
 
 @asynccontextmanager
@@ -46,10 +39,11 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 async def ask(port: int, data: bytes) -> bytes:
     """Send all, end, and read to the end."""
-    reader, writer = await asyncio.open_connection(LOOPBACK, port)
-    writer.write(data)
-    writer.write_eof()
-    answer = await reader.read()
+    async with asyncio.timeout(PATIENCE_S):
+        reader, writer = await asyncio.open_connection(LOOPBACK, port)
+        writer.write(data)
+        writer.write_eof()
+        answer = await reader.read()
     writer.close()
     return answer
 
@@ -81,7 +75,7 @@ async def test_the_end_of_the_server_ends_the_client() -> None:
     async with serving(refuse) as port, relaying(port, lambda: SOURCE) as relay:
         reader, writer = await asyncio.open_connection(LOOPBACK, relay.port)
         writer.write(b"GET /")
-        assert await reader.read() == b"no"
+        assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b"no"
         writer.close()
 
 
@@ -99,7 +93,7 @@ async def test_a_client_that_breaks_off_is_not_kept() -> None:
         writer.write(b"GET /")
         await writer.drain()
         writer.transport.abort()
-        await gone.wait()
+        await asyncio.wait_for(gone.wait(), PATIENCE_S)
 
 
 async def test_a_server_that_does_not_listen_is_counted() -> None:

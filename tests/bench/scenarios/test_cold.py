@@ -5,7 +5,7 @@ import pytest
 from bench.scenarios import addresses
 from bench.scenarios.clock import HOUR, START_NS
 from bench.scenarios.cold import BLOCK, Cold
-from bench.scenarios.node import SECRET
+from proxy.replay.node import SECRET
 from bench.scenarios.plan import SCENARIOS, play
 from fastpath import network_key
 from proxy.policy.actions import Reason

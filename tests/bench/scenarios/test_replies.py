@@ -6,7 +6,7 @@ import pytest
 
 from bench.scenarios.certificates import gpg_get, mail_search
 from bench.scenarios.clock import SECOND, START_NS
-from bench.scenarios.node import SECRET
+from proxy.replay.node import SECRET
 from bench.scenarios.replies import HEAD_BYTES, Replies
 from bench.scenarios.upstream import COSTS, FAT, MISSING, Cost
 from fastpath.cache import LARGEST_REPLY

@@ -28,6 +28,7 @@ from proxy.policy.fusion import Evidence
 from proxy.policy.judge import Client
 from proxy.policy.policy import Policy
 from proxy.telemetry.metrics import NodeMetrics
+from proxy.telemetry.numbers import FLAG_CACHED
 from proxy.verdicts import Verdicts
 from proxy.warden import Warden
 from tests.proxy.admin.records_for_tests import block, record, refused
@@ -189,7 +190,7 @@ async def test_client_that_asked(node: Node) -> None:
     """State of each limit, and the last verdicts."""
     spend(node.region, 10)
     now_ns = monotonic_ns()
-    node.history.feed(block(record(now_ns=now_ns), refused(now_ns=now_ns)))
+    node.history.feed(block(record(now_ns=now_ns, flags=FLAG_CACHED), refused(now_ns=now_ns)))
     answer = await node.ask("/api/v1/clients/192.0.2.1")
     limits = {limit["limit"]: limit for limit in answer["limits"]}
     assert answer["known"] is True
@@ -206,6 +207,7 @@ async def test_client_that_asked(node: Node) -> None:
         "cert",
     )
     assert (oldest["action"], oldest["upstream_ms"], oldest["address_source"]) == ("allow", 1.5, "peer")
+    assert (newest["cached"], oldest["cached"]) == (False, True)
     assert newest["request_id"] == "0123456789abcdef"
 
 

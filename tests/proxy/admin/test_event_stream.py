@@ -115,7 +115,7 @@ async def test_listeners_are_bounded(node: Node) -> None:
     first.close()
     while node.stream.listeners == 2:
         node.bus.publish(UP)  # who left is noticed when there is something to say
-        await asyncio.sleep(0)
+        await turns()
     async with await node.listen() as third:
         assert third.status == 200
     second.close()
@@ -145,7 +145,7 @@ async def test_slow_listener(node: Node, monkeypatch: pytest.MonkeyPatch) -> Non
         node.bus.publish(UP)
         assert (await message(other))["event"] == "upstream.up"
         while node.stream.listeners == 2:
-            await asyncio.sleep(0)
+            await turns()
         assert node.stream.dropped > 0
 
 

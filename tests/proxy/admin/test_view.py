@@ -35,9 +35,7 @@ CLIENT: dict[str, Any] = {
             "without_shadow_mode": "priced",
             "prior": -4.0,
             "log_odds": 0.25,
-            "evidence": [
-                {"kind": "cohort", "weight": 4.25, "reason": "one of 9", "seconds_left": 30, "shadow": False}
-            ],
+            "evidence": [{"kind": "cohort", "weight": 4.25, "reason": "one of 9", "seconds_left": 30, "shadow": False}],
         },
         "budgets": [
             {
@@ -56,9 +54,7 @@ CLIENT: dict[str, Any] = {
         "without_shadow_mode": "delayed",
         "prior": -4.0,
         "log_odds": -4.0,
-        "evidence": [
-            {"kind": "pace", "weight": 5.5, "reason": "[red]1 a second", "seconds_left": 60, "shadow": True}
-        ],
+        "evidence": [{"kind": "pace", "weight": 5.5, "reason": "[red]1 a second", "seconds_left": 60, "shadow": True}],
     },
     "last": [
         {
@@ -68,6 +64,7 @@ CLIENT: dict[str, Any] = {
             "action": "limit",
             "reason": "limit",
             "status": 429,
+            "cached": False,
             "wait_ms": 0.0,
         }
     ],
@@ -165,6 +162,13 @@ def test_bans() -> None:
 def test_client_without_records() -> None:
     """Where there are no verdicts there is no empty table of them."""
     assert "last verdicts" not in drawn(client_view(CLIENT | {"last": []}))
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_answer_from_the_cache_is_marked(*, cached: bool) -> None:
+    """Beside its status, and nothing beside others."""
+    text = drawn(client_view(CLIENT | {"last": [CLIENT["last"][0] | {"cached": cached}]}))
+    assert ("yes" in text) == cached
 
 
 def test_top() -> None:

@@ -14,10 +14,13 @@ import pytest
 from proxy.hkp.uploads import UploadBounds, UploadKind, UploadReader
 from proxy.http.micro_cache import SHELF_BYTES
 from proxy.policy.actions import Action
+from proxy.telemetry.numbers import FLAG_CACHED, CacheUse
 from tests.certs_for_tests import armored, certificate, form
 from tests.proxy.http.harness import FPR, KEY_TARGET, Wire, get, ok, turns, until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.proxy.http.conftest import Start
     from tests.proxy.http.harness import Message, Node
 
@@ -395,25 +398,111 @@ async def test_waiting_client_that_goes_away(start: Start) -> None:
     assert (await leader.reply()).body == b"key\n"
 
 
-async def test_upload_of_a_certificate_ends_what_is_kept_of_it(start: Start) -> None:
+CERT = certificate()
+
+
+def fingerprint() -> str:
+    """Return that of CERT."""
+    reader = UploadReader(UploadKind.BINARY, UploadBounds(), 2**32)
+    reader.feed(CERT)
+    return str(reader.finish().certs[0].fingerprint)
+
+
+def post(path: str, body: bytes) -> bytes:
+    """Return a request with a form."""
+    lines = f"Host: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
+    return f"POST {path} HTTP/1.1\r\n{lines}".encode() + body
+
+
+NAMES = {
+    "fingerprint": lambda digits: digits,
+    "key id": lambda digits: digits[-16:],
+    "short id": lambda digits: digits[-8:],
+}
+
+
+@pytest.mark.parametrize("op", ["get", "index", "vindex"])
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+async def test_upload_of_a_certificate_ends_what_is_kept_of_it(
+    start: Start, name: Callable[[str], str], op: str
+) -> None:
     """Whoever asks after an upload gets the new one, by whichever of its names; others are still kept."""
     node = await start({**ON, "UPLOADS__MODE": "enforce"})
-    cert = certificate()
-    reader = UploadReader(UploadKind.BINARY, UploadBounds(), 2**32)
-    reader.feed(cert)
-    mine = f"/pks/lookup?op=get&options=mr&search=0x{reader.finish().certs[0].fingerprint}"
+    mine = f"/pks/lookup?op={op}&options=mr&search=0x{name(fingerprint())}"
     await first(node, get(mine), ok(b"old\n"))
     link = node.keyserver.wires[0]
-    body = form(armored(cert))
-    lines = f"Host: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
-    uploader = await node.connect(b"POST /pks/add HTTP/1.1\r\n" + lines.encode() + body)
-    assert (await link.request()).body == body
-    await link.send(ok(b"stored\n"))
-    assert (await uploader.reply()).body == b"stored\n"
+    assert (await answered(node, get(), ok(b"another\n"))).body == b"another\n"
+    assert (await answered(node, post("/pks/add", form(armored(CERT))), ok(b"stored\n"))).body == b"stored\n"
     client = await node.connect(get(mine))
     await link.head()
     await link.send(ok(b"new\n"))
     assert (await client.reply()).body == b"new\n"
+    assert (await ask(node, get())).body == b"another\n"
+
+
+async def answered(node: Node, request: bytes, reply: bytes) -> Message:
+    """Have the keyserver answer a request over the connection that is there already."""
+    client = await node.connect(request)
+    link = node.keyserver.wires[0]
+    await link.request()
+    await link.send(reply)
+    return await client.reply()
+
+
+async def test_answer_that_was_on_its_way_during_an_upload_is_not_kept(start: Start) -> None:
+    """It may be older than the upload; who asks after that gets a new one."""
+    node = await start({**ON, "UPLOADS__MODE": "enforce"})
+    mine = f"/pks/lookup?op=get&options=mr&search=0x{fingerprint()}"
+    early, link = await node.begin(get(mine))
+    uploader = await node.connect(post("/pks/add", form(armored(CERT))))
+    other = await node.keyserver.accept()
+    await other.request()
+    await other.send(ok(b"stored\n"))
+    await uploader.reply()
+    await link.send(ok(b"old\n"))
+    assert (await early.reply()).body == b"old\n"
+    client = await node.connect(get(mine))
+    await until(lambda: any(wire.pull() > 0 for wire in node.keyserver.wires))
+    wire = next(wire for wire in node.keyserver.wires if wire.buffer)
+    await wire.send(ok(b"new\n"))
+    assert (await client.reply()).body == b"new\n"
+
+
+UNREAD = [
+    ("/pks/add", "200 OK", False),  # with UPLOADS__MODE=off
+    ("/pks/replace", "200 OK", False),
+    ("/pks/delete", "200 OK", False),
+    ("/pks/delete", "500 Internal Server Error", False),  # perhaps it was done all the same
+    ("/pks/delete", "401 Unauthorized", True),
+    ("/pks/add", "422 Unprocessable Content", True),
+]
+
+
+@pytest.mark.parametrize(("path", "status", "kept"), UNREAD)
+async def test_change_that_nobody_read_ends_all_that_is_kept(
+    start: Start, path: str, status: str, *, kept: bool
+) -> None:
+    """Nobody knows which certificates it is about; but what the keyserver has refused has changed none."""
+    node = await start({**ON, "LIMITS__ADMIN__MODE": "off"})
+    await first(node, get(), ok(b"old\n"))
+    await answered(node, post(path, b"keytext=x"), f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
+    await node.connect(get())
+    await turns(50)
+    assert (node.keyserver.wires[0].pull() == 0) == kept
+
+
+@pytest.mark.parametrize("setting", ["CERT", "MISSING", "SEARCH", "STATS"])
+async def test_each_time_is_a_setting(start: Start, setting: str) -> None:
+    """What is kept for 0 s is not kept at all, and the others are."""
+    node = await start({**ON, f"CACHE__{setting}": "0s"})
+    asked = {"CERT": KEY_TARGET, "MISSING": target(404), "SEARCH": MAIL, "STATS": STATS}
+    await first(node, get("/pks/lookup?op=index&options=mr&search=0x0123456789ABCDEF", "Cookie: a=b"), ok())
+    for each in asked.values():
+        await answered(node, get(each), MISSING.encode() if each == target(404) else ok())
+    for name, each in asked.items():
+        await node.connect(get(each))
+        await turns(50)
+        assert (node.keyserver.wires[0].pull() > 0) == (name == setting)
 
 
 async def test_hit_pays_the_limits_of_its_client(start: Start) -> None:
@@ -428,8 +517,28 @@ async def test_hit_is_recorded_without_an_upstream(start: Start) -> None:
     node = await start(ON)
     await first(node, get(), ok(b"key\n"))
     await ask(node, get())
-    record = node.records()[-1]
+    original, record = node.records()
     assert (record.status, record.action, record.upstream) == (200, Action.ALLOW, 255)
+    assert (original.flags & FLAG_CACHED, record.flags & FLAG_CACHED) == (0, FLAG_CACHED)
+
+
+async def test_what_the_cache_was_to_requests_is_counted(start: Start) -> None:
+    """One that goes to the keyserver, one that joins it, one that comes later, and one that is none of its business."""
+    node = await start(ON)
+    leader, link = await node.begin(get())
+    joined = await node.connect(get())
+    await link.send(ok())
+    replies = [await leader.reply(), await joined.reply(), await ask(node, get())]
+    await answered(node, get(method="HEAD"), ok(b""))
+    assert [reply.fields.all("Age") for reply in replies] == [[], ["0"], ["0"]]
+    uses = node.snapshot().cache
+    assert {use: uses[use] for use in CacheUse} == {
+        CacheUse.NONE: 1,
+        CacheUse.HIT: 1,
+        CacheUse.JOINED: 1,
+        CacheUse.MISS: 1,
+    }
+    assert [record.flags & FLAG_CACHED for record in node.records()] == [0, FLAG_CACHED, FLAG_CACHED, 0]
 
 
 async def test_off(start: Start) -> None:

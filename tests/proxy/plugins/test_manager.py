@@ -1,4 +1,4 @@
-"""Which plugins run, and what becomes of changes: built-in ones here; those of others have processes, see integration."""
+"""Which plugins run, and what becomes of changes: built-in ones here; integration tests have those with processes."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Node:
     """A manager of two plugins of a test."""
 
     def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
-        """`settings` without HKPGUARD_."""
+        """Take settings without HKPGUARD_."""
         self.folder = folder
         self.bus = Bus()
         self.listener = self.bus.subscribe("plugin.*")
@@ -231,7 +231,7 @@ async def test_enable_and_disable(make: Any) -> None:
 async def test_needed_plugin_stays(make: Any) -> None:
     """What another needs cannot be switched off."""
     node = await make(**BOTH)
-    with pytest.raises(Refused, match="^second needs it$"):
+    with pytest.raises(Refused, match=r"^second needs it$"):
         await node.manager.change("first", {"mode": "off"})
     assert node.states() == RUNNING
 
@@ -240,8 +240,8 @@ async def test_needed_plugin_stays(make: Any) -> None:
     ("values", "words"),
     [
         ({"mode": "on"}, "^mode must be off, shadow or enforce$"),
-        ({"percent": "101", "call": "x"}, "percent must be .*; call must be"),
-        ({"most": "many"}, "it cannot be started: .*most"),
+        ({"percent": "101", "call": "x"}, r"percent must be .*; call must be"),
+        ({"most": "many"}, r"it cannot be started: .*most"),
     ],
 )
 async def test_bad_change(make: Any, values: dict[str, str], words: str) -> None:
@@ -368,3 +368,44 @@ async def test_unready(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fail = partial(node.manager._slots["first"]._failed, "failed", "gone", fatal=True)
     fail()
     assert node.manager.unready == "plugin first is broken: gone"
+
+
+async def test_built_in_that_cannot_be_made(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A built-in plugin whose parts are missing is refused, and the analyst goes on."""
+
+    def broken() -> Plugin:
+        raise ImportError("no model library")
+
+    monkeypatch.setitem(built_in_plugins.BUILT_IN, "first", BuiltIn(broken))
+    node = await make(PLUGINS__FIRST__MODE="shadow")
+    assert node.manager.degraded == "plugin first does not run: cannot be loaded: ImportError: no model library"
+    assert node.manager.plugin("antiabuse")["state"] == "running"
+
+
+@pytest.mark.parametrize(
+    ("values", "retracted"),
+    [
+        ({"mode": "off"}, ["first"]),
+        ({"mode": "enforce"}, ["first"]),
+        ({"percent": "5"}, ["first"]),
+        ({"most": "6"}, []),
+    ],
+)
+async def test_what_was_said_before(make: Any, values: dict[str, str], retracted: list[str]) -> None:
+    """Evidence of a plugin that is off, or that counts in another way now, is taken back."""
+
+    class Told:
+        def __init__(self) -> None:
+            self.retracted: list[str] = []
+
+        def hear(self, evidence: Any) -> None:
+            """See `Court`."""
+
+        def retract(self, plugin: str) -> None:
+            """See `Court`."""
+            self.retracted.append(plugin)
+
+    node = await make(PLUGINS__FIRST__MODE="shadow")
+    court = node.manager._court = Told()
+    await node.manager.change("first", values)
+    assert court.retracted == retracted

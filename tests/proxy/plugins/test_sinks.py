@@ -25,7 +25,7 @@ class Node:
     """Sinks of a bus."""
 
     def __init__(self, **settings: str) -> None:
-        """`settings` without HKPGUARD_."""
+        """Take settings without HKPGUARD_."""
         self.bus = Bus(boot="boot")
         self.sinks = Sinks(config(**settings), self.bus)
 

@@ -55,17 +55,17 @@ class FakeInstance(Instance):
     async def open(self) -> None:
         """See `Instance`."""
 
-    async def start(self, given: SetUp) -> Reply:
+    async def start(self, given: SetUp) -> Reply:  # noqa: ARG002 - a fake
         """See `Instance`."""
         self.seen.append("start")
         return self._offers(await self._call(self.offers))
 
-    async def look(self, block: bytes, now_ns: int) -> Reply:
+    async def look(self, block: bytes, now_ns: int) -> Reply:  # noqa: ARG002 - a fake
         """See `Instance`."""
         self.seen.append(len(block))
         return await self._call(self.answers)
 
-    async def hear(self, kind: str, data: dict[str, Any]) -> Reply:
+    async def hear(self, kind: str, data: dict[str, Any]) -> Reply:  # noqa: ARG002 - a fake
         """See `Instance`."""
         self.seen.append(kind)
         return await self._call(Reply())
@@ -101,7 +101,7 @@ class Node:
     """A slot with a clock, a bus and somebody who takes evidence."""
 
     def __init__(self, mode: ModeWord = "enforce", **settings: str) -> None:
-        """`settings` of the plugin."""
+        """Take settings of the plugin."""
         self.now_ns = SECOND
         self.bus = Bus()
         self.listener = self.bus.subscribe("plugin.*", "evidence.*")

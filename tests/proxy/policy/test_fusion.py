@@ -172,3 +172,20 @@ def test_an_operator_knows_better(table: BanTable, cases: Fusion) -> None:
     cases.hear([evidence(8.0)], NOW)
     cases.forget(CLIENT)
     assert (table.standing(ADDRESS, NOW), cases.turn(LATER)) == (WELCOME, [])
+
+
+def test_retracted_evidence(cases: Fusion, table: BanTable) -> None:
+    """What one source has said goes, also from shared memory; what others have said stays."""
+    other = client_key(ip_address("192.0.2.2").packed)
+    said = [
+        evidence(7.0, "one.a"),
+        evidence(2.9, "oneself.a"),
+        evidence(9.0, "one.b", subject=other),
+    ]
+    cases.hear(said, NOW)
+    changes = {change.subject: change.after for change in cases.retract("one", NOW)}
+    assert changes == {CLIENT: WELCOME, other: WELCOME}
+    assert table.standing(ip_address("192.0.2.2").packed, NOW) == WELCOME
+    assert cases.case(other) is None
+    assert list((cases.case(CLIENT) or fusion.Case()).evidence) == ["oneself.a"]
+    assert cases.retract("one", NOW) == []

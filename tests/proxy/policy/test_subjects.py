@@ -46,6 +46,24 @@ def test_names_of_a_certificate(one: str, other: str, same: bool) -> None:  # no
     assert (SUBJECTS.counted_as(Kind.CERT, one) == SUBJECTS.counted_as(Kind.CERT, other)) == same
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (V4, V4[24:], True),
+        (V4, V4[32:], True),
+        (V6, V6[:16], True),
+        (V6, V6[8:16], True),
+        (V4, V4[:16], False),
+        (V4, "AA" * 16 + V4[32:], True),  # somebody else's, of the same short id
+        (V6, V6[48:], False),
+        (V3, V3[24:], False),
+    ],
+)
+def test_all_names_of_a_certificate(one: str, other: str, same: bool) -> None:  # noqa: FBT001 - a row
+    """Fingerprint, key id and short id of version 4 and 6 have one word; some certificates share it."""
+    assert (SUBJECTS.certificate_of(one) == SUBJECTS.certificate_of(other)) == same
+
+
 @pytest.mark.parametrize("kind", Kind)
 def test_what_is_counted(kind: Kind) -> None:
     """Certificates and identities are counted, an identity as it is; nothing else is."""

@@ -15,7 +15,7 @@ from proxy.hkp.classes import OperationClass
 from proxy.http.address import Source
 from proxy.policy.actions import Action, Reason
 from proxy.telemetry.log import AccessLog, action_text, configure, name_of
-from proxy.telemetry.numbers import METHODS, SHADOW
+from proxy.telemetry.numbers import FLAG_CACHED, FLAG_HTTP_1_0, METHODS, SHADOW
 from tests.proxy.admin.records_for_tests import block, record, refused
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def test_fields() -> None:
         "action": "allow",
         "reason": "none",
         "status": 200,
+        "cached": False,
         "wait_ms": 2.5,
         "upstream_ms": 1.5,
         "total_ms": 2.0,
@@ -55,6 +56,13 @@ def test_fields() -> None:
         "network": "192.0.2.0/24",
         "source": "peer",
     }
+
+
+@pytest.mark.parametrize("flags", [0, FLAG_HTTP_1_0, FLAG_CACHED, FLAG_CACHED | FLAG_HTTP_1_0])
+def test_answers_from_the_cache(flags: int) -> None:
+    """They are marked, whichever version of HTTP asked for them."""
+    (line,) = lines(record(flags=flags))
+    assert line["cached"] is (flags >= FLAG_CACHED)
 
 
 @pytest.mark.parametrize(

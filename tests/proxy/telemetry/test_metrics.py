@@ -21,7 +21,7 @@ from proxy.policy.offender import Origin
 from proxy.policy.policy import Policy, budget_limit
 from proxy.policy.sharing import Sharing
 from proxy.telemetry.metrics import NodeMetrics
-from proxy.telemetry.numbers import SHADOW
+from proxy.telemetry.numbers import SHADOW, CacheUse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +44,8 @@ PROMISED = {
     "hkpguard_table_evictions": ("counter", set()),
     "hkpguard_records_lost": ("counter", set()),
     "hkpguard_connections_refused": ("counter", {"reason"}),
+    "hkpguard_cache_requests": ("counter", {"result"}),
+    "hkpguard_cache_bytes": ("gauge", set()),
     "hkpguard_bans": ("gauge", {"origin"}),
     "hkpguard_offences": ("counter", {"kind"}),
     "hkpguard_budget_used_ratio": ("gauge", {"budget"}),
@@ -52,7 +54,7 @@ PROMISED = {
     "hkpguard_cold_networks": ("gauge", set()),
     "hkpguard_build_info": ("gauge", {"version", "python"}),
 }
-LABELS = frozenset({"budget", "operation", "action", "code", "reason", "origin", "kind", "le", "version", "python"})
+LABELS = frozenset({"budget", "result", "operation", "action", "code", "reason", "origin", "kind", "le", "version", "python"})
 MS = 1_000_000
 
 
@@ -98,9 +100,11 @@ def busy(region: Region) -> None:
         counters = Counters(region.counters(worker))
         counters.start()
         counters.record(OperationClass.CERT, Action.ALLOW, 200, 2000, 50_000, 3 * MS, -1)
-        counters.record(OperationClass.CERT, Action.DELAY, 200, 2000, 50_000, 3 * MS, 200 * MS)
+        counters.record(OperationClass.CERT, Action.DELAY, 200, 2000, 50_000, 3 * MS, 200 * MS, CacheUse.MISS)
         counters.record(OperationClass.WORDS, Action.LIMIT, 429, 2000, -1, -1, -1)
         counters.record(OperationClass.WORDS, SHADOW + Action.LIMIT, 200, 2000, 50_000, 40 * MS, -1)
+        for use in (CacheUse.HIT, CacheUse.HIT, CacheUse.JOINED):
+            counters.record(OperationClass.STATS, Action.ALLOW, 200, -1, -1, -1, -1, use)
         counters.turned_away(TurnedAway.BANNED)
         counters.set_connections(10)
         counters.set_parked(2)
@@ -143,10 +147,12 @@ def test_sums_over_the_workers(region: Region) -> None:
     assert value(requests, operation="cert", action="delay") == 2
     assert value(requests, operation="words", action="limit") == 2
     assert value(requests, operation="words", action="limit_shadow") == 2
-    assert value(responses, code="200") == 6
+    assert value(responses, code="200") == 12
     assert value(responses, code="429") == 2
     assert value(found["hkpguard_connections_refused"], reason="banned") == 2
     assert value(found["hkpguard_connections_refused"], reason="crowded") == 0
+    cache = found["hkpguard_cache_requests"]
+    assert [value(cache, result=result) for result in ("hit", "joined", "miss")] == [4, 2, 2]
     assert value(found["hkpguard_bans"], origin="ladder") == 3
     assert value(found["hkpguard_offences"], kind="trap") == 7
     assert value(found["hkpguard_connections"]) == 20

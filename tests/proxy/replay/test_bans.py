@@ -2,14 +2,15 @@
 
 import pytest
 
-from bench.scenarios.bans import Bans
-from bench.scenarios.clock import HOUR, SECOND, START_NS
-from bench.scenarios.node import tables
 from fastpath import client_key
 from proxy.config import Config
 from proxy.hkp.operation import Operation, OperationClass
 from proxy.policy.actions import Action, Reason
+from proxy.policy.budgets import Tables
 from proxy.policy.judge import Verdict
+from proxy.replay.bans import Bans
+from proxy.replay.node import START_NS, empty_region
+from proxy.settings.kinds import HOUR, SECOND
 
 ADDRESS = bytes([203, 0, 113, 7])
 SEARCH = Operation(OperationClass.IDENTITY, "p@example.org", 1, b"")
@@ -29,7 +30,7 @@ TRAP = Operation(OperationClass.UNKNOWN, "", 1, b"", 404, trap=True)
 )
 def test_bans_are_earned_as_with_the_analyst(operation: Operation, verdict: Verdict, each_s: int, needed: int) -> None:
     """By offences; an unknown path is none, and neither is a retry within the episode."""
-    shared = tables()
+    shared = Tables.of(empty_region())
     bans = Bans(Config.from_env({"HKPGUARD_BANS__HALF_LIFE": "1d"}), shared.bans, lambda: 0.5)
     for turn in range(1000):
         bans.note(ADDRESS, operation, verdict, START_NS + turn * each_s * SECOND)
@@ -42,7 +43,7 @@ def test_bans_are_earned_as_with_the_analyst(operation: Operation, verdict: Verd
 
 def test_a_ban_that_is_over_makes_room() -> None:
     """It is taken out of the table, and not only past its time."""
-    shared = tables()
+    shared = Tables.of(empty_region())
     bans = Bans(Config.from_env({}), shared.bans, lambda: 0.5)
     for _ in range(4):
         bans.note(ADDRESS, TRAP, TRAPPED, START_NS)

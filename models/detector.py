@@ -1,0 +1,203 @@
+"""Who behaves like an abuser: from records to what is to be said of clients, and why.
+
+    records -> Windows -> clients that are due -> features -> trees    -> "behaviour", accuses
+                                                           -> forest   -> "unusual", a second opinion
+    networks that ask for what nobody else does (Coldness) ------------> "coldness"
+
+Sequential test. A client is looked at after 8, 15, 30, 60, 120 and 240 requests, then every 240. Each look is at all
+that it did lately, and says the log-odds of that; it is accused as soon as they reach the bound of the model, for
+which the share of honest clients that are accused ever, at any look, was set (`models.training.calibration`). Who is
+below the bound is watched on. What speaks against him meanwhile is said as well, but with no more weight than moves
+nobody by itself.
+
+What speaks for somebody is not said: to look like gpg is easily done.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from fastpath.key_arrays import network_keys
+from models.coldness import MINUTE_S, SECOND_NS
+from models.features import compute
+from models.marks import IDENTITY, WORDS
+from models.windows import Windows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from models.coldness import Coldness
+    from models.scorer import Reason, Scorer
+    from models.text import TextScorer
+
+    Records = NDArray[np.void]
+    Keys = NDArray[np.uint64]
+    Figures = NDArray[np.float64]
+
+BEHAVIOUR, UNUSUAL, COLDNESS = "behaviour", "unusual", "coldness"
+WORTH_SAYING: Final = 1.0  # log-odds
+UNDECIDED_MOST: Final = 3.5  # by itself it moves nobody: one client of 55 is an abuser, which is 4 log-odds
+UNUSUAL_WEIGHT: Final = 1.0
+COLD_WEIGHT: Final = 3.0
+COLD: Final = 0.5  # a score of models.coldness that counts
+MOST_COLD: Final = 64  # networks
+MOST_ACCUSED: Final = 65_536
+MOST_TEXTS: Final = 64
+
+
+class Finding(NamedTuple):
+    """What one detector says of a client."""
+
+    client: int  # its key
+    kind: str
+    weight: float  # log-odds; 0: what was said before does not hold any more
+    reason: str  # for the operator, one line
+
+
+class Detector:
+    """Looks at records of one node; bounded.
+
+    Attributes:
+        looks: At how many clients it looked so far.
+        accused: Clients of whom it has something to say, and what kind of thing; the one it spoke of last at the end.
+
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        *,
+        second: Scorer | None = None,
+        text: TextScorer | None = None,
+        coldness: Coldness | None = None,
+        windows: Windows | None = None,
+        most_weight: float = 7.0,
+    ) -> None:
+        """Know nobody.
+
+        Args:
+            scorer: The model that accuses.
+            second: The second opinion.
+            text: What adds remarks on searched texts to an accusation.
+            coldness: Fed by somebody else.
+            windows: Empty ones.
+            most_weight: Of an accusation.
+
+        """
+        self.scorer, self.second, self.text = scorer, second, text
+        self.looks = 0
+        self.accused: OrderedDict[tuple[int, str], None] = OrderedDict()
+        self._coldness = coldness
+        self._windows = windows or Windows()
+        self._most_weight = most_weight
+        self._cold: dict[int, float] = {}  # scores of networks
+        self._cold_until_s = 0
+
+    def look(self, records: Records, now_ns: int) -> list[Finding]:
+        """Return what is to be said now of the clients of these records.
+
+        Args:
+            records: Of RECORD_DTYPE, in the order of time.
+            now_ns: Of the last of them, or later.
+
+        """
+        self._windows.feed(records)
+        rows = self._windows.due()
+        if not len(rows):
+            return []
+        self.looks += len(rows)
+        columns, clients = self._windows.columns(rows), self._windows.keys(rows)
+        features, requests = compute(columns), columns["requests"]
+        found = [
+            *self._behaviour(clients, features, requests, records),
+            *self._unusual(clients, features, requests),
+            *self._coldest(clients, now_ns),
+        ]
+        while len(self.accused) > MOST_ACCUSED:
+            self.accused.popitem(last=False)
+        return found
+
+    def _behaviour(
+        self, clients: Keys, features: NDArray[np.float32], requests: NDArray[np.int32], records: Records
+    ) -> Iterator[Finding]:
+        log_odds = self.scorer.score(features, requests)
+        accuse = self.scorer.manifest.accuse
+        for place in self._to_be_said(clients, log_odds >= WORTH_SAYING, BEHAVIOUR):
+            client, found, made = int(clients[place]), float(log_odds[place]), int(requests[place])
+            if found < WORTH_SAYING:
+                yield self._taken_back(client, BEHAVIOUR)
+                continue
+            certain = found >= accuse
+            weight = min(found, self._most_weight if certain else UNDECIDED_MOST)
+            parts = [
+                f"behaves like an abuser in its last {made} requests" if certain else f"undecided after {made} requests",
+                f"log-odds {found:.1f} of {accuse:.1f}",
+                *map(told, self.scorer.explain(features[place], made)),
+                *(self._remarks(client, records) if certain else ()),
+                f"{self.scorer.manifest.name} {self.scorer.manifest.version}",
+            ]
+            yield self._said(client, BEHAVIOUR, weight, "; ".join(parts))
+
+    def _unusual(
+        self, clients: Keys, features: NDArray[np.float32], requests: NDArray[np.int32]
+    ) -> Iterator[Finding]:
+        if self.second is None:
+            return
+        manifest = self.second.manifest
+        unusual = self.second.score(features, requests) >= manifest.accuse
+        for place in self._to_be_said(clients, unusual, UNUSUAL):
+            client = int(clients[place])
+            if unusual[place]:
+                reason = f"unlike any honest client known; {manifest.name} {manifest.version}"
+                yield self._said(client, UNUSUAL, UNUSUAL_WEIGHT, reason)
+            else:
+                yield self._taken_back(client, UNUSUAL)
+
+    def _coldest(self, clients: Keys, now_ns: int) -> Iterator[Finding]:
+        if self._coldness is None:
+            return
+        if now_ns // SECOND_NS >= self._cold_until_s:
+            coldest = self._coldness.coldest(MOST_COLD, now_ns)
+            self._cold = {each.network: each.score for each in coldest if each.score >= COLD}
+            self._cold_until_s = now_ns // SECOND_NS + MINUTE_S
+        if not self._cold:
+            return
+        for client, network in zip(clients.tolist(), network_keys(clients).tolist(), strict=True):
+            if score := self._cold.get(network):
+                reason = f"its network asks for what nobody else asks for: coldness {score:.2f}"
+                yield Finding(client, COLDNESS, COLD_WEIGHT * score, reason)
+
+    def _to_be_said(self, clients: Keys, holds: NDArray[np.bool_], kind: str) -> list[int]:
+        """Return the places of clients of whom something holds, or of whom it was said and holds no more."""
+        return [
+            place
+            for place, (client, now) in enumerate(zip(clients.tolist(), holds.tolist(), strict=True))
+            if now or (client, kind) in self.accused
+        ]
+
+    def _said(self, client: int, kind: str, weight: float, reason: str) -> Finding:
+        self.accused[client, kind] = None
+        self.accused.move_to_end((client, kind))
+        return Finding(client, kind, weight, reason)
+
+    def _taken_back(self, client: int, kind: str) -> Finding:
+        del self.accused[client, kind]
+        return Finding(client, kind, 0.0, "does not hold any more")
+
+    def _remarks(self, client: int, records: Records) -> list[str]:
+        """Return what there is to say of the texts that a client searched for in these records."""
+        if self.text is None:
+            return []
+        own = records[records["client"] == client]
+        texts = own["subject"][(own["operation"] == IDENTITY) | (own["operation"] == WORDS)][-MOST_TEXTS:]
+        return self.text.remarks(texts.tolist())
+
+
+def told(reason: Reason) -> str:
+    """Return a feature and its value as an operator reads it."""
+    return f"{reason.name} {reason.value:.2g} (usually {reason.usual:.2g})"
