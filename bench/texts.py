@@ -20,27 +20,30 @@ SHIPPED = ROOT / "models" / "data" / "texts.csv.gz"
 LONGEST = 64  # bytes, as records have it
 INJECTIONS, NAMES_, DRAWN = 2600, 1400, 900
 TEST_SHARE = 0.3
-FIRST = """
-anna bruno carla david elena felix greta henri ida jonas karin lukas maria nils olga paul rosa simon tina viktor yusuf
-aisha mehmet zeynep siobhan niamh eoin bjorn åsa øyvind łukasz małgorzata zbigniew křištof růžena ferenc zsófia ágnes
-nguyễn thị hương minh quang wei xiaoming lihua jun hiroshi yuki takeshi keiko ji-woo seo-yeon priya rahul sanjay lakshmi
-olumide chukwuemeka ngozi thandiwe sipho mohammed fatima khalid leila giuseppe chiara josé maría joão inês françois
-élodie anaïs jürgen jörg dmitri ekaterina вадим наталья oleksandr ярослав γιώργος ελένη avraham noam דוד 王伟 佐藤 김민준
-""".split()
-LAST = """
-abel berger costa duarte eriksen fischer garcia hansen ivanov jansen keller lopez moreau novak olsen petit rossi silva
-torres weber o'brien o'connor d'angelo l'hôpital mcgregor van-der-berg de-la-cruz al-khatib ben-david szczepański
-wiśniewski brzęczyszczykiewicz dvořáková nagy kovács þórsson åkerström müller-lüdenscheidt schwarzkopf vuković krstić
-papadopoulos oyelaran mbeki tanaka watanabe yamamoto zhang huang nguyen tran pham kim choi singh patel krishnamurthy
-gómez-peña ribeiro özdemir yılmaz кузнецов шевченко παπαδάκης כהן 李 高橋 박
-""".split()
-DOMAINS = """
-example.org example.net example.com mail.example.com cs.example.edu lists.example.org corp.example.com select.example
-union-bank.example drop.example insert-coin.example script.example ubuntu.example.org users.noreply.example.com
-""".split()
+_FIRST = """
+anna bruno carla david elena felix greta henri ida jonas karin lukas maria nils olga paul rosa simon tina viktor
+yusuf aisha mehmet zeynep siobhan niamh eoin bjorn åsa øyvind łukasz małgorzata zbigniew křištof růžena ferenc
+zsófia ágnes nguyễn thị hương minh quang wei xiaoming lihua jun hiroshi yuki takeshi keiko ji-woo seo-yeon priya
+rahul sanjay lakshmi olumide chukwuemeka ngozi thandiwe sipho mohammed fatima khalid leila giuseppe chiara josé
+maría joão inês françois élodie anaïs jürgen jörg dmitri ekaterina вадим наталья oleksandr ярослав γιώργος ελένη
+avraham noam דוד 王伟 佐藤 김민준
+"""
+_LAST = """
+abel berger costa duarte eriksen fischer garcia hansen ivanov jansen keller lopez moreau novak olsen petit rossi
+silva torres weber o'brien o'connor d'angelo l'hôpital mcgregor van-der-berg de-la-cruz al-khatib ben-david
+szczepański wiśniewski brzęczyszczykiewicz dvořáková nagy kovács þórsson åkerström müller-lüdenscheidt schwarzkopf
+vuković krstić papadopoulos oyelaran mbeki tanaka watanabe yamamoto zhang huang nguyen tran pham kim choi singh
+patel krishnamurthy gómez-peña ribeiro özdemir yilmaz кузнецов шевченко παπαδάκης כהן 李 高橋 박
+"""
+_DOMAINS = """
+example.org example.net example.com mail.example.com cs.example.edu lists.example.org corp.example.com
+select.example union-bank.example drop.example insert-coin.example script.example ubuntu.example.org
+users.noreply.example.com
+"""
+FIRST, LAST, DOMAINS = _FIRST.split(), _LAST.split(), _DOMAINS.split()
 COMMENTS = (
     "work", "private", "new key", "old key, do not use", "signing key 2024-2026", "code signing", "backup; see website",
-    "http://example.org/~me/pgp.html", "https://example.org/keys?id=12", "key for <git>", "a.k.a. \"Bob\"", "PhD",
+    "http://example.org/~me/pgp.html", "https://example.org/keys?id=12", "key for <git>", 'a.k.a. "Bob"', "PhD",
     "this key replaces 0x1A2B3C4D", "personal & work", "100% offline", "root", "admin", "<3", "automatic", "C++ team",
     "revoked - use my other key", "test key", "1=1 fan", "union rep.", "select group", "don't encrypt to this key",
 )  # fmt: skip
@@ -51,7 +54,7 @@ ORDINARY = (
     "having fun", "like minded people", "from here to eternity", "group by design", "null pointer society", "/dev/null",
     "c:\\windows fan club", "../here", "ping the admin", "javascript developers", "sql user group", "xss research list",
     "debian release team", "linux kernel security", "0xdeadbeef", "0x1A2B3C4D5E6F7081", "archive automatic signing key",
-    "security@", "@example.org", "example.org", "git", "gnupg", "tor browser developers", "select * from keys", "--help",
+    "security@", "@example.org", "example.org", "git", "gnupg", "tor browser developers", "select * from keys",
 )  # fmt: skip
 
 

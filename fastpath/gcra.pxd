@@ -26,9 +26,14 @@ cdef struct Outcome:  # a Decision before it is put into words
 cdef Rate rate_of(limit) except *
 
 
+cdef inline int64_t start(int64_t tat_ns, int64_t now_ns) noexcept nogil:
+    """Not before `now_ns`, and not so late that what is added leaves the word: anything may stand in shared memory."""
+    return min(max(tat_ns, now_ns), (<int64_t>1) << 62)
+
+
 cdef inline Outcome decide(const Rate *rate, int64_t tat_ns, int64_t cost, int64_t now_ns) noexcept nogil:
     cdef Outcome outcome
-    cdef int64_t start_ns = tat_ns if tat_ns > now_ns else now_ns
+    cdef int64_t start_ns = start(tat_ns, now_ns)
     cdef int64_t wanted_ns = start_ns + cost * rate.interval_ns
     outcome.excess_ns = wanted_ns - now_ns - rate.offset_ns
     outcome.allowed = outcome.excess_ns <= rate.max_delay_ns
@@ -50,14 +55,11 @@ cdef inline int64_t remaining(const Rate *rate, const Outcome *outcome, int64_t 
 
 
 cdef inline int64_t given_back(const Rate *rate, int64_t tat_ns, int64_t cost, int64_t now_ns) noexcept nogil:
-    cdef int64_t back_ns = tat_ns - cost * rate.interval_ns
-    if tat_ns <= now_ns:
-        return tat_ns
-    return back_ns if back_ns > now_ns else now_ns
+    return max(tat_ns - cost * rate.interval_ns, now_ns) if tat_ns > now_ns else tat_ns
 
 
 cdef inline int64_t charged(const Rate *rate, int64_t tat_ns, int64_t cost, int64_t now_ns) noexcept nogil:
     """`charge` of `_gcra_py.py`; a cost of more than two bursts is two, lest the product leaves its word."""
-    cdef int64_t start_ns = tat_ns if tat_ns > now_ns else now_ns
+    cdef int64_t start_ns = start(tat_ns, now_ns)
     cdef int64_t wanted_ns = start_ns + min(cost, 2 * rate.burst) * rate.interval_ns
     return max(start_ns, min(wanted_ns, now_ns + 2 * rate.offset_ns))

@@ -18,8 +18,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import numpy as np
-
 from fastpath.key_arrays import network_keys
 from models.coldness import MINUTE_S, SECOND_NS
 from models.features import compute
@@ -29,6 +27,7 @@ from models.windows import Windows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from models.coldness import Coldness
@@ -68,7 +67,7 @@ class Detector:
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it is made of
         self,
         scorer: Scorer,
         *,
@@ -135,7 +134,9 @@ class Detector:
             certain = found >= accuse
             weight = min(found, self._most_weight if certain else UNDECIDED_MOST)
             parts = [
-                f"behaves like an abuser in its last {made} requests" if certain else f"undecided after {made} requests",
+                f"behaves like an abuser in its last {made} requests"
+                if certain
+                else f"undecided after {made} requests",
                 f"log-odds {found:.1f} of {accuse:.1f}",
                 *map(told, self.scorer.explain(features[place], made)),
                 *(self._remarks(client, records) if certain else ()),
@@ -143,9 +144,7 @@ class Detector:
             ]
             yield self._said(client, BEHAVIOUR, weight, "; ".join(parts))
 
-    def _unusual(
-        self, clients: Keys, features: NDArray[np.float32], requests: NDArray[np.int32]
-    ) -> Iterator[Finding]:
+    def _unusual(self, clients: Keys, features: NDArray[np.float32], requests: NDArray[np.int32]) -> Iterator[Finding]:
         if self.second is None:
             return
         manifest = self.second.manifest

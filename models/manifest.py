@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
@@ -56,13 +57,13 @@ class Calibration(Strict):
 
     @model_validator(mode="after")
     def _in_order(self) -> Calibration:
-        if any(high <= low for low, high in zip(self.raw, self.raw[1:], strict=False)):
+        if any(high <= low for low, high in pairwise(self.raw)):
             raise ValueError("knots do not ascend")
-        if any(high <= low for low, high in zip(self.looks, self.looks[1:], strict=False)):
+        if any(high <= low for low, high in pairwise(self.looks)):
             raise ValueError("looks do not ascend")
         if len(self.log_odds) != len(self.looks) or any(len(row) != len(self.raw) for row in self.log_odds):
             raise ValueError("log-odds are not one row for each look with one value for each knot")
-        if any(high < low for row in self.log_odds for low, high in zip(row, row[1:], strict=False)):
+        if any(high < low for row in self.log_odds for low, high in pairwise(row)):
             raise ValueError("log-odds fall")
         return self
 

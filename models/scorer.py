@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from models.manifest import Calibration, Manifest
+    from models.manifest import Calibration
 
     Features = NDArray[np.float32]
     Figures = NDArray[np.float64]

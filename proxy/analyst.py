@@ -25,6 +25,7 @@ from proxy.admin.history import History
 from proxy.admin.state import Known, NodeState
 from proxy.budget_watch import BudgetWatch
 from proxy.channel import Channel
+from proxy.load_watch import LoadWatch
 from proxy.http.probe import answers
 from proxy.peers import PeerWatch
 from proxy.plugins.bus import Bus
@@ -77,8 +78,9 @@ class Analyst:
         self._peers = PeerWatch(config, config.sync, PeerBook(region.peers))
         buckets = BucketTable(region.buckets, region.secret)
         self._budgets = BudgetWatch(config, buckets, publish=self._bus.publish)
+        self._load = LoadWatch(config, region, publish=self._bus.publish)
         self._up = [True] * len(config.upstream)  # what was told of them
-        self._state.watched += [self._peers, self._budgets, self._plugins, self._sinks]
+        self._state.watched += [self._peers, self._budgets, self._load, self._plugins, self._sinks]
         self._state.required.append(self._plugins)
         self._access_log = AccessLog(config.log, sys.stdout)
         self._log = structlog.get_logger().bind(process="analyst")
@@ -89,14 +91,14 @@ class Analyst:
         self._loop.add_signal_handler(signal.SIGTERM, stop.set)
         self._channel = Channel(self._loop, channel, reload=self._reload, orphaned=stop.set)
         metrics = NodeMetrics(self._region, self._warden, self._coldness, self._budgets)
-        metrics.add(self._verdicts, self._plugins, self._sinks)
+        metrics.add(self._verdicts, self._load, self._plugins, self._sinks)
         self._events = EventStream(self._bus, self._config.events.listeners)
         app = build_app(self._state, metrics, self._config, self._events, self._plugins)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.SockSite(runner, sock).start()
         self._sinks.start()
-        work = (self._drain_rings(), self._check_all(), self._peers.run(), self._plugins.run())
+        work = (self._drain_rings(), self._check_all(), self._peers.run(), self._plugins.run(), self._load.run())
         beside = [asyncio.create_task(each) for each in work]
         for task in beside:
             task.add_done_callback(lambda _task: stop.set())  # without it we are no use: the supervisor replaces us
@@ -111,6 +113,7 @@ class Analyst:
             busy, unusual = self._drain()
             self._look_at(unusual)
         self._warden.close()
+        self._load.close()
         await self._plugins.close()
 
     async def _drain_rings(self) -> None:
@@ -123,6 +126,7 @@ class Analyst:
             self._verdicts.turn(monotonic_ns())
             self._warden.turn(monotonic_ns())
             self._budgets.turn(monotonic_ns())
+            self._load.turn(monotonic_ns())
             await asyncio.sleep(0 if busy else DRAIN_SECONDS)
 
     def _drain(self) -> tuple[bool, bytes]:
@@ -177,6 +181,7 @@ class Analyst:
         self._warden.reload(config)
         self._peers.reload(config, config.sync)
         self._budgets.reload(config)
+        self._load.reload(config)
         self._state.reload(config, generation)
         self._events.most = config.events.listeners
         self._sinks.reload(config)

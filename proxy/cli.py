@@ -1,4 +1,7 @@
-"""The command line: serve, demo, check, replay, explain, top, ban, unban, bans. The environment is the context's object."""
+"""The command line: serve, demo, check, replay, train, explain, top, ban, unban, bans.
+
+The environment is the context's object.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from proxy import demo, node, plugin_commands
+from proxy import demo, model_commands, node, plugin_commands
 from proxy.admin.client import AdminError, ask
 from proxy.admin.view import bans_view, client_view, top_view, watch
 from proxy.config import Config, ConfigError
@@ -35,7 +38,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(plugin_commands.app, name="plugins")
+app.add_typer(model_commands.app, name="models")
 app.command("replay")(replaying.replay)
+app.command("train")(model_commands.train)
 
 
 @app.command()

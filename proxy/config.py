@@ -13,6 +13,7 @@ from pydantic import Field
 
 from proxy.plugins.discovery import plugin_conflicts
 from proxy.settings.abuse import BansConfig, TarpitConfig, TrapsConfig
+from proxy.settings.adapt import AdaptConfig
 from proxy.settings.checks import Conflict, conflicts, file_conflicts, warnings
 from proxy.settings.events import EventsConfig
 from proxy.settings.kinds import (
@@ -200,6 +201,7 @@ class Config(Section):
     sync: SyncConfig = SyncConfig()
     uploads: UploadsConfig = UploadsConfig()
     misses: MissesConfig = MissesConfig()
+    adapt: AdaptConfig = AdaptConfig()
     unknown: Annotated[Literal["refuse", "pass"], Choice(("refuse", "pass"))] = "refuse"
     static_paths: Annotated[tuple[str, ...] | None, OrEmpty(ListOf(PathPrefix()))] = None  # None: built in
     word_search: OnOff = True

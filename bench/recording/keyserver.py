@@ -9,8 +9,9 @@ import asyncio
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote
 
@@ -61,6 +62,8 @@ class Server:
         """Take the onak in `folder`."""
         self._onak = Onak(folder)
         self._pool = ThreadPoolExecutor(PROGRAMS_AT_A_TIME)
+        self._room = asyncio.Semaphore(PROGRAMS_AT_A_TIME)
+        self._turn = asyncio.Lock()
         file = folder / WKD_FILE
         self._wkd: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
 
@@ -92,7 +95,24 @@ class Server:
             "CONTENT_TYPE": request.content_type,
         }
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, self._onak.page, program, asked, body)
+        async with self.places(PROGRAMS_AT_A_TIME if program == "add" else 1):
+            return await loop.run_in_executor(self._pool, self._onak.page, program, asked, body)
+
+    @asynccontextmanager
+    async def places(self, count: int) -> AsyncIterator[None]:
+        """Take so many of the places for programs, in turn.
+
+        Look-ups run beside each other, an upload takes all places: beside others it gets into a deadlock over the pages
+        of the database now and then, from which onak never comes back, nor anybody after it.
+        """
+        async with self._turn:
+            for _ in range(count):
+                await self._room.acquire()
+        try:
+            yield
+        finally:
+            for _ in range(count):
+                self._room.release()
 
 
 def _found(page: Page) -> web.Response:

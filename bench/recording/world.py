@@ -103,16 +103,12 @@ def _make(dice: random.Random) -> Cert:
     return Tsk.generate(user_ids=[f"{name} <{address}>"], profile=Profile.RFC4880).extract_certificate()
 
 
-def debians(most: int) -> tuple[bytes, list[Person]]:
+def debians(most: int) -> tuple[list[bytes], list[Person]]:
     """Return the developers' certificates as they are, and the same people as a keyring has them; none if not here."""
-    if not DEBIAN_KEYRING.exists():
-        return b"", []
-    whole = {each.fingerprint: bytes(each) for each in islice(Cert.split_file(str(DEBIAN_KEYRING)), most)}
-    return b"".join(whole.values()), [
-        person
-        for each in Cert.split_bytes(_slimmed(b"".join(whole.values())))
-        if each.fingerprint in whole and (person := Person.of(each))
-    ]
+    if not most or not DEBIAN_KEYRING.exists():
+        return [], []
+    whole = [bytes(each) for each in islice(Cert.split_file(str(DEBIAN_KEYRING)), most)]
+    return whole, [Person.of(each) for each in Cert.split_bytes(_slimmed(b"".join(whole)))]
 
 
 def _slimmed(certificates: bytes) -> bytes:
@@ -147,13 +143,12 @@ def words(dice: random.Random, name: str, count: int) -> list[str]:
 
 def build(folder: Path, dice: random.Random, *, debian: int, made: int) -> World:
     """Fill an onak in `folder`; a certificate of Debian's takes it 50 ms."""
-    raw, developers = debians(debian)
+    certificates, developers = debians(debian)
     people = make_people(dice, made)
     published = round(made * PUBLISHED_SHARE)
     known = [*developers, *people[:published]]
     folder.mkdir()
     onak = Onak(folder)
-    certificates = [bytes(each) for each in Cert.split_bytes(raw)] if raw else []
     for batch in _batches([*certificates, *(each.certificate for each in people[:published])]):
         onak.add(b"".join(batch))
     found = {wkd_digest(address.partition("@")[0]): address for person in known for address in person.addresses}

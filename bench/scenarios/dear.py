@@ -6,7 +6,6 @@ that was let through. Left out: what dear answers are charged, because nobody he
 
 from collections import deque
 from heapq import heapreplace
-from typing import Final
 
 from bench.scenarios.upstream import COSTS, NOTHING, Cost
 from proxy.hkp.operation import Operation

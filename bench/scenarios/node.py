@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Protocol
 
 from bench.scenarios.certificates import Certificate
 from bench.scenarios.cold import Cold
 from bench.scenarios.dear import Dear
 from bench.scenarios.replies import Replies
-from bench.scenarios.upstream import Upstream
+from bench.scenarios.upstream import Cost, Upstream
 from proxy.config import Config
 from proxy.hkp.certs import Cert, Upload
 from proxy.hkp.classes import OperationClass
@@ -22,12 +22,20 @@ from proxy.replay.node import FORWARDED, SECRET
 BUSY: Final = Verdict(Action.LIMIT, Reason.BUSY, 429)
 
 
+class Witness(Protocol):
+    """Sees what a worker would have recorded."""
+
+    def see(self, client: Client, operation: Operation, verdict: Verdict, cost: Cost, now_ns: int) -> None:
+        """Take note of a request; `cost`: of its answer, if it was answered."""
+
+
 class Node(node.Node):
     """A node of hkpguard with a keyserver behind it.
 
     Attributes:
         upstream: The keyserver.
         cold: What its analyst has found out about cold certificates.
+        witness: Sees all requests with what became of them, if there is one.
 
     """
 
@@ -42,6 +50,7 @@ class Node(node.Node):
         super().__init__(Config.from_env(environ), random)
         self.upstream = Upstream()
         self.cold = Cold(SECRET)
+        self.witness: Witness | None = None
         self._contents = Contents(self.tables, self.subjects)
         self._replies = Replies(self.config, self.subjects)
         self._dear = Dear(self.policy.fat_caps[1] if self.policy.fat_caps else None)
@@ -75,6 +84,12 @@ class Node(node.Node):
             self._replies.forget(certificate.fingerprint)
         self.note(client, operation, verdict, now_ns)
         return verdict
+
+    def note(self, client: Client, operation: Operation, verdict: Verdict, now_ns: int) -> None:
+        """Tell the analyst what became of a request, and the witness."""
+        super().note(client, operation, verdict, now_ns)
+        if self.witness is not None:
+            self.witness.see(client, operation, verdict, self.upstream.cost(operation.kind, operation.subject), now_ns)
 
     def _judge(self, client: Client, operation: Operation, now_ns: int) -> Verdict:
         self._replies.turn(now_ns)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from models.training.calibration import MOST
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -85,14 +87,15 @@ def _row(name: str, split: str, who: Fates, abusive: NDArray[np.bool_], which: N
 
 def metrics(scorer: Scorer, table: Table) -> dict[str, float]:
     """Return the figures of a model on a table, for its manifest."""
-    log_odds = scorer.score(table.features, table.requests)
-    figures = {"auc": round(area(scorer.raw(table.features), table.abusive), 4)}
+    seen = table.at(table.seen)
+    raw, log_odds = scorer.raw(seen.features), scorer.score(seen.features, seen.requests)
+    figures = {"auc": round(area(raw, seen.abusive), 4)}
     for row in overall(scorer, table):
         share = round(row.found / row.clients, 4)
         figures |= {f"{row.name}_clients": row.clients, f"{row.name}_accused": share}
         if row.abusive and row.median < NEVER:
             figures["median_requests"] = row.median
-    figures["highest_honest"] = round(float(log_odds[~table.abusive].max(initial=-np.inf)), 4)
+    figures["highest_honest"] = round(float(log_odds[~seen.abusive].max(initial=-MOST)), 4)
     return figures
 
 

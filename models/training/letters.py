@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
 
 WEIGHTS: Final = 4096
 FACTORS: Final = (40503, 30011, 12347)  # of the bytes of an n-gram; odd and unlike each other
@@ -53,17 +54,22 @@ class Texts(NamedTuple):
         return Texts([self.text[place] for place in chosen], self.split[which], self.origin[which], self.labels[which])
 
 
-def grams(texts: list[bytes]) -> NDArray[np.float64]:
+def grams(texts: list[bytes]) -> csr_matrix:
     """Return how often each hashed n-gram is in each text, over the root of how many there are; shape (n, WEIGHTS)."""
-    found = np.zeros((len(texts), WEIGHTS))
+    from scipy.sparse import csr_matrix  # noqa: PLC0415 - only who trains needs it
+
+    rows, columns = [], []
     seen = letters(texts).astype(np.int64)
     for length, salt in enumerate(SALTS, start=1):
         parts = [seen[:, start : seen.shape[1] - length + 1 + start] for start in range(length)]
-        place = (sum(part * factor for part, factor in zip(parts, FACTORS, strict=False)) + salt) % WEIGHTS
+        products = [part * factor for part, factor in zip(parts, FACTORS, strict=False)]
+        place = np.add.reduce([*products, np.full_like(parts[0], salt)]) % WEIGHTS
         row, column = np.nonzero(parts[-1])
-        np.add.at(found, (row, place[row, column]), 1.0)
-    weights: NDArray[np.float64] = found / np.sqrt(np.maximum(found.sum(axis=1, keepdims=True), 1))
-    return weights
+        rows.append(row)
+        columns.append(place[row, column])
+    row = np.concatenate(rows)
+    weights = 1 / np.sqrt(np.maximum(np.bincount(row, minlength=len(texts)), 1))
+    return csr_matrix((weights[row], (row, np.concatenate(columns))), (len(texts), WEIGHTS))
 
 
 def train(texts: Texts, origin: Origin) -> Model:
@@ -123,7 +129,7 @@ def to_onnx(weights: NDArray[np.float32], offsets: NDArray[np.float32]) -> bytes
         "along": np.array([1], np.int64),
     }
 
-    def node(kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+    def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         nodes.append(helper.make_node(kind, inputs, [output], **attributes))
         return output
 

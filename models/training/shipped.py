@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FEATURES: Final = SHIPPED / "features.csv.gz"
 TEXTS: Final = SHIPPED / "texts.csv.gz"
-TEXTS_FROM: Final = "Names put together by chance, this documentation, strings drawn by chance; injections of HttpParams"
+TEXTS_FROM: Final = "Made-up names, strings drawn by chance, hkpguard's documentation, injections of HttpParams"
 TEXTS_LICENCE: Final = "MIT, as hkpguard; MIT, Copyright (c) 2016 Morzeux (HttpParams)"
 
 
@@ -37,7 +37,8 @@ def train(folder: Path = SHIPPED) -> list[Model]:
     inside = fit.for_training(looks)
     of_texts = fit.Origin(version=version_of(TEXTS), data=TEXTS_FROM, licence=TEXTS_LICENCE)
     models = [
-        *(measured(model, looks, folder) for model in (fit.train_trees(inside, origin), fit.train_forest(inside, origin))),
+        measured(fit.train_trees(inside, origin), looks, folder),
+        measured(fit.train_forest(inside, origin), looks, folder),
         letters.train(letters.read(TEXTS), of_texts),
     ]
     for model in models:

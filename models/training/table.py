@@ -9,15 +9,16 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from models.features import NAMES, compute
+from models.marks import BANNED
 from models.windows import BY_CLIENT, FIRST_LOOKS, PANE, TURN, Windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -63,12 +64,14 @@ class Table(NamedTuple):
     @property
     def abusive(self) -> Flags:
         """Which looks are at abusers."""
-        return self.label == ABUSIVE
+        found: Flags = self.label == ABUSIVE
+        return found
 
     @property
     def seen(self) -> Flags:
         """Which are looks that a guard takes."""
-        return self.requests >= FIRST_LOOKS[0]
+        found: Flags = self.requests >= FIRST_LOOKS[0]
+        return found
 
     @property
     def clients(self) -> NDArray[np.intp]:
@@ -79,50 +82,44 @@ class Table(NamedTuple):
 
     def at(self, which: NDArray[np.intp] | Flags) -> Table:
         """Return some of the looks."""
-        return Table(*(column[which] for column in self))
+        return Table._make(column[which] for column in self)
 
 
 def looks_of(records: NDArray[np.void]) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yield how many requests the one client of these records had made at each look at it, and its features then."""
-    windows = Windows(2 * TURN, BY_CLIENT)
-    made = 0
+    records = records[records["reason"] != BANNED]  # which windows leave out, too
+    windows, made, row = Windows(2 * TURN, BY_CLIENT), 0, np.zeros(1, np.int32)
     for ends in _ends(len(records)):
         windows.feed(records[made:ends])
         made = ends
-        row = np.zeros(1, np.int32)
-        found = windows.columns(row)
-        if found["requests"][0]:  # not of who is banned from the first request on
-            yield made, compute(found)[0]
+        yield made, compute(windows.columns(row))[0]
 
 
 def _ends(count: int) -> list[int]:
     further = range(2 * PANE, count + 1, PANE)
     ends = [int(end) for end in (*FIRST_LOOKS, *further) if end <= count][:MOST_LOOKS]
-    return ends or [count]
+    return ends or [count] * (count > 0)
 
 
 def table_of(clients: Iterable[tuple[Who, int, NDArray[np.void]]]) -> Table:
     """Return the table of clients: who they are, their numbers within the run, their records in the order of time."""
-    rows = [
+    return _table(
         (*who, number, requests, features)
         for who, number, records in clients
-        if len(records)
         for requests, features in looks_of(records)
-    ]
-    return _table(rows)
+    )
 
 
-def _table(rows: list[tuple[object, ...]]) -> Table:
-    columns = [*zip(*rows, strict=True)] if rows else [[] for _ in Table._fields]
-    texts = [np.array(column, np.str_) for column in columns[:6]]
-    numbers = [np.array(column, np.int64) for column in columns[6:8]]
-    features = np.array(columns[8], np.float32).reshape(-1, len(NAMES))
-    return Table(*texts, *numbers, features)
+def _table(rows: Iterable[tuple[Any, ...]]) -> Table:
+    columns: list[Sequence[Any]] = [*zip(*rows, strict=True)] or [()] * len(Table._fields)
+    texts = (np.array(column, np.str_) for column in columns[:6])
+    numbers = (np.array(column, np.int64) for column in columns[6:8])
+    return Table._make((*texts, *numbers, np.array(columns[8], np.float32).reshape(-1, len(NAMES))))
 
 
 def joined(tables: Iterable[Table]) -> Table:
     """Return several tables as one."""
-    return Table(*(np.concatenate(columns) for columns in zip(*tables, strict=True)))
+    return Table._make(np.concatenate(columns) for columns in zip(*tables, strict=True))
 
 
 def write(table: Table, path: Path) -> None:
@@ -147,4 +144,4 @@ def read(path: Path) -> Table:
         heading = next(rows, [])
         if tuple(heading) != (*WHO, *NAMES):
             raise ValueError(f"{path} is no table of these features: record anew, or take the table of this version")
-        return _table([(*row[:6], int(row[6]), int(row[7]), [float(value) for value in row[8:]]) for row in rows])
+        return _table((*row[:6], int(row[6]), int(row[7]), [float(value) for value in row[8:]]) for row in rows)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import lightgbm
+    from onnx import GraphProto
     from sklearn.ensemble import IsolationForest
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8  # old ones, which every supported onnxruntime reads
@@ -74,9 +75,7 @@ def of_forest(forest: IsolationForest) -> Ensemble:
     """
     ensemble = Ensemble()
     usual = len(forest.estimators_) * expected_depth(float(forest.max_samples_))
-    for number, (estimator, features) in enumerate(
-        zip(forest.estimators_, forest.estimators_features_, strict=True)
-    ):
+    for number, (estimator, features) in enumerate(zip(forest.estimators_, forest.estimators_features_, strict=True)):
         tree = estimator.tree_
         depths = _depths(tree.children_left, tree.children_right)
         places = []
@@ -158,7 +157,7 @@ def to_onnx(ensemble: Ensemble, features: int) -> bytes:
     return written(graph)
 
 
-def written(graph: object) -> bytes:
+def written(graph: GraphProto) -> bytes:
     """Return a graph as the bytes of a model."""
     from onnx import checker, helper  # noqa: PLC0415 - likewise
 

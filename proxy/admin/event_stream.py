@@ -61,6 +61,8 @@ class EventStream:
             with self._bus.subscribe(*patterns, after=request.headers.get("Last-Event-ID")) as subscription:
                 await response.prepare(request)
                 await self._serve(response, subscription)
+        except ConnectionError:
+            pass  # it has left
         except TimeoutError:
             if request.transport is not None:
                 request.transport.abort()  # it takes nothing: what is buffered for it would stay

@@ -53,7 +53,7 @@ cdef enum:
     UP_PART = 8
     DOWN_PART = 64
     MOST_ATTEMPTS = 2
-    PIECES_PER_TURN = 4  # of a parcel, so that a large reply does not stop the worker
+    PIECES_PER_TURN = 2  # of a parcel, so that a large reply does not stop the worker
     UPLOAD_TIMES = 4  # a body may take this many times as long as one pause in it
 
 cdef int _ALLOW = Action.ALLOW
@@ -241,7 +241,8 @@ cdef class Exchange:
         self.phase = RELAYING
         self.parcel = rest
         self.whole = True
-        return self._write_pieces()
+        self.guard.loop.call_soon(self._write_more)  # reading it from the cache was work enough for one turn
+        return 0
 
     cdef int fetch(self) except -1:
         """Find a place among the requests of this class, and of this subject if it is dear, where there are caps."""
@@ -564,12 +565,12 @@ cdef class Exchange:
         """Write what is there, as far as the client takes it."""
         cdef int turn
         for turn in range(PIECES_PER_TURN):
-            if self.next_piece == len(self.parcel.pieces):
+            if self.next_piece == self.parcel.count:
                 return self._end_reply() if self.whole else 0
             if self.connection.stream.paused:
                 return 0
             self.next_piece += 1
-            self._write_payload(self.parcel.pieces[self.next_piece - 1])
+            self._write_payload(self.parcel.piece(self.next_piece - 1))
         self.guard.loop.call_soon(self._write_more)
         return 0
 
@@ -587,8 +588,9 @@ cdef class Exchange:
         self.parcel = None
         self.was_large(parcel.size + len(payload))
         self.guard.cache.give_up(self)
-        for piece in [*parcel.pieces[self.next_piece:], payload]:
-            self._write_payload(piece)
+        for number in range(self.next_piece, parcel.count):
+            self._write_payload(parcel.piece(number))
+        self._write_payload(payload)
         return self.pause() if self.connection.stream.paused else 0
 
     cdef int was_large(self, int64_t size) except -1:

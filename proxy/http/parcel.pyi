@@ -3,7 +3,7 @@
 from typing import Final
 
 PIECE_BYTES: Final[int]
-"""Most bytes of a piece of what is cut here; what comes from a keyserver has its own."""
+"""Most bytes of a piece of what is there as a whole; what comes from a keyserver has its own pieces."""
 
 class Shelf:
     """Room for all parcels of a worker."""
@@ -16,13 +16,15 @@ class Shelf:
 class Parcel:
     """A body in pieces. It leaves the shelf when nobody holds it any more."""
 
-    pieces: list[bytes]
     size: int
+    count: int
     def __init__(self, shelf: Shelf, most_bytes: int) -> None:
         """Begin with nothing."""
     def add(self, piece: bytes) -> bool:
         """Take one more piece; false, and nothing is taken, if the parcel would be too large, or the shelf is full."""
     def fill(self, data: bytes, start: int) -> bool:
-        """Take a copy of all from `start` on, cut into pieces; false, and nothing is taken, if there is no room."""
+        """Be all of `data` from `start` on, once and for all; false, and nothing is taken, if there is no room."""
+    def piece(self, number: int) -> bytes:
+        """Return a piece; IndexError if there is no such one."""
     def joined(self, head: bytes) -> bytes:
-        """Return a head and all pieces."""
+        """Return a head and all pieces that came one by one."""

@@ -1,4 +1,4 @@
-# cython: boundscheck=False, wraparound=False
+# cython: boundscheck=False, wraparound=False, cdivision=True
 """
 Bodies that a worker holds in memory: one that is to be kept, while it comes, and one that is too large to be given to
 the kernel at once, until all who get it have it.
@@ -35,25 +35,37 @@ cdef class Parcel:
         if self.shelf is not None:
             self.shelf.used_bytes -= self.size
 
-    cpdef bint add(self, bytes piece) except -1:
-        """Take one more piece; false if the parcel would be too large, or the shelf has no room."""
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(piece)
+    cdef bint _take(self, Py_ssize_t size) noexcept:
+        """Take so much room, if there is."""
         if self.size + size > self.most_bytes or self.shelf.used_bytes + size > self.shelf.most_bytes:
             return False
         self.size += size
         self.shelf.used_bytes += size
+        return True
+
+    cpdef bint add(self, bytes piece) except -1:
+        if not self._take(PyBytes_GET_SIZE(piece)):
+            return False
         self.pieces.append(piece)
+        self.count += 1
         return True
 
     cpdef bint fill(self, bytes data, Py_ssize_t start) except -1:
-        """Take all from `start` on, cut into pieces; false if there is no room for all of it."""
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(data) - start, at
-        if self.size + size > self.most_bytes or self.shelf.used_bytes + size > self.shelf.most_bytes:
+        if not self._take(PyBytes_GET_SIZE(data) - start):
             return False
-        for at in range(start, start + size, _PIECE_BYTES):
-            self.add(PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + at, min(_PIECE_BYTES, start + size - at)))
+        self.data, self.start = data, start
+        self.count = (self.size + _PIECE_BYTES - 1) // _PIECE_BYTES
         return True
 
+    cpdef bytes piece(self, Py_ssize_t number):
+        cdef Py_ssize_t at = number * _PIECE_BYTES
+        if not 0 <= number < self.count:
+            raise IndexError(f"piece {number} not in 0..{self.count - 1}")
+        if self.data is None:
+            return self.pieces[number]
+        return PyBytes_FromStringAndSize(
+            PyBytes_AS_STRING(self.data) + self.start + at, min(<Py_ssize_t>_PIECE_BYTES, self.size - at)
+        )
+
     cpdef bytes joined(self, bytes head):
-        """Return a head and all pieces."""
         return b"".join([head, *self.pieces])

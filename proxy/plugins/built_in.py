@@ -35,6 +35,19 @@ class RatelimitTarpit(Plugin):
     version = version("hkpguard")
 
 
+def _ml_abuse_detector() -> Plugin:
+    # It loads onnxruntime, and these lines are read in every process: who does not run it goes without.
+    from proxy.plugins.ml_abuse import MlAbuseDetector  # noqa: PLC0415
+
+    return MlAbuseDetector()
+
+
+def _ratelimit_ml() -> Plugin:
+    from proxy.plugins.ratelimit_ml import RatelimitMl  # noqa: PLC0415 - it loads NumPy; likewise
+
+    return RatelimitMl()
+
+
 class BuiltIn(NamedTuple):
     """A plugin that comes with hkpguard.
 
@@ -62,7 +75,14 @@ def _tarpit(config: Config) -> ModeWord:
     return "enforce" if config.mode == config.traps.mode == "enforce" else "shadow"
 
 
+def _adapt(config: Config) -> ModeWord:
+    modes = {config.mode, config.adapt.mode}
+    return "off" if "off" in modes else "shadow" if "shadow" in modes else "enforce"
+
+
 BUILT_IN: Final[dict[str, BuiltIn]] = {
     AntiAbuse.name: BuiltIn(AntiAbuse, "enforce", "HKPGUARD_MODE", _limits),
     RatelimitTarpit.name: BuiltIn(RatelimitTarpit, "enforce", "HKPGUARD_TARPIT__MODE", _tarpit),
+    "ml-abuse-detector": BuiltIn(_ml_abuse_detector, "shadow"),
+    "ratelimit-ml": BuiltIn(_ratelimit_ml, "shadow", "HKPGUARD_ADAPT__MODE", _adapt),
 }

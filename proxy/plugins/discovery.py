@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import entry_points
+from itertools import repeat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic import ValidationError
@@ -76,7 +77,7 @@ def plugin_conflicts(plugins: Plugins, settings: Sequence[Setting]) -> list[Faul
         return []
     found = installed()
     with ThreadPoolExecutor(MOST_AT_ONCE) as pool:  # they are processes: one that hangs delays no other
-        answers = pool.map(lambda each: check(*each, found), plugins.items())
+        answers = pool.map(check, plugins.keys(), plugins.values(), repeat(found))
         checked = dict(zip(plugins, answers, strict=True))
     faults = {(name, *fault) for name, each in checked.items() for fault in each.faults}
     running = [name for name in (*BUILT_IN, *plugins) if _runs(name, plugins)]

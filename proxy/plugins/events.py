@@ -89,6 +89,17 @@ class BudgetAlarm(Event):
     mode: str
 
 
+class LoadAlarm(Event):
+    """A class of operations comes under attack, costs more or less because of it, or is left alone again."""
+
+    kind = "load.alarm"
+
+    operation: str
+    stage: str = Field(description="attack, or calm: it is over")
+    times: int = Field(description="tokens of its class that a request costs")
+    mode: str = Field(description="enforce, or shadow: it costs one as ever")
+
+
 class UpstreamDown(Event):
     """A keyserver does not answer any more."""
 
@@ -183,6 +194,7 @@ EVENTS: Final[dict[str, type[Event]]] = {
         VerdictRaised,
         VerdictLowered,
         BudgetAlarm,
+        LoadAlarm,
         UpstreamDown,
         UpstreamUp,
         ConfigReloaded,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import structlog
@@ -22,6 +22,7 @@ from fastpath import monotonic_ns
 from fastpath.record import RECORD_DTYPE
 from proxy.plugins.built_in import BUILT_IN
 from proxy.plugins.contract import describe
+from proxy.plugins.court import NoCourt
 from proxy.plugins.discovery import given_to, installed
 from proxy.plugins.events import PluginChanged
 from proxy.plugins.instance import Hosted, PluginFailure, Resident
@@ -32,16 +33,16 @@ from proxy.settings.plugins import PluginConfig, changed, plugin_path, shown
 from proxy.settings.sources import variable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from prometheus_client.core import Metric
 
     from proxy.config import Config, ModeWord
     from proxy.plugins.bus import Bus
     from proxy.plugins.contract import Description
+    from proxy.plugins.court import Court
     from proxy.plugins.instance import Instance
     from proxy.plugins.wire import Reply
-    from proxy.policy.fusion import Evidence
 
 CLOSE_SECONDS: Final = 1.5  # the supervisor does not wait much longer
 FOLDER: Final = "plugins"  # in HKPGUARD_STATE_DIR
@@ -54,26 +55,6 @@ class NoPlugin(Exception):
 
 class Refused(Exception):
     """A change was not made, and everything is as it was; the text says why."""
-
-
-class Court(Protocol):
-    """Who weighs evidence."""
-
-    def hear(self, evidence: Iterable[Evidence]) -> None:
-        """Take evidence in."""
-
-    def retract(self, plugin: str) -> None:
-        """Let go of all that a plugin has said."""
-
-
-class NoCourt:
-    """Weighs nothing."""
-
-    def hear(self, evidence: Iterable[Evidence]) -> None:
-        """See `Court`."""
-
-    def retract(self, plugin: str) -> None:
-        """See `Court`."""
 
 
 class Manager(Collector):

@@ -1,6 +1,17 @@
 """The step `judge`: facts in, verdict out; the theory is in `judge.pyx`."""
 
-from fastpath import BanTable, BucketTable, Budget, ClientTable, DistinctTable, Limit, LimitSet, Sightings, Spending, Tariff
+from fastpath import (
+    BanTable,
+    BucketTable,
+    Budget,
+    ClientTable,
+    DistinctTable,
+    Limit,
+    LimitSet,
+    Sightings,
+    Spending,
+    Tariff,
+)
 from proxy.policy.policy import Cap, Profile
 
 class Verdict:
@@ -153,8 +164,8 @@ class WithinLimits(Check):
     """The token buckets, all or nothing.
 
     Of the client: `price` tokens of the total and one of the operation's class, or as many as the tariff says. Of its
-    network: what the subject is
-    worth if the network has not asked for it lately. Of the mail domain: one token, likewise.
+    network: what the subject is worth if the network has not asked for it lately. Of the mail domain: one token,
+    likewise.
     """
 
     def __init__(

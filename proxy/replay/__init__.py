@@ -1,4 +1,4 @@
 """`hkpguard replay`: what the policy would have done with the requests of a log, in virtual time.
 
-    readers > lines in order of time > pace > node (policy, tables, bans) > tally > report
+readers > lines in the order of time > pace > node (policy, tables, bans) > tally > report
 """

@@ -17,8 +17,8 @@ from proxy.config import Config, ConfigError
 from proxy.replay.line import Line
 from proxy.replay.looks import Looks
 from proxy.replay.page import page
-from proxy.replay.readers import FORMATS, STDIN, LogError, Reading, requests
-from proxy.replay.report import Report, log_figures, outcome
+from proxy.replay.readers import STDIN, LogError, Reading, requests
+from proxy.replay.report import Naming, Report, log_figures, outcome
 from proxy.replay.text_report import view
 from proxy.replay.world import World
 from proxy.settings.sources import PREFIX
@@ -26,6 +26,7 @@ from proxy.shared_exits import SharedExits
 
 WIDTH: Final = 120  # of a report that goes to a file
 PRESENT, OTHER = "present settings", "with --set"
+
 
 def replay(  # noqa: PLR0913 - each is an option
     context: typer.Context,
@@ -95,7 +96,7 @@ def _world(config: Config, *, patient: bool) -> World:
     return World(config, networks, patient=patient)
 
 
-def run(
+def run(  # noqa: PLR0913 - a log, and what is to be done with it
     logs: Sequence[str],
     form: str | None,
     worlds: Sequence[World],
@@ -124,11 +125,11 @@ def run(
             world.end()
     if not begin_ns:
         raise LogError(f"no request in {', '.join(logs)}")
-    titles = ((PRESENT, {}), (OTHER, changes))
-    outcomes = [
-        outcome(world, looks, title, set_, addresses=addresses, most=most)
-        for world, (title, set_) in zip(worlds, titles, strict=False)
-    ]
+    namings = (
+        Naming(title=PRESENT, settings={}, addresses=addresses, most=most),
+        Naming(title=OTHER, settings=changes, addresses=addresses, most=most),
+    )
+    outcomes = [outcome(world, looks, naming) for world, naming in zip(worlds, namings, strict=False)]
     return Report(log_figures(reading, begin_ns, end_ns), outcomes)
 
 

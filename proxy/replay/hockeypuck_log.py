@@ -49,7 +49,7 @@ def _json(text: str) -> Mapping[str, str]:
 
 
 def _words(text: str) -> Mapping[str, str]:
-    fields = {name: value for name, value in _FIELD.findall(text)}
+    fields = dict(_FIELD.findall(text))
     if "time" not in fields or "level" not in fields:
         raise BadLine("no line of logrus")
     return {name: _unquoted(value) for name, value in fields.items()}

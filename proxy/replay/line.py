@@ -74,7 +74,7 @@ def packed(text: str) -> bytes:
 def clock_time_ns(text: str) -> int:
     """Return a time as web servers write it, `14/Oct/2019:10:50:18`, and maybe ` +0200`; without that it is UTC."""
     try:
-        return _day_ns(text[:11], text[20:]) + _seconds(text[12:20]) * SECOND_NS
+        return _day_ns(text[:11], text[21:]) + _seconds(text[12:20]) * SECOND_NS
     except (ValueError, KeyError):
         raise BadLine(f"{text[:40]!r} is no time") from None
 

@@ -41,7 +41,7 @@ class Look:
     __slots__ = ("bad", "certificates", "day", "much", "odd", "requests", "searches", "uploads")
 
     def __init__(self) -> None:
-        """It did nothing yet."""
+        """Begin with nothing."""
         self.requests = self.odd = self.uploads = self.day = 0
         self.bad = self.much = False
         self.certificates: set[int] | None = None  # of a day
@@ -70,9 +70,7 @@ class Looks:
             look = self._clients[client] = Look()
         look.requests += 1
         kind = operation.kind
-        if kind == _CERT:
-            self._remember(look, line, operation)
-        elif kind in _SEARCHING:
+        if kind == _CERT or kind in _SEARCHING:
             self._remember(look, line, operation)
         elif kind == _UPLOAD:
             self._begin_day(look, line)

@@ -111,7 +111,7 @@ def missing(text: str) -> tuple[str, ...]:
         notes.append("It has no addresses (HKPGUARD_LOG__ADDRESSES=on): each network is one client.")
     if not _SUBJECT.search(text):
         notes.append(
-            "It has no subjects (HKPGUARD_LOG__SUBJECTS=on): all seem to ask for the same, so that budgets of different "
-            "certificates and addresses see nothing, and nobody looks as if he asked for too many."
+            "It has no subjects (HKPGUARD_LOG__SUBJECTS=on): all seem to ask for the same thing, so that budgets of "
+            "different certificates and addresses see nothing, and nobody looks as if he asked for too many."
         )
     return tuple(notes)

@@ -28,7 +28,7 @@ class Lag:
     __slots__ = ("_before_ns", "_seen_ns", "_shift_ns", "_until_ns", "lines")
 
     def __init__(self) -> None:
-        """It is not."""
+        """Start beside it."""
         self.lines: deque[Line] = deque()  # in the order of the log
         self._shift_ns = 0
         self._before_ns = 0  # without the last delay

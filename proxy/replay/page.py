@@ -5,14 +5,15 @@ from html import escape
 from typing import Final
 
 from proxy.replay.report import FATES, Hit, LogFigures, Outcome, Report
-from proxy.replay.text_report import HEADINGS, LEGEND, cells, figures
+from proxy.replay.text_report import HEADINGS, LEGEND, UNTOLD, cells, figures
 
 WIDTH, HEIGHT, BAR = 900, 220, 18  # of plots, pixels
 LABEL_WIDTH: Final = 170
-COLOURS: Final = ("#4c9f70", "#e3b23c", "#d1495b", "#5b2333")  # by fate
+COLOURS: Final = ("#4c9f70", "#e3b23c", "#d1495b", "#5b2333", "#aaaaaa")  # by fate
 STYLE: Final = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}"
-    "table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .7rem;border-bottom:1px solid #ddd;text-align:right}"
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+    "table{border-collapse:collapse;margin:1rem 0}"
+    "td,th{padding:.2rem .7rem;border-bottom:1px solid #ddd;text-align:right}"
     "td:first-child,th:first-child{text-align:left}svg{max-width:100%;height:auto}.key span{margin-right:1rem}"
     "code{overflow-wrap:anywhere}"
 )
@@ -35,12 +36,12 @@ def _page(report: Report) -> Iterator[str]:
         yield _key()
         yield timeline(outcome)
         yield bars(outcome.limits)
-        yield from _hits(outcome.limits, "limit")
+        yield from _hits(outcome.limits, "limit or reason")
         if outcome.worst:
             yield "<h3>Who was hit most</h3>"
             yield from _hits(outcome.worst, "who")
         if outcome.untold:
-            yield "<p>There were more clients than can be remembered: those that came last are left out here.</p>"
+            yield f"<p>{UNTOLD}</p>"
     yield f"<p>{escape(LEGEND)}</p></body></html>"
 
 
@@ -119,7 +120,7 @@ def bars(hits: Sequence[Hit]) -> str:
     for number, hit in enumerate(shown):
         y, x = BAR * number, float(LABEL_WIDTH)
         parts.append(f'<text x="0" y="{y + BAR - 5}" font-size="13">{escape(hit.name)}</text>')
-        for count, colour in zip((hit.delayed, hit.refused, hit.banned), COLOURS[1:], strict=True):
+        for count, colour in zip((hit.delayed, hit.refused, hit.banned), COLOURS[1:4], strict=True):
             width = count * across
             parts.append(f'<rect x="{x:.1f}" y="{y + 2}" width="{width:.1f}" height="{BAR - 4}" fill="{colour}"/>')
             x += width

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from heapq import merge
 from operator import itemgetter
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, cast
 
 from proxy.replay import haproxy_log, hockeypuck_log, own_log, web_log
 from proxy.replay.line import BadLine, Format, Line, Parse
@@ -121,14 +121,15 @@ def _singly(batches: Iterator[list[Line]]) -> Iterator[Line]:
 def _in_order(batches: Iterator[list[Line]], reading: Reading) -> Iterator[list[Line]]:
     """Sort the lines of one log by the time at which they began."""
     held: list[Line] = []
-    first_ns = now_ns = None
+    first_ns: int | None = None
+    now_ns = 0
     for batch in batches:
         held += batch
         held.sort(key=_START)
         if not held:
             continue
-        if first_ns is None or now_ns is None:
-            first_ns = now_ns = held[0].start_ns
+        if first_ns is None:
+            first_ns = held[0].start_ns
         while held and held[-1].start_ns - first_ns > LONGEST_SPAN_NS:
             reading.note_bad("", 0, "a time that is more than 36 years after the first", str(held.pop().start_ns))
         late = 0
@@ -223,6 +224,12 @@ def recognise(texts: Sequence[str]) -> str | None:
     return most if votes[most] else None
 
 
+def texts(name: str, progress: Progress) -> Iterator[list[str]]:
+    """Yield the lines of a file (`-`: standard input) in lists, whatever they say; LogError if it cannot be read."""
+    with _opened(name) as (stream, raw):
+        yield from _texts(stream, raw, name, progress)
+
+
 @contextmanager
 def _opened(name: str) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     """Open a file; yield its content, and the file itself, whose position tells how far one is."""
@@ -234,11 +241,13 @@ def _opened(name: str) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     except OSError as error:
         raise LogError(f"{name}: {error.strerror}") from None
     with raw:
-        begins = raw.peek(6)  # type: ignore[attr-defined]  # it is a BufferedReader
+        begins = raw.peek(6)
         if begins.startswith(_GZIP):
-            yield gzip.open(raw), raw
+            with gzip.open(raw) as content:
+                yield cast("IO[bytes]", content), raw
         elif begins.startswith(_XZ):
-            yield lzma.open(raw), raw
+            with lzma.open(raw) as content:
+                yield content, raw
         else:
             yield raw, raw
 

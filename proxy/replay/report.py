@@ -144,26 +144,32 @@ def log_figures(reading: Reading, begin_ns: int, end_ns: int) -> LogFigures:
     )
 
 
-def outcome(
-    world: World, looks: Looks, title: str, settings: Mapping[str, str], *, addresses: bool, most: int
-) -> Outcome:
-    """Return what became of a run.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Naming:
+    """How a run is told of.
 
-    Args:
-        world: In which it happened.
-        looks: Who looks legitimate.
+    Attributes:
         title: Of the run.
         settings: What was set for it.
         addresses: Name clients, which is personal data; else networks.
         most: Of them, at most.
 
     """
+
+    title: str
+    settings: Mapping[str, str]
+    addresses: bool
+    most: int
+
+
+def outcome(world: World, looks: Looks, naming: Naming) -> Outcome:
+    """Return what became of a run; `looks`: who looks legitimate."""
     tally = world.tally
     legitimate = {client for client in tally.clients if looks.legitimate(client)}
     rows = [(fortune, client in legitimate) for client, fortune in tally.clients.items()]
     return Outcome(
-        title=title,
-        settings=settings,
+        title=naming.title,
+        settings=naming.settings,
         requests=_sums([*(fortune for fortune, _ in rows), tally.others]),
         clients=_counts([fortune for fortune, _ in rows]),
         legitimate=_counts([fortune for fortune, good in rows if good]),
@@ -173,7 +179,7 @@ def outcome(
         untold=any(tally.others.fates),
         verdicts=_verdicts(tally),
         limits=_limits(tally, legitimate),
-        worst=_worst(tally, legitimate, addresses=addresses)[:most],
+        worst=_worst(tally, legitimate, addresses=naming.addresses)[: naming.most],
         column_s=tally.timeline.width_ns / _SECOND_NS,
         timeline=[(begin_ns / _SECOND_NS, tuple(fates)) for begin_ns, fates in tally.timeline.rows()],
     )
@@ -218,7 +224,8 @@ def _limits(tally: Tally, legitimate: set[int]) -> list[Hit]:
             if client in legitimate:
                 good.update(fortune.limits.keys())
     hits = [
-        Hit(name, clients[name], good[name], *fates[1:], requests=sum(fates)) for name, fates in tally.limits.items()
+        Hit(name, clients[name], good[name], delayed, refused, banned, delayed + refused + banned)
+        for name, (_, delayed, refused, banned, _) in tally.limits.items()
     ]
     return sorted(hits, key=_weight)
 
@@ -235,7 +242,7 @@ def _worst(tally: Tally, legitimate: set[int], *, addresses: bool) -> list[Hit]:
         hit = hits.setdefault(key, Hit(key_text(key)))
         hit.requests += sum(fortune.fates)
         if fortune.limits:
-            _, delayed, refused, banned = fortune.fates
+            _, delayed, refused, banned, _ = fortune.fates
             hit.clients += 1
             hit.legitimate += client in legitimate
             hit.delayed += delayed

@@ -23,13 +23,14 @@ class Fate(IntEnum):
     DELAYED = 1
     REFUSED = 2
     BANNED = 3
+    DECLINED = 4  # refused, and the keyserver had answered it with an error as well: nothing was lost
 
 
 class Fortune:
     """What became of one client.
 
     Attributes:
-        fates: How many of its requests were answered, delayed, refused, or refused because of a ban.
+        fates: How many of its requests had each fate.
         wait_ns: The longest that it waited for an answer.
         limits: What delayed or refused it, how often; None: nothing did.
 
@@ -39,7 +40,7 @@ class Fortune:
 
     def __init__(self) -> None:
         """Nothing happened to it yet."""
-        self.fates = [0, 0, 0, 0]
+        self.fates = [0] * len(Fate)
         self.wait_ns = 0
         self.limits: Counter[str] | None = None
 
@@ -50,7 +51,7 @@ class Timeline:
     def __init__(self) -> None:
         """Nothing happened yet."""
         self.width_ns = FIRST_COLUMN_NS
-        self.columns: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+        self.columns: defaultdict[int, list[int]] = defaultdict(lambda: [0] * len(Fate))
 
     def note(self, at_ns: int, fate: int) -> None:
         """Count what happened at a time, ns since the beginning."""
@@ -61,7 +62,7 @@ class Timeline:
     def _widen(self) -> None:
         """Make columns twice as wide; what is empty is none, so a log may have gaps of years."""
         self.width_ns *= 2
-        columns, self.columns = self.columns, defaultdict(lambda: [0, 0, 0, 0])
+        columns, self.columns = self.columns, defaultdict(lambda: [0] * len(Fate))
         for number, fates in columns.items():
             self.columns[number // 2] = [a + b for a, b in zip(self.columns[number // 2], fates, strict=True)]
 
@@ -90,12 +91,20 @@ class Tally:
     verdicts: Counter[tuple[int, int, int]] = field(default_factory=Counter)
     clients: dict[int, Fortune] = field(default_factory=dict)
     others: Fortune = field(default_factory=Fortune)
-    limits: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0, 0, 0]))
+    limits: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0] * len(Fate)))
     timeline: Timeline = field(default_factory=Timeline)
     wait_ns: int = 0
 
-    def note(self, client: int, verdict: Verdict, at_ns: int) -> None:
-        """Take note of a verdict; `at_ns` since the beginning."""
+    def note(self, client: int, verdict: Verdict, at_ns: int, *, vain: bool = False) -> None:
+        """Take note of a verdict.
+
+        Args:
+            client: Its key.
+            verdict: On its request.
+            at_ns: Since the beginning.
+            vain: The keyserver had no answer to it.
+
+        """
         fortune = self.clients.get(client)
         if fortune is None:
             fortune = self._new(client)
@@ -106,10 +115,10 @@ class Tally:
             return
         action, reason = verdict.action, verdict.reason
         self.verdicts[action, reason, verdict.shadow] += 1
-        fate = _fate(action, reason)
+        fate = _fate(action, reason, vain=vain)
         fortune.fates[fate] += 1
         self.timeline.note(at_ns, fate)
-        if fate == Fate.ANSWERED:
+        if fate in {Fate.ANSWERED, Fate.DECLINED}:
             return
         name = limit_name(verdict)
         self.limits[name][fate] += 1
@@ -127,12 +136,14 @@ class Tally:
         return fortune
 
 
-def _fate(action: int, reason: int) -> Fate:
+def _fate(action: int, reason: int, *, vain: bool) -> Fate:
     if action == Action.ALLOW:
         return Fate.ANSWERED
     if action == Action.DELAY:
         return Fate.DELAYED
-    return Fate.BANNED if reason == Reason.BANNED else Fate.REFUSED
+    if reason == Reason.BANNED:
+        return Fate.BANNED
+    return Fate.DECLINED if vain and action == Action.DENY else Fate.REFUSED
 
 
 def limit_name(verdict: Verdict) -> str:

@@ -9,9 +9,10 @@ from rich.table import Table
 from proxy.replay.report import Hit, LogFigures, Outcome, Report
 
 LEGEND = (
-    "lost: at least one request was refused, or came from a banned client. Looks legitimate: no traps, few errors, no more "
-    "in a day than a large keyring (docs/tuning.md)."
+    "lost: at least one request was refused, or came from a banned client, which the keyserver had answered. Looks "
+    "legitimate: no traps, few errors, no more in a day than a large keyring (docs/tuning.md)."
 )
+UNTOLD = "There were more clients than can be remembered: those that came last are counted in the first table only."
 
 
 def view(report: Report) -> RenderableType:
@@ -19,11 +20,12 @@ def view(report: Report) -> RenderableType:
     parts: list[RenderableType] = [*_head(report.log), _summary(report.outcomes)]
     for outcome in report.outcomes:
         title = escape(outcome.title)
-        parts += [_verdicts(outcome, f"{title}: requests"), _hits(outcome.limits, f"{title}: which limit", "limit")]
+        parts.append(_verdicts(outcome, f"{title}: requests"))
+        parts.append(_hits(outcome.limits, f"{title}: what did it", "limit or reason"))
         if outcome.worst:
             parts.append(_hits(outcome.worst, f"{title}: who was hit most", "who"))
         if outcome.untold:
-            parts.append("There were more clients than can be remembered: those that came last are one in these tables.")
+            parts.append(UNTOLD)
     return Group(*parts, LEGEND)
 
 
@@ -73,6 +75,7 @@ _FIGURES: Sequence[tuple[str, Callable[[Outcome], str]]] = (
     ("  delayed", _requests("delayed")),
     ("  refused", _requests("refused")),
     ("  refused by a ban", _requests("banned")),
+    ("  refused as by the keyserver", _requests("declined")),
     ("clients", lambda outcome: f"{outcome.clients['all']:,}"),
     ("  delayed", _clients("delayed")),
     ("  lost something", _clients("lost")),

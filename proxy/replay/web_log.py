@@ -11,10 +11,10 @@ from fastpath import parse_address
 from proxy.replay.line import BadLine, Line, clock_time_ns, origin_form, packed
 
 # Some collections of logs put a quote around each line.
-_REQUEST: Final = re.compile(
-    r'"?(\S+) (\S+) [^\[]*\[([^\]]{20,32})\] "([A-Za-z]{1,32}) ([^"\\ ]+(?:\\.[^"\\ ]*)*)(?: HTTP/\d(?:\.\d)?)?" (\d{3}) (\d{1,15}|-)'
-)
-_RUBBISH: Final = re.compile(r'"?(\S+) (\S+) [^\[]*\[([^\]]{20,32})\] "((?:[^"\\]|\\.)*)" (\d{3}) (\d{1,15}|-)')
+_HEAD: Final = r'"?(\S+) (\S+) [^\[]*\[([^\]]{20,32})\] "'
+_TAIL: Final = r'" (\d{3}) (\d{1,15}|-)'
+_REQUEST: Final = re.compile(_HEAD + r'([A-Za-z]{1,32}) ([^"\\ ]+(?:\\.[^"\\ ]*)*)(?: HTTP/\d(?:\.\d)?)?' + _TAIL)
+_RUBBISH: Final = re.compile(_HEAD + r'((?:[^"\\]|\\.)*)' + _TAIL)
 _ESCAPE: Final = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|(.))")
 
 
@@ -52,7 +52,9 @@ def _rubbish(text: str) -> Line | None:
         client = packed(first)
     except BadLine:
         client = _after_host(first, second)
-    return Line(clock_time_ns(time), client, request.partition(" ")[0], "", int(status), 0 if size == "-" else int(size))
+    return Line(
+        clock_time_ns(time), client, request.partition(" ")[0], "", int(status), 0 if size == "-" else int(size)
+    )
 
 
 def _after_host(first: str, second: str) -> bytes:

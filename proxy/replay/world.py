@@ -25,6 +25,7 @@ from proxy.replay.tally import Tally
 
 TARGETS: Final = 65_536  # whose classes are remembered
 SEED: Final = 5
+VAIN: Final = frozenset(range(400, 500)) - {429}
 MALFORMED: Final = Verdict(Action.DENY, Reason.MALFORMED, 400)
 _NOTHING: Final = Operation(OperationClass.UNKNOWN, "", 0, b"")
 _SLIP: Final = Operation(OperationClass.WORDS, "", 0, b"")  # in a search, which is no offence
@@ -98,7 +99,7 @@ class World:
         now_ns = self._now_ns = max(self._now_ns, START_NS + at_ns - self._begin_ns)
         client = self.node.client(line.address)
         verdict = self._judge(client, line, now_ns)
-        self.tally.note(client.key, verdict, now_ns - START_NS)
+        self.tally.note(client.key, verdict, now_ns - START_NS, vain=line.status in VAIN)
         if verdict is not ALLOW and verdict.wait_ns and self._pace is not None:
             self._pace.delayed(line, verdict.wait_ns, at_ns)
 

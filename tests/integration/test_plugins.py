@@ -64,18 +64,19 @@ def await_state(started: Guard, name: str, state: str) -> None:
     until(lambda: plugin(started, name).get("state") == state, f"{name} is {state}")
 
 
-def events(started: Guard, kind: str, count: int) -> list[dict[str, Any]]:
-    """Return the first events of a kind, those that were before among them."""
+def events(started: Guard, kind: str, *plugins: str) -> list[dict[str, Any]]:
+    """Return the first event of a kind about each of these plugins, those that were before among them."""
     request = urllib.request.Request(
         f"http://{LOOPBACK}:{started.admin_port}/api/v1/events?kind={kind}", headers={"Last-Event-ID": "0"}
     )
-    found: list[dict[str, Any]] = []
+    found: dict[str, dict[str, Any]] = {}
     with urllib.request.urlopen(request, timeout=20) as stream:  # noqa: S310 - the request above
-        while len(found) < count:
+        while found.keys() != set(plugins):
             line = stream.readline().decode()
-            if line.startswith("data: "):
-                found.append(json.loads(line.removeprefix("data: ")))
-    return found
+            data = json.loads(line.removeprefix("data: "))["data"] if line.startswith("data: ") else {}
+            if data.get("plugin") in plugins:
+                found.setdefault(data["plugin"], data)
+    return [found[plugin] for plugin in plugins]
 
 
 def test_plugin_of_the_documents(start_guard: StartGuard, packages: Path, tmp_path: Path) -> None:
@@ -100,12 +101,12 @@ def test_plugin_of_the_documents(start_guard: StartGuard, packages: Path, tmp_pa
         return plugin(started, "repeats")["counts"].get("evidence", 0) > 0
 
     until(found, "the plugin finds the client")
-    (evidence,) = events(started, "evidence.found", 1)
-    (piece,) = evidence["data"]["found"]
+    (evidence,) = events(started, "evidence.found", "repeats")
+    (piece,) = evidence["found"]
     assert (piece["subject"], piece["kind"], piece["weight"]) == (LOOPBACK, "repeats.repeats", 2.0)
     assert not piece["shadow"]
-    (said,) = events(started, "plugin.said", 1)
-    assert said["data"] == {"plugin": "repeats", "topic": "repeats", "data": {"clients": 1}}
+    (said,) = events(started, "plugin.said", "repeats")
+    assert said == {"plugin": "repeats", "topic": "repeats", "data": {"clients": 1}}
 
     code, out, err = started.command("plugins", "list")
     assert code == 0, err
@@ -171,7 +172,7 @@ def test_harmful_plugins(start_guard: StartGuard, packages: Path) -> None:
     before = plugin(started, "good")["counts"]["evidence"]
     until(lambda: status(started) and plugin(started, "good")["counts"]["evidence"] > before, "the neighbour goes on")
     assert started.pid("analyst") == pid
-    told = {event["data"]["plugin"]: event["data"]["reason"] for event in events(started, "plugin.broken", 4)}
+    told = {event["plugin"]: event["reason"] for event in events(started, "plugin.broken", *HARMFUL)}
     assert told == {
         "hanging": "gave no answer in 0.2 s, and was killed",
         "leaking": "MemoryError",

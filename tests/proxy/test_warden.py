@@ -649,6 +649,7 @@ def test_bans_are_told(start: Callable[..., FakeNode]) -> None:
     for last in (1, 2, 3, 4):
         do(node, f"4xtrap 192.0.2.{last}")
         do(node, "wait 1s")
+    do(node, "ban 192.0.2.9 1h")
     do(node, "ban 198.51.100.7 1h")
     do(node, "unban 198.51.100.7")
     node.reload(ALLOW="192.0.2.1")
@@ -657,6 +658,7 @@ def test_bans_are_told(start: Callable[..., FakeNode]) -> None:
     network = [each[:3] for each in told if each[1] == "192.0.2.0/24"]
     assert [each for each in told if each[1] != "192.0.2.0/24"] == [
         *clients,
+        ("BanPlaced", "192.0.2.9", "manual", 3600, 0, "", "enforce"),
         ("BanPlaced", "198.51.100.7", "manual", 3600, 0, "", "enforce"),
         ("BanLifted", "198.51.100.7", "manual", "operator"),
         ("BanLifted", "192.0.2.1", "ladder", "reload"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from bench.onak import Page
 from bench.recording import keyserver
-from bench.recording.keyserver import WKD_FILE, application, wkd_digest
+from bench.recording.keyserver import PROGRAMS_AT_A_TIME, WKD_FILE, Server, application, wkd_digest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -74,6 +75,29 @@ async def test_upload(client: TestClient, body: str, status: int) -> None:  # ty
     """What has no certificate in it is no success."""
     async with client.post("/pks/add", data=body) as reply:
         assert reply.status == status
+
+
+async def test_an_upload_runs_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for the look-ups before it, which run beside each other, and those after it wait for it."""
+    monkeypatch.setattr(keyserver, "Onak", FakeOnak)
+    server, begun = Server(tmp_path), []
+
+    async def run(name: str, places: int) -> None:
+        async with server.places(places):
+            begun.append(name)
+            await ended[name].wait()
+
+    ended = {name: asyncio.Event() for name in ("look", "look again", "upload", "look later")}
+    places = {"upload": PROGRAMS_AT_A_TIME}
+    async with asyncio.TaskGroup() as group:
+        for name in ended:
+            group.create_task(run(name, places.get(name, 1)))
+        for ending, expected in (("", 2), ("look", 2), ("look again", 3), ("upload", 4), ("look later", 4)):
+            if ending:
+                ended[ending].set()
+            for _ in range(20):
+                await asyncio.sleep(0)  # lets the others go on
+            assert begun == list(ended)[:expected]
 
 
 def test_wkd_digest() -> None:

@@ -1,0 +1,121 @@
+"""The plugin `ml-abuse-detector`: hands records to models.detector, and what it finds to fusion, as evidence."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.coldness import Coldness
+from models.detector import Detector
+from models.scorer import MAIN, SECOND, SHIPPED, Scorer
+from models.shelf import Shelf
+from models.text import TEXT, TextScorer
+from proxy import cold_watch
+from proxy.plugins.contract import Plugin
+from proxy.policy.fusion import Evidence
+from proxy.settings.kinds import MINUTE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from models.detector import Finding
+    from proxy.plugins.contract import Host, Json, Route
+
+REFRESH_NS: Final = MINUTE  # how often it looks for another model
+SECRET_BYTES: Final = 16
+
+
+class Settings(BaseModel):
+    """Its settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    models_dir: str = Field("", description="Your own models; empty: HKPGUARD_STATE_DIR/models")
+    most_weight: float = Field(7.0, ge=0.0, le=10.0, description="Log-odds that an accusation has at most")
+    minutes: int = Field(15, ge=1, le=1440, description="How long evidence counts")
+    coldness: bool = Field(default=True, description="Whether coldness of a network speaks against its clients")
+
+
+class MlAbuseDetector(Plugin):
+    """Finds who behaves like an abuser."""
+
+    name = "ml-abuse-detector"
+    version = version("hkpguard")
+    settings = Settings
+
+    def set_up(self, host: Host) -> None:
+        """Load the models; BadModel if not even the shipped ones are good."""
+        assert isinstance(host.config, Settings)  # noqa: S101 - the runner made it of this model
+        self._settings, self._log = host.config, host.log
+        own = Path(host.config.models_dir) if host.config.models_dir else host.state_dir.parent.parent / "models"
+        self._shelves = (
+            Shelf(MAIN, (own, SHIPPED), Scorer),
+            Shelf(SECOND, (own, SHIPPED), Scorer),
+            Shelf(TEXT, (own, SHIPPED), TextScorer),
+        )
+        self._coldness = Coldness(os.urandom(SECRET_BYTES)) if host.config.coldness else None
+        main, second, text = (shelf.model for shelf in self._shelves)
+        self._detector = Detector(
+            main, second=second, text=text, coldness=self._coldness, most_weight=host.config.most_weight
+        )
+        self._refresh_ns = 0
+        self._tell()
+
+    def detectors(self) -> Sequence[MlAbuseDetector]:
+        """See `Plugin`."""
+        return (self,)
+
+    def look(self, block: NDArray[np.void], now_ns: int) -> list[Evidence]:
+        """See `contract.Detector`."""
+        if now_ns >= self._refresh_ns:
+            self._refresh_ns = now_ns + REFRESH_NS
+            self._refresh()
+        if self._coldness is not None:
+            cold_watch.show(self._coldness, block.tobytes())
+        until_ns = now_ns + self._settings.minutes * MINUTE
+        return [_evidence(finding, until_ns) for finding in self._detector.look(block, now_ns)]
+
+    def health(self) -> str:
+        """See `Plugin`: a model that would be used, and is not good."""
+        return "; ".join(shelf.problem for shelf in self._shelves if shelf.problem)
+
+    def metrics(self) -> Mapping[str, float]:
+        """See `Plugin`."""
+        return {"looks": float(self._detector.looks), "spoken_of": float(len(self._detector.accused))}
+
+    def routes(self) -> Mapping[str, Route]:
+        """See `Plugin`."""
+        return {"models": self._models}
+
+    def _models(self, _query: Mapping[str, str]) -> Json:
+        """Tell which models are in use."""
+        return {
+            shelf.model.manifest.name: shelf.model.manifest.model_dump(mode="json", exclude={"calibration"})
+            for shelf in self._shelves
+        }
+
+    def _refresh(self) -> None:
+        """Take models that were trained or repaired meanwhile; a damaged one changes nothing."""
+        main, second, text = self._shelves
+        changed = [shelf.refresh() for shelf in self._shelves]
+        if any(changed):
+            self._detector.scorer, self._detector.second, self._detector.text = main.model, second.model, text.model
+            self._tell()
+
+    def _tell(self) -> None:
+        for shelf in self._shelves:
+            known = shelf.model.manifest
+            self._log.info("model in use", model=known.name, model_version=known.version)
+            if shelf.problem:
+                self._log.warning("a model is not used", reason=shelf.problem)
+
+
+def _evidence(finding: Finding, until_ns: int) -> Evidence:
+    return Evidence(finding.client, finding.kind, finding.weight, finding.reason, until_ns)

@@ -1,0 +1,109 @@
+"""`hkpguard replay`, from the files to the report."""
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from proxy.cli import app
+
+HOSTILE = '<script>alert("x")</script>&'
+ENVIRON = {"HKPGUARD_TABLE_CLIENTS": "1024"}
+
+
+def _line(second: int, address: str, target: str, status: int = 200) -> str:
+    time = f"14/Oct/2019:10:{second // 60:02}:{second % 60:02} +0000"
+    return f'{address} - - [{time}] "GET {target} HTTP/1.1" {status} 1700 "-" "{HOSTILE}"\n'
+
+
+def _log(folder: Path) -> Path:
+    log = folder / f"access{HOSTILE.replace('/', '')}.log"
+    person = [_line(0, "198.51.100.7", f"/pks/lookup?op=get&options=mr&search=0x{number:040X}") for number in range(80)]
+    scanner = [_line(second, "203.0.113.9", "/.env", 404) for second in range(10)]
+    log.write_text("".join([*person, *scanner, f"rubbish {HOSTILE}\n"]))
+    return log
+
+
+def _run(*arguments: str, **environ: str) -> Result:
+    return CliRunner().invoke(app, ["replay", *arguments], obj=ENVIRON | environ)
+
+
+def _json(*arguments: str, **environ: str) -> Any:
+    done = _run(*arguments, "--json", "-", **environ)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_figures(tmp_path: Path) -> None:
+    """Who was hit by what, and who of them looks legitimate; networks, not addresses."""
+    report = _json(str(_log(tmp_path)))
+    log, [outcome] = report["log"], report["outcomes"]
+    assert (log["requests"], log["bad"], log["lines"]) == (90, 1, 91)
+    assert sum(outcome["requests"].values()) == 90
+    assert outcome["requests"]["refused"] == 4
+    assert outcome["requests"]["banned"] == 6
+    assert outcome["requests"]["delayed"] == 20
+    assert outcome["clients"] == {"all": 2, "delayed": 1, "refused": 1, "banned": 1, "lost": 1}
+    assert outcome["legitimate"] == {"all": 1, "delayed": 1, "refused": 0, "banned": 0, "lost": 0}
+    assert [(each["name"], each["limit"]) for each in outcome["worst"]] == [
+        ("203.0.113.0/24", "banned"), ("198.51.100.0/24", "cert")
+    ]  # fmt: skip
+    assert [each["name"] for each in outcome["limits"]] == ["banned", "trap", "cert"]
+
+
+def test_addresses_are_told_only_if_asked_for(tmp_path: Path) -> None:
+    """They are personal data."""
+    log = str(_log(tmp_path))
+    assert "203.0.113.9" not in _run(log).output
+    assert "203.0.113.9" in _run(log, "--addresses").output
+
+
+def test_other_settings_side_by_side(tmp_path: Path) -> None:
+    """The environment's are the present ones; --set changes some of them, with or without the prefix."""
+    log = str(_log(tmp_path))
+    arguments = ("--set", "limits__cert__burst=100", "--set", "HKPGUARD_BANS__MODE=off")
+    present, other = _json(log, *arguments, HKPGUARD_LIMITS__CERT__BURST="70")["outcomes"]
+    assert (present["requests"]["delayed"], other["requests"]["delayed"]) == (10, 0)
+    assert (present["requests"]["banned"], other["requests"]["banned"]) == (6, 0)
+    assert other["settings"] == {"HKPGUARD_LIMITS__CERT__BURST": "100", "HKPGUARD_BANS__MODE": "off"}
+    assert "with --set" in _run(log, *arguments).output
+
+
+def test_the_page_stands_alone_and_runs_nothing(tmp_path: Path) -> None:
+    """Whatever stands in logs, names of files and settings: no tag comes of it, and nothing is loaded."""
+    page = tmp_path / "report.html"
+    done = _run(str(_log(tmp_path)), "--html", str(page), "--set", "STATE_DIR=<img src=x>")
+    assert done.exit_code == 0, done.output
+    tags: set[str] = set()
+    attributes: set[str] = set()
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            tags.add(tag)
+            attributes.update(name for name, _ in attrs)
+
+    Reader().feed(page.read_text())
+    assert {"svg", "rect", "table"} < tags
+    assert tags.isdisjoint({"script", "img", "link", "iframe", "object"})
+    assert attributes.isdisjoint({"src", "href", "onload", "onclick"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (("missing.log",), 1, "missing.log: No such file"),
+        (("LOG", "--set", "LIMITS__CERT__BURST=many"), 1, "HKPGUARD_LIMITS__CERT__BURST"),
+        (("LOG", "--set", "NOTHING=1"), 1, "HKPGUARD_NOTHING"),
+        (("LOG", "--set", "nothing"), 2, "NAME=VALUE"),
+        (("LOG", "--format", "haproxy"), 1, "no request in"),
+        (("LOG", "--json", "/nowhere/x.json"), 1, "/nowhere/x.json: No such file"),
+    ],
+)
+def test_faults_are_told(tmp_path: Path, arguments: tuple[str, ...], status: int, says: str) -> None:
+    """With the file or the setting that is wrong."""
+    log = str(_log(tmp_path))
+    done = _run(*(log if each == "LOG" else each for each in arguments))
+    assert (done.exit_code, says in done.output) == (status, True), done.output
