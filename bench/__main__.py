@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from bench import attacks, chart, machine, memory, openloop, refresh, report, seclusion, tarpit
+from bench import attacks, chart, machine, memory, openloop, refresh, replay, report, seclusion, tarpit
 from bench.attackers import AttackError
 from bench.attacks import Siege
 from bench.certserver import SOURCES
@@ -41,6 +41,7 @@ from bench.visitors import VisitorsError
 
 ROUNDS, SECONDS = 9, 3.0
 QUICK_ROUNDS, QUICK_SECONDS = 1, 1.0
+REPLAYED = 1_000_000
 ALL_PROXIES, ALL_ROWS = ",".join(PROXIES), "".join(ROWS)
 MEMORY_PROXIES = "hkpguard,haproxy,nginx"
 TARPITS = ",".join(tarpit.NAMES)
@@ -238,6 +239,13 @@ def recording(
         lines = record.record(out, planned, minutes)
     console.print(record.table(lines))
     console.print(f"{len(planned) - len(lines)} of {len(planned)} runs had no time to begin")
+
+
+@app.command("replay")
+def replayed(*, lines: Annotated[int, typer.Option(min=1, help="Of the log that is made up.")] = REPLAYED) -> None:
+    """Measure how many lines of a log `hkpguard replay` judges in a second."""
+    per_cpu_s, per_s = replay.measure(lines)
+    console.print(f"{per_cpu_s:,.0f} lines a second of CPU time, {per_s:,.0f} a second of real time; goal 50,000")
 
 
 @app.command()

@@ -28,7 +28,7 @@ cdef Rate rate_of(limit) except *
 
 cdef inline int64_t start(int64_t tat_ns, int64_t now_ns) noexcept nogil:
     """Not before `now_ns`, and not so late that what is added leaves the word: anything may stand in shared memory."""
-    return min(max(tat_ns, now_ns), (<int64_t>1) << 62)
+    return min(max(tat_ns, now_ns), (<int64_t>1 << 62) - 1)
 
 
 cdef inline Outcome decide(const Rate *rate, int64_t tat_ns, int64_t cost, int64_t now_ns) noexcept nogil:

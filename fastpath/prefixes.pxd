@@ -17,7 +17,6 @@ cdef class PrefixBook:
     cdef const char *half  # and where it stands
     cdef uint64_t *generation_word
     cdef uint64_t half_bytes
-    cdef object octets
     cdef Py_buffer memory
 
     cdef char *half_of(self, uint64_t generation) noexcept

@@ -14,6 +14,7 @@ A writer killed at any instruction leaves the generation before, whole; its succ
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyObject_GetBuffer
 from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from fastpath._atomic cimport load, map_words, peek_word, store, unmap
 from fastpath.prefix_tree cimport (
@@ -112,7 +113,6 @@ cdef class PrefixBook:
 
     def __cinit__(self, memory, uint64_t capacity):
         map_words(&self.memory, memory, "the prefixes", prefix_bytes(capacity))
-        self.octets = memoryview(memory).cast("B")
         self.generation_word = <uint64_t *>self.memory.buf
         self.half_bytes = _half_bytes(capacity)
         self.turn_to(0)
@@ -158,23 +158,21 @@ cdef class PrefixBook:
         return self.find(address, size)
 
     def publish(self, built):
-        size = PrefixSet(built).plan.size
-        if size > self.half_bytes:
-            raise ValueError(f"set of {size} bytes, not 0..{self.half_bytes}")
-        return self._publishing(memoryview(built).cast("B"), size)
+        source = PrefixSet(built)
+        if source.plan.size > self.half_bytes:
+            raise ValueError(f"set of {source.plan.size} bytes, not 0..{self.half_bytes}")
+        return self._publishing(source)
 
-    def _publishing(self, built, uint64_t size):
-        cdef uint64_t at, end, number = load(self.generation_word) + 1
-        half = self.octets[PAGE + number % 2 * self.half_bytes:]
+    def _publishing(self, PrefixSet source):
+        cdef uint64_t at, number = load(self.generation_word) + 1
         fence()  # the last number stands there before anything that is written now
-        for at in range(0, size, PIECE):
-            end = min(at + PIECE, size)
-            half[at:end] = built[at:end]
+        for at in range(0, source.plan.size, PIECE):
+            memcpy(self.half_of(number) + at, <const char *>source.memory.buf + at, min(PIECE, source.plan.size - at))
             yield
         store(self.generation_word, number)
         for at in range(0, self.half_bytes, PIECE):
             yield
-            self.give_back(self.half_of(number + 1) + at, min(<uint64_t>PIECE, self.half_bytes - at))
+            self.give_back(self.half_of(number + 1) + at, min(PIECE, self.half_bytes - at))
 
     cdef int give_back(self, char *start, uint64_t size) noexcept:
         """Let the kernel have the whole pages in a piece; where the memory is not of a kind to do so it keeps them."""

@@ -172,7 +172,6 @@ async def test_nothing_runs_unasked(make: Any) -> None:
     assert {each["name"]: each["mode"] for each in node.manager.list()} == {
         "antiabuse": "enforce",
         "ratelimit-tarpit": "enforce",
-        "ml-abuse-detector": "shadow",
         "first": "off",
         "second": "off",
     }
