@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from bench import attacks, chart, machine, memory, openloop, refresh, replay, report, seclusion, tarpit
+from bench import attacks, chart, machine, memory, openloop, planes, refresh, replay, report, seclusion, tarpit
 from bench.attackers import AttackError
 from bench.attacks import Siege
 from bench.certserver import SOURCES
@@ -246,6 +246,16 @@ def replayed(*, lines: Annotated[int, typer.Option(min=1, help="Of the log that 
     """Measure how many lines of a log `hkpguard replay` judges in a second."""
     per_cpu_s, per_s = replay.measure(lines)
     console.print(f"{per_cpu_s:,.0f} lines a second of CPU time, {per_s:,.0f} a second of real time; goal 50,000")
+
+
+@app.command("planes")
+def both_planes(*, rounds: Rounds = 6, seconds: Seconds = 4.0) -> None:
+    """Measure what the analyst, with every plugin on, costs the workers."""
+    about = machine.describe()
+    with faults_end_it():
+        rate, measured = planes.measure(choose_cores(), rounds, seconds)
+    console.print(planes.table(rate, measured))
+    console.print(report.save("planes", about, planes.content(rate, measured)))
 
 
 @app.command()

@@ -202,5 +202,5 @@ cdef class ReplyCache:
         hit = Hit.__new__(Hit)
         hit.data = PyBytes_FromStringAndSize(NULL, record.size)
         hit.stored_ns, hit.expires_ns, hit.note = record.stored_ns, record.expires_ns, record.note
-        hit.age_ns = max(0, now_ns - record.stored_ns)
+        hit.age_ns = max(0, <int64_t>(<uint64_t>now_ns - <uint64_t>record.stored_ns))  # noise has any, modulo 2^64
         return hit if read_data(&self.log, &record, PyBytes_AS_STRING(hit.data)) else None

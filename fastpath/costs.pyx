@@ -85,8 +85,8 @@ cdef inline void write(Cell *cell, uint64_t subject, uint64_t noted_ns, uint64_t
 
 
 cdef inline int64_t age_of(const Cell *cell, int64_t now_ns) noexcept nogil:
-    """Return the age of what a cell says, or -1: it says nothing that holds now."""
-    cdef int64_t age_ns = now_ns - <int64_t>cell.noted_ns
+    """Return the age of what a cell says, or -1: it says nothing that holds now. Noise has any age, modulo 2^64."""
+    cdef int64_t age_ns = <int64_t>(<uint64_t>now_ns - cell.noted_ns)
     if cell.cost == 0 or not -AHEAD_NS <= age_ns < DAY_NS:
         return -1
     return max(age_ns, 0)

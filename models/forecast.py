@@ -4,7 +4,7 @@ Counts are reckoned with as square roots. There chance alone gives every count t
 1948), be it night or noon.
 
 Two methods. `usual` takes the median of the same time of day in the days before, or of the same time of the week if
-two weeks are known, and adds how far the last day was above it. `holt_winters` is that of statsmodels, if it is
+two weeks are known, times how much more the last day had. `holt_winters` is that of statsmodels, if it is
 installed. Which one is believed is found out for each class anew: the one that would have been nearer on the last
 day, knowing the days before. How far it was off is the width of its interval as well, and never less than chance.
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 DEVIATIONS: Final = 3.5
 CHANCE: Final = 0.5
 OF_MEDIAN: Final = 1.4826  # a standard deviation, in parts of the median of distances
+MOST_LEVEL: Final = 2.0  # four times the requests of the days before
 LEAST_KNOWN: Final = 0.5  # of the bins of each of the last two days, and of weeks
 
 
@@ -72,10 +73,15 @@ def usual(roots: Series) -> Series:
     """Return the median of the same time before, and the difference of the last day, for the next day."""
     days = _by_season(roots)
     middle = _median(days)
-    last = roots[-DAY:] - middle[-DAY:]
-    level = float(np.nanmedian(last)) if len(days) > 1 and np.isfinite(last).any() else 0.0
-    next_day: Series = np.maximum(middle[:DAY] + level, 0.0)
-    return next_day
+    return middle[:DAY] * _level(roots[-DAY:], middle[-DAY:])
+
+
+def _level(day: Series, middle: Series) -> float:
+    """Return how many times as much as usual came on a day, in the median; not of times when hardly anybody comes."""
+    telling = np.isfinite(day) & (middle >= 1.0)
+    if not telling.any():
+        return 1.0
+    return float(np.clip(np.median(day[telling] / middle[telling]), 1 / MOST_LEVEL, MOST_LEVEL))
 
 
 def holt_winters(roots: Series) -> Series:

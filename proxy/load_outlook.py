@@ -84,15 +84,16 @@ class Outlook:
         self._bounds = np.array([forecast(counts, (usual,)) for counts in history.figures[Figure.LOAD]])
 
     async def foresee_better(self) -> None:
-        """Have statsmodels make another one, of the classes of which there is one, if it is installed."""
-        some = np.flatnonzero(np.isfinite(self._bounds).all(axis=(1, 2)) & self._bounds[:, HIGH].any(axis=1))
+        """Have statsmodels make another one, if it is installed, of the classes that anybody asks for."""
+        loads = self._history.figures[Figure.LOAD]
+        some = np.flatnonzero(np.isfinite(self._bounds).all(axis=(1, 2)) & np.nan_to_num(loads).any(axis=1))
         if not len(some) or find_spec("statsmodels") is None:
             return
         begins, counts = self._from, io.BytesIO()
-        np.save(counts, self._history.figures[Figure.LOAD, some])
+        np.save(counts, loads[some])
         try:
             bounds = _read(await _run_forecaster(counts.getvalue()), len(some))
-        except (OSError, ValueError, TimeoutError) as error:
+        except (OSError, EOFError, ValueError) as error:  # TimeoutError is an OSError
             self._log.warning("statsmodels made no forecast, medians have to do", problem=str(error))
             return
         if begins == self._from:

@@ -110,6 +110,7 @@ cdef class Exchange:
     cdef int was_large(self, int64_t size) except -1
     cdef int _unpack(self, bytes payload) except -1
     cdef int _write_pieces(self) except -1
+    cdef int write_more(self) except -1
     cdef int _write_payload(self, bytes payload) except -1
     cdef int _end_reply(self) except -1
     cdef int64_t _reply_bytes(self) noexcept

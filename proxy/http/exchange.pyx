@@ -241,8 +241,7 @@ cdef class Exchange:
         self.phase = RELAYING
         self.parcel = rest
         self.whole = True
-        self.guard.loop.call_soon(self._write_more)  # reading it from the cache was work enough for one turn
-        return 0
+        return self.guard.cache.write_later(self)  # reading it from the cache was work enough for one turn
 
     cdef int fetch(self) except -1:
         """Find a place among the requests of this class, and of this subject if it is dear, where there are caps."""
@@ -571,16 +570,11 @@ cdef class Exchange:
                 return 0
             self.next_piece += 1
             self._write_payload(self.parcel.piece(self.next_piece - 1))
-        self.guard.loop.call_soon(self._write_more)
-        return 0
+        return self.guard.cache.write_later(self)
 
-    def _write_more(self):
-        if self.phase != RELAYING or self.parcel is None:
-            return
-        try:
-            self._write_pieces()
-        except Exception as error:
-            self.crashed(error)
+    cdef int write_more(self) except -1:
+        """Write some more, if there is anybody and anything left."""
+        return self._write_pieces() if self.phase == RELAYING and self.parcel is not None else 0
 
     cdef int _unpack(self, bytes payload) except -1:
         """Go on without the parcel, for which there is no room: the flight is over."""
@@ -606,7 +600,7 @@ cdef class Exchange:
     cdef int resume(self) except -1:
         """The client reads on."""
         if self.parcel is not None:
-            return self._write_pieces()
+            return self.guard.cache.write_later(self)
         return 0 if self.upstream is None else self.upstream.resume_reading()
 
     cdef int upstream_failed(self) except -1:

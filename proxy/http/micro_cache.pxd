@@ -15,6 +15,8 @@ cdef class MicroCache:
     cdef Subjects subjects
     cdef readonly Shelf shelf
     cdef object parcels  # weakly: large replies that are being sent, by key of the request
+    cdef object writers  # exchanges with more of a parcel to write, in turn
+    cdef bint writing  # the next turn of theirs is due
     cdef dict waiting  # by key of the request: [number of the flight, exchanges]
     cdef int waiters
     cdef object timer
@@ -37,4 +39,5 @@ cdef class MicroCache:
     cdef int64_t _time_of(self, Exchange exchange, ReplyHead reply) except -1
     cdef int _serve(self, Exchange exchange, Hit hit) except -1
     cdef Parcel _parcel_of(self, Exchange exchange, Hit hit, Py_ssize_t head_bytes)
+    cdef int write_later(self, Exchange exchange) except -1
     cdef int uploaded(self, Exchange exchange) except -1

@@ -32,6 +32,7 @@ from proxy.http.text cimport Text, begin, length_field, put, put_number
 from proxy.policy.subjects cimport Subjects
 
 import re
+from collections import deque
 from weakref import WeakValueDictionary
 
 from proxy.hkp.classes import OperationClass
@@ -42,7 +43,9 @@ from proxy.telemetry.numbers import CacheUse
 cdef enum:
     MOST_WAITERS = 8192  # in one worker; whoever comes then goes for himself
     MOST_FLIGHTS = 2  # that one request waits for
-    ANSWERED_PER_TURN = 16  # of those who waited, so that a thousand of them do not stop the worker
+    # Of the loop, so that a thousand who waited, or who read a large answer, do not stop the worker.
+    ANSWERED_PER_TURN = 16
+    WRITERS_PER_TURN = 4
     _SHELF_BYTES = 16_777_216
     NAMELESS = 0  # stands for all certificates: it is uploaded when nobody knows what was
 
@@ -75,6 +78,7 @@ cdef class MicroCache:
         self.subjects = subjects
         self.shelf = Shelf(_SHELF_BYTES)
         self.parcels = WeakValueDictionary()
+        self.writers = deque()
         self.waiting = {}
         self.reload(config)
 
@@ -276,6 +280,26 @@ cdef class MicroCache:
                 return None
             self.parcels[exchange.cache_key] = parcel
         return parcel
+
+    cdef int write_later(self, Exchange exchange) except -1:
+        """Let an exchange write more of its parcel when others have had their turn."""
+        self.writers.append(exchange)
+        if not self.writing:
+            self.writing = True
+            self.loop.call_soon(self._write_some)
+        return 0
+
+    def _write_some(self):
+        cdef Exchange exchange
+        for _ in range(min(len(self.writers), WRITERS_PER_TURN)):
+            exchange = self.writers.popleft()
+            try:
+                exchange.write_more()
+            except Exception as error:
+                exchange.crashed(error)
+        self.writing = len(self.writers) > 0
+        if self.writing:
+            self.loop.call_soon(self._write_some)
 
     cdef int uploaded(self, Exchange exchange) except -1:
         """Forget what is kept of the certificates in an upload that the keyserver was sent; if nobody read it, of all."""

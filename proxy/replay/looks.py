@@ -12,7 +12,6 @@ It is a guess, made so that few people are missed: a scraper who is patient enou
 scrapers with a few requests each does. A client of which too little can be remembered does not look so.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 from proxy.hkp.classes import OperationClass
@@ -30,9 +29,6 @@ _ERROR: Final = 400
 _NO_ERRORS: Final = frozenset({404, 429, 503})
 _CERT, _UPLOAD, _UNKNOWN = OperationClass.CERT, OperationClass.UPLOAD, OperationClass.UNKNOWN
 _SEARCHING: Final = frozenset({OperationClass.IDENTITY, OperationClass.WORDS})
-
-Score = Callable[[int], float | None]
-"""Returns the log-odds of abuse of a client, by its key; None: not known. For models that know better than rules."""
 
 
 class Look:

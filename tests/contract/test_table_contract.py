@@ -24,8 +24,8 @@ class Table(Protocol):
 
     @property
     def evictions(self) -> int: ...  # noqa: D102 - a protocol of the twin
-    def spend(self, limits: Any, key: int, bucket: int, price: int, now_ns: int) -> Any: ...  # noqa: D102 - a protocol of the twin
-    def refund(self, limits: Any, key: int, bucket: int, price: int, now_ns: int) -> None: ...  # noqa: D102 - a protocol of the twin
+    def spend(self, limits: Any, key: int, bucket: int, price: int, now_ns: int, times: int = 1) -> Any: ...  # noqa: D102 - a protocol of the twin
+    def refund(self, limits: Any, key: int, bucket: int, price: int, now_ns: int, times: int = 1) -> None: ...  # noqa: D102 - a protocol of the twin
     def charge(self, limits: Any, key: int, tokens: int, now_ns: int, bucket: int = 0) -> None: ...  # noqa: D102 - a protocol of the twin
     def give_back(self, limits: Any, key: int, tokens: int, now_ns: int) -> None: ...  # noqa: D102 - a protocol of the twin
     def peek(self, key: int) -> tuple[int, ...] | None: ...  # noqa: D102 - a protocol of the twin
@@ -99,6 +99,39 @@ def test_the_excess_queues(kit: Kit) -> None:
         (CERT, True, False, 2, 0, 0, 3),
         (CERT, False, False, 0, 0, 1, 3),
     ]
+
+
+@pytest.mark.parametrize(
+    ("burst", "delay_s", "times", "taken"),
+    [
+        (10, 0, 1, 1),
+        (10, 0, 4, 4),
+        (3, 0, 16, 3),
+        (10, 4, 4, 4),
+        (10, 3, 4, 3),
+        (10, 1, 16, 1),
+    ],
+)
+def test_a_request_costs_several_tokens_of_its_class(
+    kit: Kit, burst: int, delay_s: int, times: int, taken: int
+) -> None:
+    """Not more than the burst, nor than comes back within the longest delay; the total pays its price as ever."""
+    a_table, limits = kit.table(8), policy(kit, total=limit(20), cert=limit(burst, delay_s))
+    assert a_table.spend(limits, ALICE, CERT, 2, NOW, times) is None
+    assert seconds(a_table.peek(ALICE), 0, CERT) == [2, taken]
+    a_table.refund(limits, ALICE, CERT, 2, NOW, times)
+    assert seconds(a_table.peek(ALICE), 0, CERT) == [0, 0]
+
+
+@pytest.mark.parametrize("times", [2, 5, 16])
+def test_whoever_waits_is_refused_nothing_at_any_price(kit: Kit, times: int) -> None:
+    """A limit that delays slows one who asks for one thing after the other, by no more than its longest delay."""
+    a_table, limits, now_ns = kit.table(8), policy(kit, cert=limit(10, delay_s=8)), NOW
+    for _ in range(100):
+        spending = a_table.spend(limits, ALICE, CERT, 1, now_ns, times)
+        assert spending is None or spending.allowed
+        now_ns += spending.wait_ns if spending else 0
+    assert now_ns - NOW == (100 * min(times, 8) - 10) * SECOND
 
 
 def test_the_longer_wait_counts(kit: Kit) -> None:

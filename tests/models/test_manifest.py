@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.features import NAMES, VERSION
@@ -67,6 +67,7 @@ def test_damaged(path: Path, cut: int) -> None:
         Scorer(path)
 
 
+@settings(max_examples=20, deadline=None)
 @given(place=st.integers(0, 10**6), bit=st.integers(0, 7))
 def test_one_bit(tmp_path_factory: pytest.TempPathFactory, place: int, bit: int) -> None:
     """A model of which one bit is another is refused."""

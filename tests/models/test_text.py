@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.scorer import SHIPPED
@@ -46,6 +46,7 @@ def test_machine_made() -> None:
     assert SHIPPED_TEXT.score([b"xkqjzwqpvbnm"])[0].machine_made > SURE
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.binary(max_size=200), max_size=20))
 def test_any_bytes(texts: list[bytes]) -> None:
     """Whatever bytes it is given, each text has a score, and the same one alone as among others."""

@@ -5,10 +5,10 @@ import pytest
 from bench.scenarios import addresses
 from bench.scenarios.clock import HOUR, START_NS
 from bench.scenarios.cold import BLOCK, Cold
-from proxy.replay.node import SECRET
 from bench.scenarios.plan import SCENARIOS, play
 from fastpath import network_key
 from proxy.policy.actions import Reason
+from proxy.replay.node import SECRET
 
 
 @pytest.mark.parametrize(("found", "reason", "known"), [(True, 0, 1), (False, 0, 0), (True, Reason.ALLOWED_NETWORK, 0)])

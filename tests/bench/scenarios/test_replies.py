@@ -6,7 +6,6 @@ import pytest
 
 from bench.scenarios.certificates import gpg_get, mail_search
 from bench.scenarios.clock import SECOND, START_NS
-from proxy.replay.node import SECRET
 from bench.scenarios.replies import HEAD_BYTES, Replies
 from bench.scenarios.upstream import COSTS, FAT, MISSING, Cost
 from fastpath.cache import LARGEST_REPLY
@@ -14,6 +13,7 @@ from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.hkp.operation import Classifier, ClassifierOptions, Operation
 from proxy.policy.subjects import Subjects
+from proxy.replay.node import SECRET
 
 CLASSIFY = Classifier(ClassifierOptions())
 KEY = "0123456789ABCDEF0123456789ABCDEF01234567"

@@ -51,3 +51,13 @@ def test_a_ban_that_is_over_makes_room() -> None:
     assert shared.bans.until(client_key(ADDRESS), START_NS) == START_NS + HOUR // 2
     bans.turn(START_NS + HOUR)
     assert shared.bans.until(client_key(ADDRESS), START_NS) == 0
+
+
+@pytest.mark.parametrize(("mode", "placed"), [("enforce", 0), ("shadow", 1), ("off", 0)])
+def test_what_shadow_mode_kept_from_happening_counts_in_shadow_mode_only(mode: str, placed: int) -> None:
+    """Who was not refused is not banned for it; but an operator who watches wants to know who would have been."""
+    bans = Bans(Config.from_env({"HKPGUARD_BANS__MODE": mode}), Tables.of(empty_region()).bans, lambda: 0.5)
+    allowed = Verdict(Action.ALLOW, Reason.LIMIT, shadow=Action.LIMIT)
+    for turn in range(30):
+        bans.note(ADDRESS, SEARCH, allowed, START_NS + turn * 11 * SECOND)
+    assert bans.placed == placed

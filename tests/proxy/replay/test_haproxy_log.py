@@ -21,13 +21,15 @@ STATS = Line(TIME, bytes([203, 0, 113, 7]), "GET", "/pks/lookup?op=stats", 200, 
         (PLAIN.replace("---- 19", "---- {agent|x} 19"), STATS),
         (PLAIN.replace("203.0.113.7", "::ffff:203.0.113.7"), STATS),
         (
-            PLAIN.replace("0/0/0/1263/1264 200", "0/-1/-1/-1/10000 -1").replace("GET /pks/lookup?op=stats HTTP/1.1", "<BADREQ>"),
+            PLAIN.replace("0/0/0/1263/1264 200", "0/-1/-1/-1/10000 -1").replace(
+                "GET /pks/lookup?op=stats HTTP/1.1", "<BADREQ>"
+            ),
             STATS._replace(method="", target="", status=0, service_us=0, took_us=10_000_000),
         ),
         ("203.0.113.7:50033 [28/Feb/2025:02:43:10.123] hkp/1: SSL handshake failure", None),
         ("Mar 12 06:56:29 host haproxy[77]: Proxy hkp started.", None),
     ],
-)  # fmt: skip
+)
 def test_lines(text: str, line: Line | None) -> None:
     """With or without syslog; times to the millisecond; connections without a request are none."""
     assert haproxy_log.parse(text) == line

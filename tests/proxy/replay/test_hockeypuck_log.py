@@ -29,15 +29,24 @@ LINE = Line(1_777_636_800_500_000_000, HERE, "GET", str(FIELDS["GET"]), 404, 0, 
     [
         (TEXT, LINE),
         (json.dumps(FIELDS), LINE),
-        (TEXT.replace("2.5s", "1m2.5s"), LINE._replace(start_ns=LINE.start_ns - 60_000_000_000, service_us=62_500_000, took_us=62_500_000)),
-        (TEXT.replace("2.5s", '"500µs"'), LINE._replace(start_ns=LINE.start_ns + 2_499_500_000, service_us=500, took_us=500)),
-        (json.dumps(FIELDS | {"from": "8.8.4.4:9", "x-forwarded-for": "192.0.2.9"}), LINE._replace(address=bytes([8, 8, 4, 4]))),
+        (
+            TEXT.replace("2.5s", "1m2.5s"),
+            LINE._replace(start_ns=LINE.start_ns - 60_000_000_000, service_us=62_500_000, took_us=62_500_000),
+        ),
+        (
+            TEXT.replace("2.5s", '"500µs"'),
+            LINE._replace(start_ns=LINE.start_ns + 2_499_500_000, service_us=500, took_us=500),
+        ),
+        (
+            json.dumps(FIELDS | {"from": "8.8.4.4:9", "x-forwarded-for": "192.0.2.9"}),
+            LINE._replace(address=bytes([8, 8, 4, 4])),
+        ),
         (json.dumps(FIELDS | {"from": "127.0.0.1:9", "x-forwarded-for": "192.0.2.9, 203.0.113.7"}), LINE),
         (json.dumps(FIELDS | {"from": "[::1]:9", "x-forwarded-for": "203.0.113.7"}), LINE),
         ('time="2026-05-01T12:00:03Z" level=info msg="hockeypuck listening"', None),
         (json.dumps({"level": "info", "msg": "gossip", "time": "x"}), None),
     ],
-)  # fmt: skip
+)
 def test_lines(text: str, line: Line | None) -> None:
     """As text and as JSON; the time is that of the end; only a proxy nearby is believed what it forwards."""
     assert hockeypuck_log.parse(text) == line

@@ -125,8 +125,14 @@ def test_what_the_log_does_not_tell_is_said(form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [('"time": "', '"time": "x'), ('"total_ms": ', '"total_ms": "x", "y": '), ('"address": "2', '"address": "3'), ("{", "{{")]
-)  # fmt: skip
+    ("old", "new"),
+    [
+        ('"time": "', '"time": "x'),
+        ('"total_ms": ', '"total_ms": "x", "y": '),
+        ('"address": "2', '"address": "3'),
+        ("{", "{{"),
+    ],
+)
 def test_bad_lines(old: str, new: str) -> None:
     """They are told as such."""
     with pytest.raises(BadLine):

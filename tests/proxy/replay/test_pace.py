@@ -88,4 +88,10 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     many = Pace()
     for number in range(5):
         many.delayed(_line(1, bytes([10, 0, 0, number])), SECOND_NS, SECOND_NS)
-    assert [many.holds(_line(1.5, bytes([10, 0, 0, number]))) for number in range(5)] == [False, False, True, True, True]
+    assert [many.holds(_line(1.5, bytes([10, 0, 0, number]))) for number in range(5)] == [
+        False,
+        False,
+        True,
+        True,
+        True,
+    ]

@@ -26,18 +26,27 @@ STATS = Line(TIME, HERE, "GET", "/pks/lookup?op=stats", 200, 1701)
         (COMMON.replace("1701", "-"), STATS._replace(size_bytes=0)),
         (COMMON.replace("10:50:18 +0200", "08:50:18 +0000"), STATS),
         (COMMON.replace("10:50:18 +0200", "05:20:18 -0330"), STATS),
-        (COMMON.replace("203.0.113.7", "2001:db8::7"), STATS._replace(address=bytes.fromhex("20010db8" + "0" * 22 + "07"))),
+        (
+            COMMON.replace("203.0.113.7", "2001:db8::7"),
+            STATS._replace(address=bytes.fromhex("20010db8" + "0" * 22 + "07")),
+        ),
         (COMMON.replace(" HTTP/1.1", ""), STATS),
         (COMMON.replace("/pks", "http://keys.example.org/pks"), STATS),
         (COMMON.replace("=stats", r"=\x22st\x22"), STATS._replace(target='/pks/lookup?op="st"')),
         (COMMON.replace("=stats", r"=\"st\""), STATS._replace(target='/pks/lookup?op="st"')),
-        (COMMON.replace("GET /pks/lookup?op=stats HTTP/1.1", r"\x16\x03\x01"), STATS._replace(method=r"\x16\x03\x01", target="")),
+        (
+            COMMON.replace("GET /pks/lookup?op=stats HTTP/1.1", r"\x16\x03\x01"),
+            STATS._replace(method=r"\x16\x03\x01", target=""),
+        ),
         (COMMON.replace("lookup?op", "lookup ?op"), STATS._replace(target="")),
-        (COMMON.replace("GET /pks/lookup?op=stats HTTP/1.1", "CONNECT example.org:443 HTTP/1.1"), STATS._replace(method="CONNECT", target="")),
+        (
+            COMMON.replace("GET /pks/lookup?op=stats HTTP/1.1", "CONNECT example.org:443 HTTP/1.1"),
+            STATS._replace(method="CONNECT", target=""),
+        ),
         (COMMON.replace("GET /pks/lookup?op=stats HTTP/1.1", "-"), None),
         (COMMON.replace("GET /pks/lookup?op=stats HTTP/1.1", ""), None),
     ],
-)  # fmt: skip
+)
 def test_lines(text: str, line: Line | None) -> None:
     """Time, client, request, status and size, whatever stands around them; what no guard could read has no target."""
     assert web_log.parse(text) == line

@@ -1,0 +1,175 @@
+"""Who belongs together, and who only looks alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastpath import client_key
+from fastpath.key_arrays import network_keys
+from models.cohorts import COLD, LASTS_S, MISSING, STEPS, UPLOADING, WEIGHT, Cohorts, cells
+from models.coldness import Coldness
+from models.features import FEATURES, NAMES
+
+from .traffic_for_tests import IDENTITY, SECOND, UPLOAD, fingerprints, visit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+SECRET = bytes(range(16))
+START = 1_000_000 * SECOND
+
+
+def address(network: int, host: int = 7, first: int = 10) -> int:
+    """Return a client of a /24."""
+    return client_key(bytes([first, network >> 8, network & 255, host]))
+
+
+def merged(visits: Iterable[NDArray[np.void]]) -> NDArray[np.void]:
+    """Return all records in the order of time."""
+    records = np.concatenate([*visits])
+    return records[np.argsort(records["time_ns"], kind="stable")]
+
+
+def uploading(networks: Iterable[int], *, host: int = 7, pause_ms: float = 60_000) -> list[NDArray[np.void]]:
+    """Return clients that upload ten certificates each, at one pace."""
+    return [
+        visit(
+            [""] * 10, start_ns=START + each, pause_ms=pause_ms, client=address(each, host), operation=UPLOAD, method=3
+        )
+        for each in networks
+    ]
+
+
+def refreshing(networks: Iterable[int]) -> list[NDArray[np.void]]:
+    """Return as many people who refresh the same ten keys."""
+    keys = fingerprints(10)
+    return [visit(keys, start_ns=START + each, client=address(each, first=20)) for each in networks]
+
+
+def named(cohorts: Cohorts, records: NDArray[np.void]) -> set[int]:
+    """Return who is named once all records were seen."""
+    return {finding.client for finding in cohorts.look(records, int(records["time_ns"].max()))}
+
+
+@pytest.mark.parametrize(("networks", "found"), [(7, False), (8, True), (300, True)])
+def test_flood_through_many_networks(networks: int, found: bool) -> None:  # noqa: FBT001 - a row of a table
+    """Eight networks that upload in the same manner are a cohort among people who refresh; seven are none."""
+    cohorts = Cohorts()
+    members = named(cohorts, merged([*uploading(range(networks)), *refreshing(range(200))]))
+    assert members == ({address(each) for each in range(networks)} if found else set())
+    assert {cohort.about for cohort in cohorts.found} == ({UPLOADING} if found else set())
+
+
+def test_one_network_is_no_cohort() -> None:
+    """However many clients of it behave alike: it has a budget."""
+    flood = [uploading([1], host=host)[0] for host in range(1, 101)]
+    assert named(Cohorts(), merged([*flood, *refreshing(range(200))])) == set()
+
+
+def test_many_paces_are_many_cells() -> None:
+    """Clients that have nothing in common but what they do are no cohort."""
+    flood = [uploading([each], pause_ms=10.0 ** (each % 7))[0] for each in range(42)]
+    assert named(Cohorts(), merged([*flood, *refreshing(range(200))])) == set()
+
+
+def test_what_most_do_is_usual() -> None:
+    """Where half of all networks upload like that, it says nothing of those who behave alike."""
+    others = [uploading([1000 + each], pause_ms=4.0 ** (each % 10))[0] for each in range(200)]
+    assert named(Cohorts(), merged([*uploading(range(20)), *others])) == set()
+
+
+def test_harvesters() -> None:
+    """Those who search for addresses and hardly find any; who finds half of them is left alone, at the same pace."""
+
+    def search(first: int, status: int) -> list[NDArray[np.void]]:
+        return [
+            visit(
+                [f"p{each}-{turn}@example.org" for turn in range(10)],
+                start_ns=START + each, client=address(each, first=first), operation=IDENTITY, status=status,
+            )
+            for each in range(30)
+        ]  # fmt: skip
+
+    cohorts = Cohorts()
+    members = named(cohorts, merged([*search(30, 404), *search(31, 200), *refreshing(range(200))]))
+    assert members == {address(each, first=30) for each in range(30)}
+    assert {cohort.about for cohort in cohorts.found} == {MISSING}
+
+
+def cold_walk(usual_is_cold: bool) -> tuple[Cohorts, NDArray[np.void]]:  # noqa: FBT001 - which world
+    """Return people and walkers of many networks after an hour of people; they may have keys that nobody else has."""
+    coldness = Coldness(SECRET)
+    keys = np.arange(1, 100_000, dtype=np.uint64) << np.uint64(20)
+    people = np.array([address(each, first=20) for each in range(100)], np.uint64)
+    for hour in range(3):
+        for number, person in enumerate(people):
+            wanted = keys[20 * number :][:20] if usual_is_cold else keys[:20]
+            now_ns = START + (3600 * hour - 7200) * SECOND
+            coldness.feed(network_keys(np.full(20, person)), wanted, now_ns)
+    for each in range(50):
+        walker = network_keys(np.full(10, address(each), np.uint64))
+        coldness.feed(walker, keys[50_000 + 10 * each :][:10], START + SECOND)
+    walk = [visit(fingerprints(10, seed=each), start_ns=START, client=address(each)) for each in range(50)]
+    return Cohorts(coldness=coldness), merged([*walk, *refreshing(range(100))])
+
+
+def test_walkers_behave_like_people_but_for_what_is_cold() -> None:
+    """All of them ask for ten keys at one pace; those are named whose keys nobody else wants."""
+    cohorts, records = cold_walk(usual_is_cold=False)
+    assert named(cohorts, records) == {address(each) for each in range(50)}
+    assert {cohort.about for cohort in cohorts.found} == {COLD}
+
+
+def test_where_all_is_cold_nobody_is_suspicious() -> None:
+    """On a small server each key is wanted by one person."""
+    cohorts, records = cold_walk(usual_is_cold=True)
+    assert named(cohorts, records) == set()
+
+
+def test_finding() -> None:
+    """It weighs less than what moves somebody alone, says why, and comes again before it is over, not sooner."""
+    cohorts = Cohorts()
+    records = merged([*uploading(range(20)), *refreshing(range(200))])
+    now_ns = int(records["time_ns"].max())
+    first = cohorts.look(records, now_ns)
+    assert len(first) == 20
+    assert {finding.weight for finding in first} == {WEIGHT}
+    assert "20 clients of 20 networks that behave alike and upload" in first[0].reason
+    nothing = records[:0]
+    assert cohorts.look(nothing, now_ns + LASTS_S // 3 * SECOND) == []
+    assert len(cohorts.look(nothing, now_ns + LASTS_S * SECOND)) == 20
+    assert cohorts.look(nothing, now_ns + 7 * 3600 * SECOND) == []
+    assert cohorts.found == []
+
+
+def test_few_rows() -> None:
+    """Who had to make room for others is not taken for them, and nothing grows."""
+    cohorts = Cohorts(rows=1024)
+    flood = merged(uploading(range(900)))
+    now_ns = int(flood["time_ns"].max())
+    cohorts.look(flood, now_ns)
+    people = merged(refreshing(range(3000)))
+    people["time_ns"] += now_ns - START
+    clients = {finding.client for finding in cohorts.look(people, int(people["time_ns"].max()) + 20 * SECOND)}
+    assert clients <= {address(each) for each in range(900)}
+    assert cohorts.members <= {address(each) for each in range(900)}
+
+
+@given(st.data())
+def test_half_a_step_apart_is_in_one_cell(data: Any) -> None:
+    """Of any value and one that differs by less than a fifth of a step, one rounding makes no difference."""
+    name = data.draw(st.sampled_from([*STEPS]))
+    feature = FEATURES[NAMES.index(name)]
+    value = data.draw(st.floats(feature.lowest, feature.highest, width=32))
+    other = min(feature.highest, value + 0.19 * STEPS[name])
+    made = np.zeros((2, len(FEATURES)), np.float32)
+    made[:, NAMES.index(name)] = value, other
+    one, two = cells(made)
+    assert (one == two).any()

@@ -1,0 +1,70 @@
+"""Log-odds that say no more than is known, and a bound that spares the honest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.scorer import log_odds
+from models.training.calibration import ACCUSE, MARGIN, MOST, Looks, bound, calibrate
+
+
+def looks(count: int, *, apart: float = 3.0, seed: int = 1) -> Looks:
+    """Return one look at each of so many clients of either kind; raw scores are `apart` deviations from each other."""
+    source = np.random.default_rng(seed)
+    abusive = np.arange(2 * count) >= count
+    raw = source.normal(0, 1, 2 * count) + np.where(abusive, apart / 2, -apart / 2)
+    return Looks(raw, np.full(2 * count, 60), np.arange(2 * count), abusive, np.ones(2 * count))
+
+
+def test_true_log_odds() -> None:
+    """Of two normal distributions the log-odds are found that are known: `apart` times the raw score."""
+    made = looks(20_000)
+    scale = calibrate(made)
+    assert log_odds(scale, np.array([-1.0, 0.0, 1.0]), np.array([60] * 3)) == pytest.approx([-3.0, 0.0, 3.0], abs=0.2)
+
+
+@pytest.mark.parametrize("count", [5, 50, 500])
+def test_no_surer_than_there_are_clients(count: int) -> None:
+    """Clients that are wholly apart make it no surer than their number allows."""
+    made = looks(count, apart=20)
+    highest = log_odds(calibrate(made), made.raw, made.requests).max()
+    assert highest < np.log(count + 2) + 1.5
+
+
+def test_never_out_of_range() -> None:
+    """Log-odds stay within what evidence may have."""
+    scale = calibrate(looks(500, apart=40))
+    assert max(map(max, scale.log_odds)) <= MOST
+    assert min(map(min, scale.log_odds)) >= -MOST
+
+
+def test_the_bound_is_walds() -> None:
+    """If nobody honest scores high, the bound is that of the sequential test."""
+    made = looks(500, apart=8)
+    assert bound(calibrate(made), made, ~made.abusive) == pytest.approx(ACCUSE, abs=1e-3)
+
+
+def test_the_bound_spares_the_honest() -> None:
+    """If somebody honest scores higher, the bound is above him, and one of a thousand does not raise it."""
+    made = looks(100, apart=8)
+    raw = made.raw.copy()
+    raw[0] = 2.0
+    scale = calibrate(made)
+    worst = log_odds(scale, raw[:1], made.requests[:1])[0]
+    nobody = np.zeros(len(raw), np.bool_)
+    assert bound(scale, made._replace(raw=raw), nobody) == pytest.approx(max(ACCUSE, worst + MARGIN), abs=1e-3)
+    many = looks(1001, apart=8)
+    raw = many.raw.copy()
+    raw[0] = 4.0
+    scale = calibrate(many)
+    assert bound(scale, many._replace(raw=raw), np.zeros(len(raw), np.bool_)) == pytest.approx(ACCUSE, abs=1e-3)
+    refreshing = np.arange(len(raw)) == 0
+    assert bound(scale, many._replace(raw=raw), refreshing) > log_odds(scale, raw[:1], many.requests[:1])[0]
+
+
+def test_one_kind_only() -> None:
+    """Looks of one kind teach nothing, and break nothing."""
+    made = looks(10)
+    few = made._replace(requests=np.where(made.abusive, 8, 60))
+    assert len(calibrate(few).log_odds) == 2
