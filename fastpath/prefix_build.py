@@ -108,7 +108,7 @@ def _ranges(high: Words, low: Words, lengths: NDArray[np.uint8], values: NDArray
 def _assembled(prefixes: int, ranges4: NDArray[np.void], ranges6: NDArray[np.void]) -> memoryview:
     plan = layout(len(ranges4), len(ranges6))
     octets = np.zeros(plan.size, np.uint8)
-    octets.view(np.uint64)[:_LINE_WORDS // 2] = MAGIC_WORD, prefixes, len(ranges4), len(ranges6)
+    octets.view(np.uint64)[: _LINE_WORDS // 2] = MAGIC_WORD, prefixes, len(ranges4), len(ranges6)
     _put_levels(octets, plan.levels4, (ranges4["high"] >> _HALF).astype(np.uint32))
     _put(octets, plan.values4, ranges4["value"].astype(np.uint32))
     _put_levels(octets, plan.levels6, ranges6["high"])

@@ -167,12 +167,12 @@ cdef class PrefixBook:
         cdef uint64_t at, number = load(self.generation_word) + 1
         fence()  # the last number stands there before anything that is written now
         for at in range(0, source.plan.size, PIECE):
-            memcpy(self.half_of(number) + at, <const char *>source.memory.buf + at, min(PIECE, source.plan.size - at))
+            memcpy(self.half_of(number) + at, <const char *>source.memory.buf + at, min(<uint64_t>PIECE, source.plan.size - at))
             yield
         store(self.generation_word, number)
         for at in range(0, self.half_bytes, PIECE):
             yield
-            self.give_back(self.half_of(number + 1) + at, min(PIECE, self.half_bytes - at))
+            self.give_back(self.half_of(number + 1) + at, min(<uint64_t>PIECE, self.half_bytes - at))
 
     cdef int give_back(self, char *start, uint64_t size) noexcept:
         """Let the kernel have the whole pages in a piece; where the memory is not of a kind to do so it keeps them."""

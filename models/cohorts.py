@@ -19,7 +19,8 @@ Only those are found who are marked themselves, so an honest client that happens
 
 Who is seen last in a cell is what counts, for six hours. Memory, for 16,384 rows: windows of 6.5 MB and 0.7 MB.
 
-Not found: who gives each of its clients another program and another pace, or mixes what is cold with as much that
+Not found: who does it among more honest clients that behave the same way, as a walk at the pace of gpg where many
+refresh; who gives each of its clients another program and another pace, or mixes what is cold with as much that
 everybody wants. That makes it slower and dearer by as much.
 """
 

@@ -79,7 +79,7 @@ def record_of(line: str) -> bytes:
         )
     except KeyError as error:
         raise NotOurs(f"has no {error}, or one that is not known") from None
-    except (ValueError, TypeError, AttributeError, OverflowError, struct.error) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError, struct.error) as error:
         raise NotOurs(str(error)[:200]) from None
 
 

@@ -138,7 +138,13 @@ def test_adjacent_prefixes(make: Make) -> None:
 
 def test_of_equal_prefixes_the_last_counts(make: Make) -> None:
     """Also if others stand between them, and bits beyond the prefix do not make them differ."""
-    rows = [prefix("10.0.0.0/8", 1), prefix("10.0.0.0/16", 5), prefix("10.9.9.9/8", 2), prefix("::/0", 3), prefix("::/0", 4)]
+    rows = [
+        prefix("10.0.0.0/8", 1),
+        prefix("10.0.0.0/16", 5),
+        prefix("10.9.9.9/8", 2),
+        prefix("::/0", 3),
+        prefix("::/0", 4),
+    ]
     assert values(make(rows), "10.0.0.1", "10.3.0.1", "11.0.0.0", "::1") == [5, 2, 0, 4]
 
 
@@ -180,7 +186,9 @@ def test_what_is_no_address(make: Make, address: bytes) -> None:
 
 
 octets = st.sampled_from([0, 1, 127, 128, 254, 255])
-networks4 = st.tuples(st.binary(min_size=4, max_size=4) | st.lists(octets, min_size=4, max_size=4).map(bytes), st.integers(0, 32))
+networks4 = st.tuples(
+    st.binary(min_size=4, max_size=4) | st.lists(octets, min_size=4, max_size=4).map(bytes), st.integers(0, 32)
+)
 networks6 = st.tuples(
     st.binary(min_size=16, max_size=16)
     | st.lists(octets, min_size=2, max_size=2).map(lambda ends: bytes([0x20, *[ends[0]] * 7, *[ends[1]] * 8]))
@@ -279,7 +287,9 @@ def test_what_is_no_set() -> None:
     assert values(PrefixSet(good), "10.0.0.0") == [1]
 
 
-@pytest.mark.parametrize("counts", [(0, 1), (1, 0), (2**64 - 1, 1), (1, 2**63), (2 * MOST_PREFIXES + 2, 1), (1, 17), (17, 1)])
+@pytest.mark.parametrize(
+    "counts", [(0, 1), (1, 0), (2**64 - 1, 1), (1, 2**63), (2 * MOST_PREFIXES + 2, 1), (1, 17), (17, 1)]
+)
 def test_counts_that_do_not_fit(counts: tuple[int, int]) -> None:
     """Numbers of ranges that are not 1 or more, or for which the memory is too small, are refused."""
     memory = memoryview(bytearray(built([])))
@@ -295,7 +305,9 @@ def test_layout_out_of_range(ranges: tuple[int, int]) -> None:
         layout(*ranges)
 
 
-@given(st.integers(1, 300), st.integers(1, 300), st.binary(min_size=1, max_size=99), st.binary(min_size=16, max_size=16))
+@given(
+    st.integers(1, 300), st.integers(1, 300), st.binary(min_size=1, max_size=99), st.binary(min_size=16, max_size=16)
+)
 def test_any_content_is_searched(ranges4: int, ranges6: int, data: bytes, address: bytes) -> None:
     """Whatever stands behind a header that fits, some value of the set is the answer."""
     plan = layout(ranges4, ranges6)
@@ -309,7 +321,9 @@ def test_any_content_is_searched(ranges4: int, ranges6: int, data: bytes, addres
     for probe in (address[:4], address, bytes(4), bytes(16), b"\xff" * 4, b"\xff" * 16):
         assert matcher.look_up(probe) in (values4 if len(probe) == 4 else values6)
     assert all(offset % 64 == 0 for offset, _ in (*plan.levels4, *plan.levels6))
-    assert all(above[1] == -(-below[1] // NODE_KEYS) for below, above in zip(plan.levels6, plan.levels6[1:], strict=False))
+    assert all(
+        above[1] == -(-below[1] // NODE_KEYS) for below, above in zip(plan.levels6, plan.levels6[1:], strict=False)
+    )
 
 
 # The book.

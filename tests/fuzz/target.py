@@ -22,6 +22,7 @@ NAMES = (
     "proxy_header",
     "shared_memory",
     "uploads",
+    "prefixes",
 )
 REGRESSIONS = Path(__file__).parent / "regressions"
 """A folder for each target, with the inputs that once made it fail; a test replays them."""

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from fastpath import client_key
 from fastpath.key_arrays import network_keys
+from fastpath.record import RECORD_DTYPE
 from models.cohorts import COLD, LASTS_S, MISSING, STEPS, UPLOADING, WEIGHT, Cohorts, cells
 from models.coldness import Coldness
 from models.features import FEATURES, NAMES
 
-from .traffic_for_tests import IDENTITY, SECOND, UPLOAD, fingerprints, visit
+from tests.models.traffic_for_tests import IDENTITY, SECOND, UPLOAD, fingerprints, visit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +34,7 @@ def address(network: int, host: int = 7, first: int = 10) -> int:
 
 def merged(visits: Iterable[NDArray[np.void]]) -> NDArray[np.void]:
     """Return all records in the order of time."""
-    records = np.concatenate([*visits])
+    records = np.asarray(np.concatenate([*visits]), RECORD_DTYPE)  # joined they have lost the gap in the layout
     return records[np.argsort(records["time_ns"], kind="stable")]
 
 
@@ -85,39 +86,48 @@ def test_what_most_do_is_usual() -> None:
     assert named(Cohorts(), merged([*uploading(range(20)), *others])) == set()
 
 
+def searching(first: int, count: int, status: int) -> list[NDArray[np.void]]:
+    """Return clients that search for ten addresses, all found or none."""
+    subjects = [[f"p{each}-{turn}@example.org" for turn in range(10)] for each in range(count)]
+    return [
+        visit(wanted, start_ns=START + each, client=address(each, first=first), operation=IDENTITY, status=status)
+        for each, wanted in enumerate(subjects)
+    ]
+
+
 def test_harvesters() -> None:
-    """Those who search for addresses and hardly find any; who finds half of them is left alone, at the same pace."""
-
-    def search(first: int, status: int) -> list[NDArray[np.void]]:
-        return [
-            visit(
-                [f"p{each}-{turn}@example.org" for turn in range(10)],
-                start_ns=START + each, client=address(each, first=first), operation=IDENTITY, status=status,
-            )
-            for each in range(30)
-        ]  # fmt: skip
-
+    """Those who search for addresses and hardly find any; who finds his is left alone, at the same pace."""
     cohorts = Cohorts()
-    members = named(cohorts, merged([*search(30, 404), *search(31, 200), *refreshing(range(200))]))
+    members = named(cohorts, merged([*searching(30, 30, 404), *searching(31, 5, 200), *refreshing(range(200))]))
     assert members == {address(each, first=30) for each in range(30)}
     assert {cohort.about for cohort in cohorts.found} == {MISSING}
 
 
+def test_larger_crowd_hides() -> None:
+    """Who does it among twice as many honest clients that behave the same way is not found: a known limit."""
+    records = merged([*searching(30, 30, 404), *searching(31, 60, 200), *refreshing(range(200))])
+    assert named(Cohorts(), records) == set()
+
+
 def cold_walk(usual_is_cold: bool) -> tuple[Cohorts, NDArray[np.void]]:  # noqa: FBT001 - which world
-    """Return people and walkers of many networks after an hour of people; they may have keys that nobody else has."""
+    """Return people who refresh, a few of them at the pace of walkers of many networks, after hours of people.
+
+    Each of them has keys that many want, or that nobody else wants.
+    """
     coldness = Coldness(SECRET)
     keys = np.arange(1, 100_000, dtype=np.uint64) << np.uint64(20)
-    people = np.array([address(each, first=20) for each in range(100)], np.uint64)
+    people = [address(each, first=20) for each in range(100)]
     for hour in range(3):
         for number, person in enumerate(people):
             wanted = keys[20 * number :][:20] if usual_is_cold else keys[:20]
-            now_ns = START + (3600 * hour - 7200) * SECOND
-            coldness.feed(network_keys(np.full(20, person)), wanted, now_ns)
+            networks = network_keys(np.full(20, person, np.uint64))
+            coldness.feed(networks, wanted, START + (3600 * hour - 7200) * SECOND)
     for each in range(50):
-        walker = network_keys(np.full(10, address(each), np.uint64))
-        coldness.feed(walker, keys[50_000 + 10 * each :][:10], START + SECOND)
+        networks = network_keys(np.full(10, address(each), np.uint64))
+        coldness.feed(networks, keys[50_000 + 10 * each :][:10], START + SECOND)
     walk = [visit(fingerprints(10, seed=each), start_ns=START, client=address(each)) for each in range(50)]
-    return Cohorts(coldness=coldness), merged([*walk, *refreshing(range(100))])
+    slower = [visit(fingerprints(10), start_ns=START, client=person, pause_ms=1000) for person in people[10:]]
+    return Cohorts(coldness=coldness), merged([*walk, *slower, *refreshing(range(10))])
 
 
 def test_walkers_behave_like_people_but_for_what_is_cold() -> None:

@@ -58,7 +58,7 @@ def test_sequential() -> None:
         (CLIENT, BEHAVIOUR, 7.0),
         (CLIENT, BEHAVIOUR, 0.0),
     ]
-    assert found[0].reason.startswith("undecided in its last 15 requests")
+    assert found[0].reason.startswith("undecided after 15 requests")
     assert found[2].reason == (
         "behaves like an abuser in its last 60 requests; log-odds 5.5 of 4.0; order 0.97 (usually 0.1); abuse-trees 7"
     )

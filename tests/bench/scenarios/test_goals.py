@@ -60,7 +60,7 @@ def test_the_table_and_the_file_say_the_same() -> None:
     Console(file=out, width=200).print(table.table([outcome], "title"))
     row = next(line for line in out.getvalue().splitlines() if "some" in line)
     cells = [cell.strip() for cell in row.strip("│").split("│")]
-    assert cells == ["one", "some", "4", "1", "1 of 2", "3.0", "60.0 s", "3", "25.0%", "5", "MISSED: 0 denied"]
+    assert cells == ["one", "some", "4", "1", "1 of 2", "3.0", "60.0 s", "3", "25.0%", "5", "-", "MISSED: 0 denied"]
     [saved] = table.content([outcome], "default")["scenarios"]  # type: ignore[misc]
     assert saved["bans"] == 7
     assert saved["groups"][0]["denied"] == 1

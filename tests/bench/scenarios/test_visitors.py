@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from itertools import pairwise
 from random import Random
+from typing import ClassVar
 
 import pytest
 
@@ -20,12 +21,22 @@ REFUSED = Verdict(Action.LIMIT, status=429)
 ADDRESS = bytes([203, 0, 113, 7])
 
 
+class NothingCold:
+    """Knows of no network."""
+
+    highest: ClassVar[dict[int, float]] = {}
+
+    def look(self, now_ns: int) -> None:
+        """See `Cold`."""
+
+
 class FakeNode:
     """Says what a test wants, and remembers who asked what and when."""
 
     def __init__(self, answer: Callable[[int], Verdict] = lambda _: ALLOW) -> None:
         """`answer` is given the number of the request."""
         self.upstream = Upstream()
+        self.cold = NothingCold()
         self.heard: list[tuple[bytes, str, int]] = []
         self._answer = answer
 

@@ -387,3 +387,27 @@ def test_a_verdict_in_shadow_mode(tables: Tables, standing: Standing, shadow: Ac
     asked = facts(subject)
     verdict = subject.judge(asked, NOW)
     assert (verdict.action, verdict.reason, verdict.shadow, asked.price) == (Action.ALLOW, Reason.VERDICT, shadow, 1)
+
+
+def test_price_of_an_attack(tables: Tables) -> None:
+    """While a class is under attack its requests cost more of its limit, and others what they did."""
+    judged = policy(tables, {"LIMITS__CERT__BURST": "8", "LIMITS__CERT__MAX_DELAY": "0s"})
+    tables.tariff.set(CERT, 4, NOW + SECOND)
+    asked = [facts(judged) for _ in range(3)]
+    assert [judged.judge(each, NOW).action for each in asked] == [Action.ALLOW, Action.ALLOW, Action.LIMIT]
+    assert [each.times for each in asked] == [4, 4, 4]
+    other = facts(judged, kind=OperationClass.IDENTITY)
+    assert (judged.judge(other, NOW).action, other.times) == (Action.ALLOW, 1)
+    assert judged.judge(facts(judged, BOB), NOW + SECOND).action == Action.ALLOW
+    tats = tables.clients.peek(client_key(BOB))
+    assert tats is not None
+    assert tats[CERT] == NOW + SECOND + SECOND // 5
+
+
+def test_allowed_networks_pay_no_price(tables: Tables) -> None:
+    """Whom no limit touches no attack makes pay."""
+    judged = policy(tables, {"ALLOW": "192.0.2.0/24"})
+    tables.tariff.set(CERT, 4, NOW + SECOND)
+    asked = facts(judged)
+    assert judged.judge(asked, NOW) is EXEMPT
+    assert asked.times == 1

@@ -1,0 +1,78 @@
+"""The plugin `ml-abuse-detector`: evidence from records, models that change while it runs, and its figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from models.scorer import MAIN
+from models.training.fit import Model
+from models.training.shipped import put
+from proxy.plugins.contract import Host
+from proxy.plugins.ml_abuse import REFRESH_NS, MlAbuseDetector, Settings
+from proxy.plugins.runner import Notebook
+from proxy.settings.kinds import MINUTE
+from tests.models.models_for_tests import model
+from tests.models.traffic_for_tests import SECOND, fingerprints, visit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def plugin(state: Path, **settings: object) -> MlAbuseDetector:
+    """Return one that is set up."""
+    made, notebook = MlAbuseDetector(), Notebook()
+    folder = state / "plugins" / MlAbuseDetector.name
+    made.set_up(Host(config=Settings.model_validate(settings), log=notebook, bus=notebook, state_dir=folder))
+    return made
+
+
+def eager(version: str = "eager") -> Model:
+    """Return a model that accuses everybody."""
+    made = model()
+    scale = made.manifest.calibration
+    high = scale.model_copy(update={"log_odds": tuple(tuple(9.0 for _ in row) for row in scale.log_odds)})
+    return Model(made.graph, made.manifest.model_copy(update={"version": version, "calibration": high}))
+
+
+def test_evidence(tmp_path: Path) -> None:
+    """What the detector finds is evidence of its kind, bounded by the settings, for as long as they say."""
+    own = tmp_path / "models"
+    own.mkdir()
+    put(eager(), own)
+    made = plugin(tmp_path, most_weight=6.0, minutes=3)
+    [found] = [each for each in made.look(visit(fingerprints(8)), 5 * SECOND) if each.kind == "behaviour"]
+    assert (found.weight, found.until_ns, found.shadow) == (6.0, 5 * SECOND + 3 * MINUTE, False)
+    assert "abuse-trees eager" in found.reason
+    assert made.metrics()["looks"] == 1
+
+
+def test_another_model(tmp_path: Path) -> None:
+    """A model that was trained meanwhile is in use within a minute; a damaged one is told of and changes nothing."""
+    made = plugin(tmp_path)
+    first = made.routes()["models"]({})[MAIN]["version"]
+    own = tmp_path / "models"
+    own.mkdir()
+    path = put(eager("new"), own)
+    made.look(visit(fingerprints(1)), REFRESH_NS)
+    assert made.routes()["models"]({})[MAIN]["version"] == "new" != first
+    path.write_bytes(b"damaged")
+    made.look(visit(fingerprints(1)), 2 * REFRESH_NS + 1)
+    assert made.routes()["models"]({})[MAIN]["version"] == "new"
+    assert "SHA-256" in made.health()
+
+
+def test_blocks_as_they_come(tmp_path: Path) -> None:
+    """A block that may not be written to, as the analyst has them, is looked at."""
+    block = np.frombuffer(visit(fingerprints(8)).tobytes(), visit(["A"]).dtype)
+    assert plugin(tmp_path).look(block, SECOND) == []
+
+
+@pytest.mark.parametrize("settings", [{"most_weight": 11}, {"minutes": 0}, {"more": 1}])
+def test_settings(settings: dict[str, object]) -> None:
+    """Settings out of range are refused."""
+    with pytest.raises(ValidationError):
+        Settings.model_validate(settings)

@@ -1,0 +1,121 @@
+"""`hkpguard models` and `hkpguard train`, as an operator uses them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from models.manifest import read_manifest
+from models.scorer import MAIN, SHIPPED
+from models.training.shipped import put
+from proxy.cli import app
+from tests.models.models_for_tests import model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+
+def run(state: Path, *words: str) -> Result:
+    """Run a command with this folder for state."""
+    return CliRunner().invoke(app, words, obj={"HKPGUARD_STATE_DIR": str(state)})
+
+
+def own(state: Path) -> Path:
+    """Put a model of the operator's own into the folder."""
+    folder = state / "models"
+    folder.mkdir()
+    return put(model(), folder)
+
+
+def test_list_and_verify(tmp_path: Path) -> None:
+    """The shipped models are listed and good; an own one is in use instead; a damaged one is told of, with exit 1."""
+    assert run(tmp_path, "models", "list").output.count(" yes ") == 3
+    path = own(tmp_path)
+    listed = run(tmp_path, "models", "list").output
+    assert (listed.count(" yes "), listed.count(" no ")) == (3, 1)
+    assert run(tmp_path, "models", "verify").exit_code == 0
+    path.write_bytes(b"damaged")
+    verified = run(tmp_path, "models", "verify")
+    assert verified.exit_code == 1
+    assert "SHA-256" in verified.output
+
+
+def test_show(tmp_path: Path) -> None:
+    """The manifest in use is printed as JSON; a name that there is not is refused."""
+    shown = json.loads(run(tmp_path, "models", "show").output)
+    assert shown == read_manifest(SHIPPED / f"{MAIN}.onnx").model_dump(mode="json")
+    own(tmp_path)
+    assert json.loads(run(tmp_path, "models", "show", MAIN).output)["version"] == "1"
+    assert run(tmp_path, "models", "show", "another").exit_code == 2
+
+
+def lines(clients: int, requests: int) -> str:
+    """Return the access log of people who fetch a few keys each."""
+    usual = {
+        "event": "request", "request_id": "1", "method": "GET", "http": "1.0", "operation": "cert", "action": "allow",
+        "reason": "none", "status": 200, "cached": False, "wait_ms": 0.0, "upstream_ms": 1.0, "total_ms": 1.5,
+        "received": 0, "sent": 1500, "network": "", "source": "peer",
+    }  # fmt: skip
+    return "".join(
+        json.dumps(
+            usual
+            | {
+                "time": f"2026-11-21T08:{number // 60:02}:{number % 60:02}.{client:03}000Z",
+                "address": f"10.{client}.0.1",
+                "subject": f"{(client * 7919 + number) * 2654435761 % 2**64:040X}",
+            }
+        )
+        + "\n"
+        for number in range(requests)
+        for client in range(clients)
+    )
+
+
+def test_train(tmp_path: Path) -> None:
+    """A log of honest clients makes a model that is in use from then on; with --dry-run nothing is written."""
+    pytest.importorskip("lightgbm")
+    log = tmp_path / "access.log"
+    log.write_text(lines(60, 20) + "a line of something else\n")
+    state = tmp_path / "state"
+    dry = run(state, "train", "--dry-run", str(log))
+    assert dry.exit_code == 0, dry.output
+    assert not (state / "models").exists()
+    done = run(state, "train", str(log))
+    assert done.exit_code == 0, done.output
+    assert read_manifest(state / "models" / f"{MAIN}.onnx").metrics["own_clients"] > 0
+    assert " yes " in run(state, "models", "list").output
+    assert run(state, "train", str(log)).exit_code == 0
+    assert "10.5." not in (state / "models" / "abuse-trees.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("", "LOG__SUBJECTS"), ("nothing\n", "LOG__SUBJECTS"), (lines(3, 20), "fewer than 20 clients")]
+)
+def test_nothing_to_learn_from(tmp_path: Path, text: str, said: str) -> None:
+    """What teaches nothing is refused with a reason, and exit 1."""
+    pytest.importorskip("lightgbm")
+    log = tmp_path / "access.log"
+    log.write_text(text)
+    found = run(tmp_path, "train", str(log))
+    assert found.exit_code == 1
+    assert said in found.output
+
+
+def test_bad_words(tmp_path: Path) -> None:
+    """A file that is not there, and a network that is none, are told of."""
+    assert "No such file" in run(tmp_path, "train", str(tmp_path / "none")).output
+    assert run(tmp_path, "train", "--honest", "nowhere", "x").exit_code == 2
+
+
+def test_who_serves_goes_without() -> None:
+    """The command line that also serves loads neither onnxruntime nor what trains."""
+    import subprocess  # noqa: PLC0415
+
+    code = "import sys, proxy.cli; print([m for m in ('onnxruntime', 'lightgbm', 'sklearn', 'onnx') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"[]\n"
