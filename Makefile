@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := $(shell find proxy fastpath -name '*.pyx' -o -name '*.pxd')
 
-.PHONY: run test setup check lint types unit integration bench record fuzz sanitize lock clean
+.PHONY: run test setup check lint types unit integration bench train record fuzz sanitize lock clean
 
 run: $(VENV)/run.stamp
 	@if [ -n "$$HKPGUARD_UPSTREAM" ]; then exec $(BIN)/hkpguard serve; else exec $(BIN)/hkpguard demo; fi
@@ -49,6 +49,10 @@ record: setup
 # make fuzz FUZZ="--inputs 50000000", FUZZ="--seconds 600 chunks", ...; without: two minutes
 fuzz: $(VENV)/fuzz.stamp
 	$(BIN)/python -m tests.fuzz.run $(FUZZ)
+
+# makes the models that are shipped of the tables beside them (models/data), bit for bit
+train: setup
+	$(BIN)/python -m models.training train
 
 sanitize: setup
 	$(BIN)/python -m tests.fuzz.sanitize $(SANITIZE)

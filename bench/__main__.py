@@ -32,6 +32,7 @@ from bench.recording.catalogue import Family
 from bench.refresh import RefreshError
 from bench.refresh import Trial as RefreshTrial
 from bench.rows import ROWS, Plan, Sample, measure
+from bench.scenarios import alike
 from bench.scenarios import plan as days
 from bench.scenarios import table as fortunes
 from bench.sieges import CONNECTIONS, SCENARIOS, Origin
@@ -199,6 +200,15 @@ def virtual_days(
     console.print(fortunes.LEGEND, style="dim")
     console.print(report.save("scenarios", machine.describe(), fortunes.content(outcomes, title)))
     raise typer.Exit(bool(fortunes.missed(outcomes)))
+
+
+@app.command("cohorts")
+def cohorts(
+    only: Annotated[str, typer.Option(help="Which scenarios, comma-separated.")] = "walk-slow,walk-fast,tor-uploads",
+) -> None:
+    """Tell who is named as a member of a cohort, of walkers, flooders and honest people in virtual time."""
+    keys = chosen(only.split(","), days.SCENARIOS)
+    console.print(alike.table({key: alike.watched(days.SCENARIOS[key]) for key in keys}))
 
 
 @app.command("refresh")

@@ -39,9 +39,7 @@ LINE = re.compile(
     r'- - \[(?P<time>[^\]]+)\] "(?P<method>\S*) ?(?P<target>\S*) ?(?P<http>[^"]*)" (?P<status>\d{3}) (?P<size>\S+) '
     r'"(?P<referer>[^"]*)" (?:\S+ )?"(?P<agent>[^"]*)"'
 )
-LIBRARIES = re.compile(
-    r"python|curl|wget|libwww|java/|perl|ruby|go-http|httpclient|scrapy|zgrab|nmap", re.IGNORECASE
-)
+LIBRARIES = re.compile(r"python|curl|wget|libwww|java/|perl|ruby|go-http|httpclient|scrapy|zgrab|nmap", re.IGNORECASE)
 IMAGE, STYLE = (
     re.compile(r"\.(gif|jpe?g|png|ico|bmp|svg)$", re.IGNORECASE),
     re.compile(r"\.(css|js|swf)$", re.IGNORECASE),
@@ -184,7 +182,7 @@ def _folds(features: Figures, bad: Flags, times: int) -> Iterator[tuple[float, f
 def _judged(features: Figures, bad: Flags, train: Flags) -> tuple[float, float]:
     parameters: dict[str, Any] = {name: value for name, value in TREES.items() if "monotone" not in name}
     data = lightgbm.Dataset(features[train], bad[train].astype(np.int8))
-    scores = lightgbm.train(parameters, data, ROUNDS).predict(features[~train])
+    scores = np.asarray(lightgbm.train(parameters, data, ROUNDS).predict(features[~train]), np.float64)
     found, truth = scores >= 0.5, bad[~train]
     hits = np.count_nonzero(found & truth)
     return area(scores, truth), 2 * hits / (np.count_nonzero(found) + np.count_nonzero(truth))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fastpath.record import RECORD_DTYPE
 from models.features import FEATURES, compute
+from models.scorer import MAIN, SECOND, SHIPPED, Scorer
 from models.windows import TURN, Windows
 from proxy.hkp.classes import OperationClass
 
@@ -63,3 +64,20 @@ def test_features(benchmark: Callable[..., Any]) -> None:
 
     assert benchmark(features) == RECORDS
     assert len(FEATURES) == 25
+
+
+@pytest.mark.parametrize("name", [MAIN, SECOND])
+def test_score(benchmark: Callable[..., Any], name: str) -> None:
+    """Take 100,000 windows from their rows, make features of them and score them."""
+    windows, scorer = Windows(), Scorer(SHIPPED / f"{name}.onnx")
+    windows.feed(stream(60_000))
+    rows = np.resize(np.arange(50_000, dtype=np.int32), RECORDS)
+
+    def score() -> int:
+        done = 0
+        for start in range(0, RECORDS, 1024):
+            columns = windows.columns(rows[start : start + 1024])
+            done += len(scorer.score(compute(columns), columns["requests"]))
+        return done
+
+    assert benchmark(score) == RECORDS

@@ -56,14 +56,8 @@ LAYOUT = {"ways": WAYS, "header_bytes": 8 * HEADER_WORDS, "key_bytes": 8, "entry
 BAN_TABLE_BYTES = 8 * HEADER_WORDS + SLOTS * (8 + sizeof(Entry))
 
 
-Standing = IntEnum(
-    "Standing",
-    {
-        "WELCOME": WELCOME, "PRICED": PRICED, "DELAYED": DELAYED, "LIMITED": LIMITED, "TARPIT": TARPIT,
-        "BANNED": BANNED,
-    },
-    module=__name__,
-)
+Standing = IntEnum("Standing", {name: number for number, name in enumerate(
+    ("WELCOME", "PRICED", "DELAYED", "LIMITED", "TARPIT", "BANNED"))}, module=__name__)
 
 
 class BanEntry(NamedTuple):

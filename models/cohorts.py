@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from models.coldness import Coldness
+    from models.coldness import Coldness, Standing
 
     Records = NDArray[np.void]
     Columns = NDArray[np.void]
@@ -57,6 +57,7 @@ MARKED: Final = 8  # networks
 ABOVE: Final = 0.4
 WEIGHT: Final = 3.0  # alone it moves nobody; with what marks a member it does
 MOST_SHARE: Final = 0.8  # of searches, or of requests: "most"
+ALL_COLD: Final = 0.99  # usual as long as nothing is known, or where each certificate is wanted by one person
 LEAST: Final = 4  # of which a share is taken
 LOOK_S: Final = 10
 LASTS_S: Final = 3600  # what was said of a member
@@ -174,7 +175,7 @@ class Cohorts:
             return np.zeros(len(clients), np.bool_)
         networks, places = np.unique(network_keys(clients), return_inverse=True)
         standings = (self._coldness.standing(network, now_ns) for network in networks.tolist())
-        cold = [each.asked >= LEAST and 2 * each.cold >= (each.usual + 1) * each.asked for each in standings]
+        cold = [each.asked >= LEAST and _mostly(each) for each in standings]
         return np.array(cold, np.bool_)[places]
 
     def _cohorts(self, now_s: int) -> Iterator[Cohort]:
@@ -233,6 +234,11 @@ def cells(features: NDArray[np.float32]) -> Keys:
     steps = features[:, _COLUMNS] / _WIDTHS
     rounded = [np.floor(steps + offset).astype(np.int64).astype(np.uint64) for offset in _ROUNDINGS]
     return np.column_stack([(each * _ODD).sum(axis=1, dtype=np.uint64) * _SPREAD for each in rounded])
+
+
+def _mostly(standing: Standing) -> bool:
+    """Tell whether what a network obtained was colder than half way from what was usual to all."""
+    return standing.usual < ALL_COLD and 2 * standing.cold >= (standing.usual + 1) * standing.asked
 
 
 def _most(some: NDArray[np.int32], of_all: NDArray[np.int32]) -> Flags:

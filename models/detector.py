@@ -132,7 +132,8 @@ class Detector:
                 yield self._taken_back(client, BEHAVIOUR)
                 continue
             certain = found >= accuse
-            weight = min(found, self._most_weight if certain else UNDECIDED_MOST)
+            most = self._most_weight if certain else UNDECIDED_MOST
+            weight = min(max(found, self.scorer.manifest.weight) if certain else found, most)
             parts = [
                 f"behaves like an abuser in its last {made} requests"
                 if certain

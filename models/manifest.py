@@ -82,6 +82,7 @@ class Manifest(Strict):
         licence: Of the training data.
         calibration: Of its raw scores.
         accuse: Log-odds from which on a client is called an abuser.
+        weight: Log-odds that this is worth as evidence, at least; 0: it is none.
         metrics: What was measured on tools, or texts, that were not in training.
         made_with: Versions of the libraries that made it.
         sha256: Of the file of the model, in hexadecimal digits.
@@ -98,6 +99,7 @@ class Manifest(Strict):
     licence: Line
     calibration: Calibration
     accuse: FiniteFloat
+    weight: FiniteFloat
     metrics: dict[Word, FiniteFloat]
     made_with: dict[Word, Word]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -25,8 +25,8 @@ from proxy.admin.history import History
 from proxy.admin.state import Known, NodeState
 from proxy.budget_watch import BudgetWatch
 from proxy.channel import Channel
-from proxy.load_watch import LoadWatch
 from proxy.http.probe import answers
+from proxy.load_watch import LoadWatch
 from proxy.peers import PeerWatch
 from proxy.plugins.bus import Bus
 from proxy.plugins.events import ConfigReloaded, UpstreamDown, UpstreamUp

@@ -30,6 +30,7 @@ from proxy.load_outlook import HIGH, LOW, MIDDLE, Outlook
 from proxy.plugins.events import Event, LoadAlarm, unheard
 from proxy.policy.pressure import Pressure, Signs
 from proxy.settings.kinds import SECOND
+from proxy.settings.limits import CLASS_NAMES
 from proxy.telemetry.reading import LEAST_COUNT, Reading
 
 if TYPE_CHECKING:
@@ -38,12 +39,12 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from fastpath import Region
-    from proxy.config import Config, ModeWord
+    from proxy.config import Config, LimitConfig, ModeWord
 
 PRICED: Final = (OperationClass.CERT, OperationClass.IDENTITY, OperationClass.WORDS)
 WINDOW_NS: Final = 30 * SECOND
 HOLDS_NS: Final = 5 * SECOND
-LEAST_LOAD: Final = 30  # requests within the window; fewer are no attack
+LEAST_CLIENTS: Final = 2  # what so many may ask for within the window is no attack: limits are enough for it
 CHANCE: Final = 3.0  # standard deviations of a count
 SLOW_US: Final = 100_000  # a keyserver that answers sooner is not strained, whatever is usual
 SLOW_TIMES: Final = 4
@@ -94,6 +95,8 @@ class LoadWatch(Collector):
         modes = {config.mode, config.adapt.mode}
         self.mode: ModeWord = "off" if "off" in modes else "shadow" if "shadow" in modes else "enforce"
         self._most = config.adapt.most
+        limits = config.limits_for()
+        self._least = {kind: LEAST_CLIENTS * _given(limits[CLASS_NAMES[kind]]) for kind in PRICED}
         if self.mode == "off":
             self._readings.clear()
             self.pressures = {kind: Pressure() for kind in PRICED}
@@ -154,10 +157,10 @@ class LoadWatch(Collector):
         refusing = (lately.refused_share > usual_share + MORE_REFUSED) & (lately.refused >= LEAST_COUNT)
         most = self._outlook.expected(self._wall())[:, HIGH] * lately.time_ns / (BIN_S * SECOND)
         # If nothing is forecast, no load is above it: NaN is greater than nothing and less than nothing.
-        loaded = (lately.load > most + CHANCE * np.sqrt(most)) & (lately.load >= LEAST_LOAD)
+        above = lately.load > most + CHANCE * np.sqrt(most)
         for kind, pressure in self.pressures.items():
-            before = pressure.times
-            if pressure.turn(Signs(bool(loaded[kind]), strained, bool(refusing[kind])), self._most, now_ns):
+            before, loaded = pressure.times, bool(above[kind] and lately.load[kind] > self._least[kind])
+            if pressure.turn(Signs(loaded, strained, bool(refusing[kind])), self._most, now_ns):
                 self._tell(kind, before, pressure.times)
             if self.mode == "enforce":
                 self._tariff.set(kind, pressure.times, now_ns + HOLDS_NS)
@@ -184,8 +187,13 @@ class LoadWatch(Collector):
         for kind, pressure in self.pressures.items():
             attack.add_metric((kind.name.lower(),), pressure.times > 1)
             price.add_metric((kind.name.lower(),), self._tariff.times(kind, now_ns))
-        for kind in OperationClass:
+        for kind in [*OperationClass][1:]:
             for name, bound in (("low", LOW), ("middle", MIDDLE), ("high", HIGH)):
                 if isfinite(expected[kind, bound]):
                     load.add_metric((kind.name.lower(), name), expected[kind, bound])
         yield from (attack, price, load)
+
+
+def _given(limit: LimitConfig) -> float:
+    """Return how many requests one client may make within the window."""
+    return limit.burst + limit.count * WINDOW_NS / limit.period_ns

@@ -119,6 +119,7 @@ def _train(
     version = time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime())
     model = own.trained(gathered, recordings, Origin(version=version, data=own.DATA, licence=own.LICENCE))
     with tempfile.TemporaryDirectory() as scratch:
+        model = own.spare(model, Scorer(shipped.put(model, Path(scratch))), recordings)
         new = Scorer(shipped.put(model, Path(scratch)))
     model = own.measured(model, new, recordings, gathered)
     summary = own.summary(gathered, used, model.manifest)

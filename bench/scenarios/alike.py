@@ -8,8 +8,10 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from rich.table import Table
 
-from bench.scenarios.clock import MINUTE
+from bench.scenarios.clock import HOUR, MINUTE
+from bench.scenarios.world import World
 from fastpath.key_arrays import network_keys
 from fastpath.record import NO_UPSTREAM, RECORD_DTYPE
 from models.cohorts import Cohorts
@@ -18,10 +20,12 @@ from proxy import cold_watch
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action
 from proxy.policy.subjects import Subjects
+from proxy.replay.node import SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from bench.scenarios.plan import Scenario
     from bench.scenarios.upstream import Cost
     from bench.scenarios.world import Group
     from proxy.hkp.operation import Operation
@@ -101,3 +105,24 @@ class Alike:
             named = [self._named[client] for client in own if client in self._named]
             shares.append(Share(group.title, len(own), len(named), int(median(named)) if named else 0))
         return shares
+
+
+def watched(scenario: Scenario) -> list[Share]:
+    """Let a scenario happen, and return who was named in it."""
+    world, alike = World(scenario.settings, int(scenario.most_hours * HOUR)), Alike(SECRET)
+    for populate in scenario.people:
+        populate(world)
+    world.node.witness = alike
+    world.run()
+    return alike.shares(world.groups)
+
+
+def table(found: Mapping[str, Sequence[Share]]) -> Table:
+    """Return a table of scenarios by their names."""
+    made = Table(title="clients named in cohorts")
+    for heading in ("scenario", "who", "clients", "named", "after requests"):
+        made.add_column(heading, justify="left" if heading in {"scenario", "who"} else "right")
+    for name, shares in found.items():
+        for share in shares:
+            made.add_row(name, share.title, f"{share.clients:,}", f"{share.members:,}", str(share.requests or "-"))
+    return made

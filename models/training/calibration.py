@@ -7,9 +7,13 @@ not seen: of a hundred honest clients nothing can be learnt that is 1,000 to 1. 
 
 Accusation. Each look is at everything that a client did lately, so its log-odds are the logarithm of the likelihood
 ratio of all of it, and Wald's sequential test needs no more: accuse when it reaches log((1 - MISSED) / ERRING), and at
-most ERRING of the honest clients are accused at any look, however often one looks. That holds as far as the log-odds
-are right. So the bound is also measured: it is raised, where it has to be, until no more than FALSE_ALARMS of the
-honest clients of the calibration are accused, and nobody who refreshes.
+most ERRING of the honest clients are accused at any look, however often one looks. The log-odds are shy, for the reason
+above, and so fewer are. How many is measured: the bound is raised, where it has to be, until no more than FALSE_ALARMS
+of the honest clients of the calibration are accused, and nobody who refreshes.
+
+Weight. That somebody is accused says more than his log-odds do, because it was measured: it is the logarithm of the
+share of abusers that are accused (each tool counted once) over that of honest clients, which is not taken for less
+than one of all there are, and two.
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
     Whole = NDArray[np.integer[Any]]
 
 FALSE_ALARMS: Final = 0.001  # of honest clients, as measured
-ERRING: Final = 0.02  # likewise, as the log-odds have it; they can be as sure as hundreds of clients make one, no more
+ERRING: Final = 0.1  # likewise, as the log-odds have it
 MISSED: Final = 0.05  # of abusers
 ACCUSE: Final = log((1 - MISSED) / ERRING)
 MARGIN: Final = 0.25  # log-odds above the honest client that scores highest
@@ -93,8 +97,15 @@ def line(looks: Looks, which: Flags, sure: Sequence[float]) -> tuple[float, floa
     return float(parameters[0]), float(parameters[1])
 
 
-def bound(calibration: Calibration, looks: Looks, spared: Flags) -> float:
-    """Return the log-odds from which on a client is accused.
+class Accusation(NamedTuple):
+    """When a client is accused, and what that weighs; log-odds."""
+
+    bound: float
+    weight: float
+
+
+def accusation(calibration: Calibration, looks: Looks, spared: Flags) -> Accusation:
+    """Return when a client is accused.
 
     Args:
         calibration: Of the raw scores.
@@ -102,10 +113,14 @@ def bound(calibration: Calibration, looks: Looks, spared: Flags) -> float:
         spared: Which of them are at clients who must never be accused.
 
     """
-    honest = ~looks.abusive
+    clients, first = np.unique(looks.client, return_index=True)
     found = log_odds(calibration, looks.raw, looks.requests)
-    highest = np.full(int(looks.client.max()) + 1, -np.inf)
-    np.maximum.at(highest, looks.client[honest], found[honest])
-    ranked = np.sort(highest[np.isfinite(highest)])[::-1]
+    highest = np.full(int(clients[-1]) + 1, -np.inf)
+    np.maximum.at(highest, looks.client, found)
+    highest, abusive, weight = highest[clients], looks.abusive[first], looks.weight[first]
+    ranked = np.sort(highest[~abusive])[::-1]
     worst = max(float(ranked[int(FALSE_ALARMS * len(ranked))]), float(found[spared].max(initial=-np.inf)))
-    return round(max(ACCUSE, worst + MARGIN), 4)
+    bound = max(ACCUSE, worst + MARGIN)
+    hits = weight[abusive & (highest >= bound)].sum() / weight[abusive].sum()
+    false = (np.count_nonzero(highest[~abusive] >= bound) + 1) / (len(ranked) + 2)
+    return Accusation(round(bound, 4), round(float(np.clip(np.log(max(hits, 1e-9) / false), 0.0, MOST)), 4))

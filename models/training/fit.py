@@ -3,9 +3,12 @@
 The same table and the same libraries give the same bytes: one thread, fixed seeds, and LightGBM told to be
 deterministic.
 
-Who counts how much. A scraper that was looked at twelve times is not twelve scrapers, and a tool that was run often
-is not more important than another. So honest and abusive looks weigh the same in sum, within each the tools, within a
-tool the clients, within a client its looks.
+Who counts how much. A scraper that was looked at twelve times is not twelve scrapers, and a tool that was run a hundred
+times is not a hundred tools. So honest and abusive looks weigh the same in sum, within each a tool by the root of how
+many clients it has, within a tool the clients the same, within a client its looks.
+
+Elsewhere. How long somebody pauses depends on how far away and how busy he and the keyserver are, and recordings are of
+one machine. So the trees see each look several times, with all of its pauses up to eight times as long or as short.
 """
 
 from __future__ import annotations
@@ -17,10 +20,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from models.features import NAMES, VERSION
+from models.features import FEATURES, NAMES, VERSION
 from models.manifest import Manifest
 from models.scorer import MAIN, SECOND
-from models.training.calibration import Looks, bound, calibrate
+from models.training.calibration import Looks, accusation, calibrate
 from models.training.table import OWN, TEST
 from models.training.trees import of_forest, of_lightgbm, to_onnx
 
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
 
 SEED: Final = 5
 FOLDS: Final = 8
-ROUNDS: Final = 80
+ROUNDS: Final = 60
 RISING: Final = frozenset(
     {
         "unknown_share", "malformed_share", "unfinished_share", "odd_method_share", "missed_share", "domain_share",
@@ -51,7 +54,7 @@ TREES: Final = {
     "objective": "binary",
     "num_leaves": 15,
     "learning_rate": 0.1,
-    "min_data_in_leaf": 12,
+    "min_data_in_leaf": 40,  # of looks that each are there COPIES times
     "lambda_l2": 5.0,
     "feature_fraction": 0.7,
     "monotone_constraints": [int(name in RISING) for name in NAMES],
@@ -62,6 +65,8 @@ TREES: Final = {
     "seed": SEED,
     "verbosity": -1,
 }
+COPIES: Final = 7
+FARTHER: Final = 3.0  # octaves
 FOREST: Final = {"n_estimators": 48, "random_state": SEED, "n_jobs": 1}
 FOREST_SAMPLES: Final = 64
 FOREST_LOOKS: Final = 6
@@ -93,7 +98,7 @@ def weights_of(table: Table) -> Figures:
     clients = table.clients
     weights = 1.0 / np.bincount(clients)[clients]
     _, tools = np.unique(table.tool, return_inverse=True)
-    weights /= np.bincount(tools, weights)[tools]
+    weights /= np.sqrt(np.bincount(tools, weights))[tools]
     own = table.split == OWN
     for of_class in (table.abusive, ~table.abusive):
         _share(weights, of_class & own, of_class & ~own)
@@ -152,14 +157,28 @@ def grown(table: Table) -> lightgbm.Booster:
     """Return trees that tell abusive looks from honest ones."""
     import lightgbm  # noqa: PLC0415 - only who trains needs it
 
+    features = elsewhere(table.features)
+    times = len(features) // len(table.run)
     data = lightgbm.Dataset(
-        table.features.astype(np.float64),
-        table.abusive.astype(np.int8),
-        weight=weights_of(table),
+        features,
+        np.tile(table.abusive.astype(np.int8), times),
+        weight=np.tile(weights_of(table) / times, times),
         feature_name=list(NAMES),
         free_raw_data=False,
     )
     return lightgbm.train(TREES, data, ROUNDS)
+
+
+def elsewhere(features: NDArray[np.float32]) -> Figures:
+    """Return features as they are, and COPIES - 1 times with pauses as they could be elsewhere, one after the other."""
+    dice = np.random.default_rng(SEED)
+    copies = np.tile(features.astype(np.float64), (COPIES, 1))
+    shift = dice.uniform(-FARTHER, FARTHER, len(copies))
+    shift[: len(features)] = 0.0
+    for name in ("pause", "least_pause"):
+        place = NAMES.index(name)
+        copies[:, place] = np.clip(copies[:, place] + shift, FEATURES[place].lowest, FEATURES[place].highest)
+    return copies
 
 
 def isolated(table: Table) -> IsolationForest:
@@ -178,6 +197,7 @@ def _model(  # noqa: PLR0913, PLR0917 - all that a manifest holds
     looks = Looks(outside, table.requests, table.clients, table.abusive, weights_of(table))
     scale = calibrate(looks)
     spared: Flags = ~table.abusive & (np.char.find(table.tool, NEVER_ACCUSED) >= 0)
+    accuse = accusation(scale, looks, spared)
     manifest = Manifest(
         name=name,
         kind=kind,
@@ -188,7 +208,8 @@ def _model(  # noqa: PLR0913, PLR0917 - all that a manifest holds
         training_data=origin.data,
         licence=origin.licence,
         calibration=scale,
-        accuse=bound(scale, looks, spared),
+        accuse=accuse.bound,
+        weight=accuse.weight,
         metrics={},
         made_with=libraries(),
         sha256=hashlib.sha256(graph).hexdigest(),

@@ -95,6 +95,7 @@ def train(texts: Texts, origin: Origin) -> Model:
         licence=origin.licence,
         calibration=Calibration(looks=(1,), raw=(-30.0, 30.0), log_odds=((-30.0, 30.0),)),
         accuse=SURE,
+        weight=0.0,
         metrics=measured(texts.at(texts.split == TEST), weights, offsets),
         made_with=libraries(),
         sha256=hashlib.sha256(graph).hexdigest(),
@@ -129,7 +130,7 @@ def to_onnx(weights: NDArray[np.float32], offsets: NDArray[np.float32]) -> bytes
         "along": np.array([1], np.int64),
     }
 
-    def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+    def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:  # noqa: ANN401 - as onnx has it
         nodes.append(helper.make_node(kind, inputs, [output], **attributes))
         return output
 

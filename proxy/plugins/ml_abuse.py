@@ -55,15 +55,17 @@ class MlAbuseDetector(Plugin):
         assert isinstance(host.config, Settings)  # noqa: S101 - the runner made it of this model
         self._settings, self._log = host.config, host.log
         own = Path(host.config.models_dir) if host.config.models_dir else host.state_dir.parent.parent / "models"
-        self._shelves = (
-            Shelf(MAIN, (own, SHIPPED), Scorer),
-            Shelf(SECOND, (own, SHIPPED), Scorer),
-            Shelf(TEXT, (own, SHIPPED), TextScorer),
-        )
+        self._main = Shelf(MAIN, (own, SHIPPED), Scorer)
+        self._second = Shelf(SECOND, (own, SHIPPED), Scorer)
+        self._text = Shelf(TEXT, (own, SHIPPED), TextScorer)
+        self._shelves = (self._main, self._second, self._text)
         self._coldness = Coldness(os.urandom(SECRET_BYTES)) if host.config.coldness else None
-        main, second, text = (shelf.model for shelf in self._shelves)
         self._detector = Detector(
-            main, second=second, text=text, coldness=self._coldness, most_weight=host.config.most_weight
+            self._main.model,
+            second=self._second.model,
+            text=self._text.model,
+            coldness=self._coldness,
+            most_weight=host.config.most_weight,
         )
         self._refresh_ns = 0
         self._tell()
@@ -103,10 +105,10 @@ class MlAbuseDetector(Plugin):
 
     def _refresh(self) -> None:
         """Take models that were trained or repaired meanwhile; a damaged one changes nothing."""
-        main, second, text = self._shelves
         changed = [shelf.refresh() for shelf in self._shelves]
         if any(changed):
-            self._detector.scorer, self._detector.second, self._detector.text = main.model, second.model, text.model
+            self._detector.scorer = self._main.model
+            self._detector.second, self._detector.text = self._second.model, self._text.model
             self._tell()
 
     def _tell(self) -> None:

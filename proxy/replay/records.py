@@ -35,6 +35,7 @@ _ACTIONS: Final = {each.name.lower(): each.value for each in Action} | {
     f"{each.name.lower()}_shadow": each.value + SHADOW for each in Action
 }
 _METHODS: Final = {name: number for number, name in enumerate(METHODS)}
+_MAPPED: Final = bytes(10) + b"\xff\xff"  # before an IPv4 address
 _NO_HEAD, _NO_SUBJECT = 0, 1  # words of subjects
 
 
@@ -74,7 +75,7 @@ def record_of(line: str) -> bytes:
             _METHODS[said["method"]],
             FLAG_HTTP_1_0 * (said["http"] == "1.0") | FLAG_CACHED * bool(said["cached"]),
             NO_UPSTREAM if said["upstream_ms"] == 0 else 0,
-            packed,
+            packed if len(packed) == len(_MAPPED) + 4 else _MAPPED + packed,
             subject,
         )
     except KeyError as error:

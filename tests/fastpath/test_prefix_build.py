@@ -40,8 +40,8 @@ def test_a_value_out_of_range(value: int) -> None:
         (Rows(NETWORKS, LENGTHS[:2], VALUES), "arrays of shapes"),
         (Rows(NETWORKS, LENGTHS, VALUES[:2]), "arrays of shapes"),
         (Rows(NETWORKS[:, :15], LENGTHS, VALUES), "arrays of shapes"),
-        (Rows(NETWORKS, LENGTHS.astype(np.int64), VALUES), "not of uint8"),  # type: ignore[arg-type]  # the test
-        (Rows(NETWORKS, LENGTHS, VALUES.astype(np.int64)), "not of uint8"),  # type: ignore[arg-type]  # the test
+        (Rows(NETWORKS, LENGTHS.astype(np.int64), VALUES), "not of uint8"),
+        (Rows(NETWORKS, LENGTHS, VALUES.astype(np.int64)), "not of uint8"),
         (Rows(NETWORKS, np.array([0, 129, 0], np.uint8), VALUES), "prefix length 129 not in 0..128"),
     ],
 )

@@ -55,7 +55,7 @@ def test_rows_out_of_order() -> None:
 
 def test_room_and_lengths() -> None:
     """Too little room and a length that no address has are refused."""
-    assert (ROW_BYTES, RANGE_BYTES) == (ROW.itemsize, RANGE.itemsize)
+    assert (ROW.itemsize, RANGE.itemsize) == (ROW_BYTES, RANGE_BYTES)
     with pytest.raises(ValueError, match="room for 2 ranges, not 3"):
         flatten(np.zeros(1, ROW), np.zeros(2, RANGE))
     with pytest.raises(ValueError, match="longer than 128"):

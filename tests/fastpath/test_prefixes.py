@@ -249,6 +249,7 @@ def test_against_ipaddress() -> None:
         for _ in range(QUERIES):
             packed = random_address(draw, networks)
             address = ipaddress.ip_address(packed)
+            address = getattr(address, "ipv4_mapped", None) or address
             wanted = next((by_length[network] for network in longest_first if address in network), 0)
             assert matcher.look_up(packed) == wanted, (seed, address)
 
@@ -353,7 +354,7 @@ def test_zeroes_are_the_empty_book() -> None:
 
 
 def test_what_is_published_is_found(shared: Shared) -> None:
-    """By everybody who has the memory, once the publication is gone through; the last one counts, be it empty or not."""
+    """By everybody who has the memory, once a publication is gone through; the last one counts, also if it is empty."""
     memory = shared(prefix_bytes(CAPACITY))
     writer, reader = PrefixBook(memory, CAPACITY), PrefixBook(memory, CAPACITY)
     for number, prefixes in enumerate((edition(1), edition(2), [], edition(4)[:1]), 1):

@@ -155,9 +155,10 @@ async def ok(_asked: Asked) -> Answer:
 class Gate:
     """Holds requests back until it is opened: a slow keyserver whose slowness a test commands."""
 
-    def __init__(self) -> None:
-        """Be closed."""
+    def __init__(self, answer: Answer | None = None) -> None:
+        """Be closed; `answer` is the usual one."""
         self._opened: Future[None] = Future()
+        self._answer = answer or Answer()
 
     def open(self) -> None:
         """Let all pass, from now on; may be called in any thread."""
@@ -166,7 +167,7 @@ class Gate:
     async def respond(self, _asked: Asked) -> Answer:
         """Answer once the gate is open; who goes away does not take the gate along."""
         await asyncio.shield(asyncio.wrap_future(self._opened))
-        return Answer()
+        return self._answer
 
 
 class Onak(bench.onak.Onak):

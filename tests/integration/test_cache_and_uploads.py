@@ -10,7 +10,7 @@ import pytest
 
 from tests.certs_for_tests import PUBLIC_KEY, armored, certificate, fat, flooded, key, packet, user_id, with_secret
 from tests.integration.http_client import Question, Reply, ask, ask_once
-from tests.integration.keyserver import Gate, ok
+from tests.integration.keyserver import Answer, Gate, ok
 from tests.integration.programs import until
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.integration
 CLIENT = "127.0.0.2"
 CERT = Question(f"/pks/lookup?op=get&options=mr&search=0x{40 * '1'}")
 MANY = 1000
+POISONED = bytes(range(242)) * 2000  # as large as a certificate with 3000 signatures
 UNCAPPED = {"CONNECTIONS_PER_CLIENT": "0", "CONNECTIONS_PER_NETWORK": "0"}
 ROOMY = {"CACHE__MODE": "on", "LIMITS__CERT__MODE": "off", **UNCAPPED}
 
@@ -44,6 +45,20 @@ async def test_thousand_identical_requests_in_flight(start_guard: StartGuard, st
     replies: list[Reply] = await asyncio.gather(*asking)
     assert {reply.status for reply in replies} == {200}
     assert len({reply.body for reply in replies}) == 1
+    assert len(server.log) == 1
+
+
+async def test_stampede_on_a_poisoned_key(start_guard: StartGuard, start_keyserver: StartKeyserver) -> None:
+    """A large answer is as many clients', each with limits of its own: nobody is refused, and it is asked for once."""
+    gate = Gate(Answer(body=POISONED))
+    server = start_keyserver(gate.respond)
+    guarded = start_guard(server.url, CACHE__MODE="on", **UNCAPPED)
+    asking = [asyncio.create_task(ask_once(guarded.port, CERT, f"127.1.{number}.1")) for number in range(200)]
+    await asyncio.to_thread(until, lambda: server.in_flight == 1, "the keyserver is asked")
+    await asyncio.sleep(0.5)
+    gate.open()
+    replies: list[Reply] = await asyncio.gather(*asking)
+    assert {(reply.status, reply.body == POISONED) for reply in replies} == {(200, True)}
     assert len(server.log) == 1
 
 

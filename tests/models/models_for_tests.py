@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 HONEST, ABUSIVE = "legitimate", "abusive"
 
 
-def clients(  # noqa: PLR0917 - a row of a table
-    tool: str, label: str = HONEST, split: str = "train", count: int = 10, looks: int = 2, seed: int = 1,
+def clients(
+    tool: str,
+    label: str = HONEST,
+    split: str = "train",
+    count: int = 10,
+    looks: int = 2,
+    seed: int = 1,
     **means: float,
 ) -> Table:
     """Return looks at clients of a tool whose features are near `means`, the others near the middle of their range."""

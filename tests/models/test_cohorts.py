@@ -9,49 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastpath import client_key
 from fastpath.key_arrays import network_keys
-from fastpath.record import RECORD_DTYPE
 from models.cohorts import COLD, LASTS_S, MISSING, STEPS, UPLOADING, WEIGHT, Cohorts, cells
 from models.coldness import Coldness
 from models.features import FEATURES, NAMES
-
-from tests.models.traffic_for_tests import IDENTITY, SECOND, UPLOAD, fingerprints, visit
+from tests.models.cohorts_for_tests import START, address, merged, refreshing, uploading
+from tests.models.traffic_for_tests import IDENTITY, SECOND, fingerprints, visit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
 
 SECRET = bytes(range(16))
-START = 1_000_000 * SECOND
-
-
-def address(network: int, host: int = 7, first: int = 10) -> int:
-    """Return a client of a /24."""
-    return client_key(bytes([first, network >> 8, network & 255, host]))
-
-
-def merged(visits: Iterable[NDArray[np.void]]) -> NDArray[np.void]:
-    """Return all records in the order of time."""
-    records = np.asarray(np.concatenate([*visits]), RECORD_DTYPE)  # joined they have lost the gap in the layout
-    return records[np.argsort(records["time_ns"], kind="stable")]
-
-
-def uploading(networks: Iterable[int], *, host: int = 7, pause_ms: float = 60_000) -> list[NDArray[np.void]]:
-    """Return clients that upload ten certificates each, at one pace."""
-    return [
-        visit(
-            [""] * 10, start_ns=START + each, pause_ms=pause_ms, client=address(each, host), operation=UPLOAD, method=3
-        )
-        for each in networks
-    ]
-
-
-def refreshing(networks: Iterable[int]) -> list[NDArray[np.void]]:
-    """Return as many people who refresh the same ten keys."""
-    keys = fingerprints(10)
-    return [visit(keys, start_ns=START + each, client=address(each, first=20)) for each in networks]
 
 
 def named(cohorts: Cohorts, records: NDArray[np.void]) -> set[int]:
@@ -115,7 +83,7 @@ def cold_walk(usual_is_cold: bool) -> tuple[Cohorts, NDArray[np.void]]:  # noqa:
     Each of them has keys that many want, or that nobody else wants.
     """
     coldness = Coldness(SECRET)
-    keys = np.arange(1, 100_000, dtype=np.uint64) << np.uint64(20)
+    keys = np.random.default_rng(1).integers(2, 2**63, 100_000, np.uint64)
     people = [address(each, first=20) for each in range(100)]
     for hour in range(3):
         for number, person in enumerate(people):

@@ -23,7 +23,7 @@ class Scripted:
 
     def __init__(self, by_requests: dict[int, float]) -> None:
         """Give these log-odds; 0 at other numbers."""
-        self.manifest = scorer().manifest.model_copy(update={"accuse": 4.0, "version": "7"})
+        self.manifest = scorer().manifest.model_copy(update={"accuse": 4.0, "weight": 5.0, "version": "7"})
         self._by_requests = by_requests
 
     def score(self, features: np.ndarray, requests: np.ndarray) -> np.ndarray:
@@ -49,18 +49,18 @@ def test_sequential() -> None:
     """Below the bound a client is only suspected, with a weight that moves nobody; at the bound it is accused, with
     what it comes from; and what does not hold any more is taken back, once.
     """
-    detector = Detector(Scripted({8: 0.5, 15: 2.0, 30: 3.9, 60: 5.5, 120: 9.0, 240: -1.0}))  # type: ignore[arg-type]
+    detector = Detector(Scripted({8: 0.5, 15: 2.0, 30: 3.9, 60: 4.5, 120: 9.0, 240: -1.0}))  # type: ignore[arg-type]
     found = look(detector, visit(fingerprints(500)))
     assert [(each.client, each.kind, each.weight) for each in found] == [
         (CLIENT, BEHAVIOUR, 2.0),
         (CLIENT, BEHAVIOUR, UNDECIDED_MOST),
-        (CLIENT, BEHAVIOUR, 5.5),
+        (CLIENT, BEHAVIOUR, 5.0),
         (CLIENT, BEHAVIOUR, 7.0),
         (CLIENT, BEHAVIOUR, 0.0),
     ]
     assert found[0].reason.startswith("undecided after 15 requests")
     assert found[2].reason == (
-        "behaves like an abuser in its last 60 requests; log-odds 5.5 of 4.0; order 0.97 (usually 0.1); abuse-trees 7"
+        "behaves like an abuser in its last 60 requests; log-odds 4.5 of 4.0; order 0.97 (usually 0.1); abuse-trees 7"
     )
     assert not detector.accused
     assert detector.looks == 7

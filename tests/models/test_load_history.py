@@ -21,7 +21,7 @@ def figures(
 
 def loads(history: LoadHistory, count: int) -> list[float]:
     """Return the last loads of the second class; -1: not known."""
-    return np.nan_to_num(history.figures[Figure.LOAD, 1, -count:], nan=-1.0).tolist()
+    return [float(each) for each in np.nan_to_num(history.figures[Figure.LOAD, 1, -count:], nan=-1.0)]
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,7 @@ def test_attack_comes_and_goes(tmp_path: Path) -> None:
         {"each": 1, "upstream_ns": 900 * MS},
         {"each": 1, "refused": 500},
         {"each": 0, "refused": 500},
+        {"each": 13, "refused": 500},
         {"each": 1, "status": 503},
     ],
 )
@@ -168,7 +169,7 @@ def test_reload_to_shadow_ends_prices_at_once(tmp_path: Path) -> None:
 
 
 def test_bins_are_written_down(tmp_path: Path) -> None:
-    """What was measured from the beginning of a bin to its end is known after a restart; a flood as the forecast's most."""
+    """What was measured of whole bins is known after a restart, of a flood no more than the forecast's most."""
     site = Site(tmp_path)
     site.pass_by(2 * BIN_S + 10, each=3)
     site.watch.close()

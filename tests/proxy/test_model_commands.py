@@ -117,5 +117,7 @@ def test_who_serves_goes_without() -> None:
     """The command line that also serves loads neither onnxruntime nor what trains."""
     import subprocess  # noqa: PLC0415
 
-    code = "import sys, proxy.cli; print([m for m in ('onnxruntime', 'lightgbm', 'sklearn', 'onnx') if m in sys.modules])"
+    code = (
+        "import sys, proxy.cli; print([m for m in ('onnxruntime', 'lightgbm', 'sklearn', 'onnx') if m in sys.modules])"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"[]\n"

@@ -105,4 +105,4 @@ WORDS = (
     b"+1", b"0x1", b" ", b"\t", b"_", b"A: b\r\n", b": ", b"Content-Length: 1\r\n", b"\0", b"\x7f", b"\xff",
     b"\r\n\r\n", b"\n\n",
 )  # fmt: skip
-TARGET = Target(check, seeds, WORDS, LONGEST, share=20)
+TARGET = Target(check, seeds, WORDS, LONGEST, share=18)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.scorer import log_odds
-from models.training.calibration import ACCUSE, MARGIN, MOST, Looks, bound, calibrate
+from models.training.calibration import ACCUSE, MARGIN, MOST, Looks, accusation, calibrate
 
 
 def looks(count: int, *, apart: float = 3.0, seed: int = 1) -> Looks:
@@ -42,7 +42,7 @@ def test_never_out_of_range() -> None:
 def test_the_bound_is_walds() -> None:
     """If nobody honest scores high, the bound is that of the sequential test."""
     made = looks(500, apart=8)
-    assert bound(calibrate(made), made, ~made.abusive) == pytest.approx(ACCUSE, abs=1e-3)
+    assert accusation(calibrate(made), made, ~made.abusive).bound == pytest.approx(ACCUSE, abs=1e-3)
 
 
 def test_the_bound_spares_the_honest() -> None:
@@ -53,14 +53,25 @@ def test_the_bound_spares_the_honest() -> None:
     scale = calibrate(made)
     worst = log_odds(scale, raw[:1], made.requests[:1])[0]
     nobody = np.zeros(len(raw), np.bool_)
-    assert bound(scale, made._replace(raw=raw), nobody) == pytest.approx(max(ACCUSE, worst + MARGIN), abs=1e-3)
+    assert accusation(scale, made._replace(raw=raw), nobody).bound == pytest.approx(
+        max(ACCUSE, worst + MARGIN), abs=1e-3
+    )
     many = looks(1001, apart=8)
     raw = many.raw.copy()
     raw[0] = 4.0
     scale = calibrate(many)
-    assert bound(scale, many._replace(raw=raw), np.zeros(len(raw), np.bool_)) == pytest.approx(ACCUSE, abs=1e-3)
+    assert accusation(scale, many._replace(raw=raw), np.zeros(len(raw), np.bool_)).bound == pytest.approx(
+        ACCUSE, abs=1e-3
+    )
     refreshing = np.arange(len(raw)) == 0
-    assert bound(scale, many._replace(raw=raw), refreshing) > log_odds(scale, raw[:1], many.requests[:1])[0]
+    assert accusation(scale, many._replace(raw=raw), refreshing).bound > log_odds(scale, raw[:1], many.requests[:1])[0]
+
+
+@pytest.mark.parametrize("count", [10, 100, 1000])
+def test_weight(count: int) -> None:
+    """To be accused weighs as much as there are honest clients of whom none is."""
+    made = looks(count, apart=20)
+    assert accusation(calibrate(made), made, ~made.abusive).weight == pytest.approx(np.log(count + 2), abs=0.2)
 
 
 def test_one_kind_only() -> None:

@@ -36,7 +36,7 @@ def test_grams() -> None:
 def test_written_and_read(tmp_path: Path) -> None:
     """A table of texts is read as it was, bytes that are no UTF-8 among them."""
     path = tmp_path / "texts.csv.gz"
-    write([("a,\"b\"\n", "train", "names", "0", "0"), ("\udcff", "test", "drawn", "0", "1")], path)
+    write([('a,"b"\n', "train", "names", "0", "0"), ("\udcff", "test", "drawn", "0", "1")], path)
     found = read(path)
     assert found.text == [b'a,"b"\n', b"\xff"]
     assert found.labels.tolist() == [[False, False], [False, True]]

@@ -144,8 +144,8 @@ def nobody() -> Table:
 
 def test_drift(tmp_path: Path) -> None:
     """A site whose honest clients are unlike the recorded ones teaches so, and the model still finds the canaries."""
-    drifted = joined(clients(f"own {n}", HONEST, "own", count=2, seed=n, order=0.1, pause=30.0) for n in range(60))
-    out = joined(clients(f"out {n}", HONEST, "own", count=2, seed=99 + n, order=0.1, pause=30.0) for n in range(20))
+    drifted = joined(clients(f"own {n}", HONEST, "own", count=2, seed=n, order=0.45) for n in range(60))
+    out = joined(clients(f"out {n}", HONEST, "own", count=2, seed=99 + n, order=0.45) for n in range(20))
     new, found = retrained(Own(drifted, nobody(), out, 0), tmp_path)
     assert found == []
     requests = out.requests

@@ -12,7 +12,7 @@ from proxy.config import Config
 from proxy.plugins.built_in import BUILT_IN
 from proxy.plugins.contract import Host, NoSettings
 from proxy.plugins.runner import Notebook
-from tests.models.test_cohorts import merged, refreshing, uploading
+from tests.models.cohorts_for_tests import merged, refreshing, uploading
 
 if TYPE_CHECKING:
     from pathlib import Path

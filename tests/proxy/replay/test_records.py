@@ -27,8 +27,8 @@ import struct
 
 ADDRESS = bytes(10) + b"\xff\xff" + bytes([192, 0, 2, 7])
 USUAL = Record(
-    10**9, client_key(ADDRESS), 17, 99, 1500, 250, 2000, 12, 1234, 200, OperationClass.CERT, Action.ALLOW, Reason.NONE, 0,
-    1, 1, 0, ADDRESS, b"740D7FE2AB3143E86C8FD12300186602339240CB",
+    10**9, client_key(ADDRESS), 17, 99, 1500, 250, 2000, 12, 1234, 200, OperationClass.CERT, Action.ALLOW, Reason.NONE,
+    0, 1, 1, 0, ADDRESS, b"740D7FE2AB3143E86C8FD12300186602339240CB",
 )  # fmt: skip
 LOST = {"time_ns", "subject_hash", "source"}  # of what the log does not tell, or tells otherwise
 
@@ -61,8 +61,14 @@ def row(array: np.ndarray, place: int = 0) -> dict[str, object]:
     figures=st.lists(st.integers(1, 2**32 - 1), min_size=5, max_size=5),
     subject=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=16),
 )
-def test_as_it_was(  # noqa: PLR0917
-    operation: OperationClass, action: int, reason: Reason, method: int, flags: int, figures: Sequence[int], subject: str
+def test_as_it_was(
+    operation: OperationClass,
+    action: int,
+    reason: Reason,
+    method: int,
+    flags: int,
+    figures: Sequence[int],
+    subject: str,
 ) -> None:
     """Whatever a worker records is the same after the log, but for what the log does not tell."""
     names = ("upstream_us", "wait_us", "total_us", "received", "sent")

@@ -54,7 +54,9 @@ PROMISED = {
     "hkpguard_cold_networks": ("gauge", set()),
     "hkpguard_build_info": ("gauge", {"version", "python"}),
 }
-LABELS = frozenset({"budget", "result", "operation", "action", "code", "reason", "origin", "kind", "le", "version", "python"})
+LABELS = frozenset(
+    {"budget", "result", "operation", "action", "code", "reason", "origin", "kind", "le", "version", "python"}
+)
 MS = 1_000_000
 
 
