@@ -127,6 +127,7 @@ class Warden:
         never = config.allow + config.peers + config.trusted_proxies
         self._exemptions = Exemptions(never, (*self._exits.read(config), *LOCAL_PROXIES))
         self._canaries_count = config.traps.mode == "enforce" or self.mode == "shadow"
+        self._verdicts_count = config.verdicts.mode in {"enforce", self.mode}
 
     def _take_up(self, now_ns: int) -> None:
         for row in self._store.load():
@@ -153,12 +154,12 @@ class Warden:
         self._place_changes(self._clock())
 
     def convict(self, client: int) -> None:
-        """Count a verdict as an offence; with the default points it is a ban."""
-        if self.mode == "off":
+        """Count a verdict as an offence, unless verdicts bind nobody; with the default points it is a ban."""
+        if self.mode == "off" or not self._verdicts_count:
             return
         now_ns = self._clock()
         self.offences[OffenceKind.VERDICT] += 1
-        self._begun += self._ladder.offend(client, OffenceKind.VERDICT, now_ns) is not None
+        self._note(self._ladder.offend(client, OffenceKind.VERDICT, now_ns))
         self._place_changes(now_ns)
 
     def _note(self, ban: Ban | None) -> None:

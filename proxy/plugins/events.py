@@ -12,18 +12,22 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Json = dict[str, Any]
 MOST_SHOWN: Final = 16  # pieces of evidence that one event tells of
+MOST_TEXT: Final = 500  # characters of a text that comes from a plugin
+MOST_NAME: Final = 64  # of what it calls something
+Name = Annotated[str, Field(max_length=MOST_NAME)]
+Text = Annotated[str, Field(max_length=MOST_TEXT)]
 
 
 class Event(BaseModel):
     """Something that happened."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)  # JSON has neither
 
     kind: ClassVar[str]
     personal: ClassVar[frozenset[str]] = frozenset()
@@ -159,8 +163,8 @@ class PluginSaid(Event):
     personal = frozenset({"data"})  # nobody knows what is in it
 
     plugin: str = ""  # filled in by the guard
-    topic: str = Field(max_length=64, pattern=r"^[a-z][a-z0-9_.-]*$")
-    data: dict[str, str | int | float | bool] = Field(default_factory=dict, max_length=32)
+    topic: str = Field(max_length=MOST_NAME, pattern=r"^[a-z][a-z0-9_.-]*$")
+    data: dict[Name, Text | int | float | bool] = Field(default_factory=dict, max_length=32)
 
 
 class Found(BaseModel):

@@ -16,8 +16,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fastpath import key_text
 from proxy.plugins.contract import Description  # noqa: TC001 - pydantic reads it
-from proxy.plugins.events import PluginSaid  # noqa: TC001 - likewise
+from proxy.plugins.events import MOST_TEXT, PluginSaid, Text
 from proxy.policy.fusion import MOST_WEIGHT
+from proxy.settings.events import PATTERN
 
 Kind = Literal[b"C", b"S", b"L", b"E", b"R", b"H", b"D"]
 CHECK, SET_UP, LOOK, EVENT, ROUTE, HEALTH, END = b"C", b"S", b"L", b"E", b"R", b"H", b"D"

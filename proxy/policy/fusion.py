@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from math import fsum, isfinite
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fastpath import BanTable
 
 PRIOR: Final = -4.0  # one client of 55 is an abuser
-MOST_WEIGHT: Final = 10.0  # of one piece of evidence, either way: nothing is proven by one detector alone
+MOST_WEIGHT: Final = 10.0  # of one piece of evidence, either way: just enough for a ban
 # From these log-odds on a client has this standing: as likely an abuser as not, 3 of 4, 12 of 13, 54 of 55, 402 of 403.
 THRESHOLDS: Final = {
     Standing.PRICED: 0.0,
@@ -171,9 +171,11 @@ class Fusion:
 
     def _take(self, evidence: Evidence, now_ns: int) -> bool:
         """Put evidence on file; false if there is no place for it, or it is over."""
+        if evidence.until_ns <= now_ns:
+            return False
         case = self._cases.setdefault(evidence.subject, Case())
         self._cases.move_to_end(evidence.subject)
-        if evidence.until_ns <= now_ns or (evidence.kind not in case.evidence and len(case.evidence) >= MOST_KINDS):
+        if evidence.kind not in case.evidence and len(case.evidence) >= MOST_KINDS:
             return False
         case.evidence[evidence.kind] = evidence
         if len(self._cases) > MOST_CASES:
@@ -208,6 +210,9 @@ class Fusion:
         if case.due_ns == 0 or end_ns < case.due_ns:
             case.due_ns = end_ns
             heappush(self._due, (end_ns, subject))
+        if len(self._due) > 2 * MOST_CASES:  # most are of cases that are closed, or are to be looked at sooner
+            self._due = [(case.due_ns, subject) for subject, case in self._cases.items() if case.due_ns]
+            heapify(self._due)
 
     @staticmethod
     def _bounded(subject: int, standing: Standing) -> Standing:

@@ -297,13 +297,23 @@ def test_modes(start: Callable[..., FakeNode], settings: dict[str, str], mode: s
 
 
 @pytest.mark.parametrize(
-    ("settings", "left"), [({}, 1800), ({"BANS__MODE": "off"}, 0), ({"BANS__POINTS": "101"}, 0), ({"ALLOW": A}, 0)]
+    ("settings", "left"),
+    [
+        ({}, 1800),
+        ({"BANS__MODE": "off"}, 0),
+        ({"BANS__POINTS": "101"}, 0),
+        ({"ALLOW": A}, 0),
+        ({"VERDICTS__MODE": "shadow"}, 0),
+        ({"VERDICTS__MODE": "off"}, 0),
+        ({"VERDICTS__MODE": "shadow", "BANS__MODE": "shadow"}, 1800),
+    ],
 )
 def test_a_verdict(start: Callable[..., FakeNode], settings: dict[str, str], left: int) -> None:
-    """A verdict of the detectors is worth a ban at the usual number of points; never of who is allowed."""
+    """A verdict that binds is worth a ban at the usual number of points, which is told; never of who is allowed."""
     node = start(**settings)
     node.warden.convict(client_key(parse_address(A)))
     assert node.left(A) == left
+    assert [event.kind for event in node.told] == ["ban.placed"] * (left > 0)
 
 
 @pytest.mark.parametrize(("mode", "left"), [("enforce", 0), ("shadow", 1800)])

@@ -153,6 +153,18 @@ async def test_replay(after: str | None, replayed: list[int]) -> None:
     assert await taken(subscription) == [*(reloads(5)[number - 1] for number in replayed), UP]
 
 
+async def test_replay_of_more_than_may_wait() -> None:
+    """What is kept for those who come back they get, however few new events may wait."""
+    channel = bus(replay=5)
+    for event in reloads(5):
+        channel.publish(event)
+    subscription = channel.subscribe("*", most=2, after="")
+    assert (await taken(subscription), subscription.dropped) == (reloads(5), 0)
+    for event in reloads(3):
+        channel.publish(event)
+    assert (await taken(subscription), subscription.dropped) == (reloads(3)[1:], 1)
+
+
 @pytest.mark.parametrize("replay", [0, 2])
 async def test_resized_replay(replay: int) -> None:
     """Another number of events can be kept while it runs."""

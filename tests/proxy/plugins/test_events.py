@@ -77,6 +77,9 @@ def test_schemas() -> None:
         {"topic": "x" * 65},
         {"topic": "x", "data": {f"k{number}": 1 for number in range(33)}},
         {"topic": "x", "data": {"nested": {}}},
+        {"topic": "x", "data": {"text": "x" * 501}},
+        {"topic": "x", "data": {"x" * 65: 1}},
+        {"topic": "x", "data": {"figure": float("nan")}},
         {"topic": "x", "more": 1},
     ],
 )

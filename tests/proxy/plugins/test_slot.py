@@ -309,6 +309,32 @@ async def test_swap_loses_nothing() -> None:
     await node.slot.close()
 
 
+async def test_name_of_a_slot() -> None:
+    """A plugin whose new process calls itself otherwise goes on under the name of its slot: it speaks for no other."""
+    node = Node()
+    await node.slot.run()
+    node.plugin.description = Description.model_validate({"name": "other", "version": "1"})
+    await node.feed()
+    assert [each.kind for each in node.evidence] == ["fake.seen"]
+    await node.slot.close()
+
+
+async def test_question_after_the_end() -> None:
+    """A question that waited while its plugin was switched off does not begin it anew."""
+    node = Node()
+    await node.slot.run()
+    node.plugin.gate = asyncio.Event()
+    await node.feed()
+    ended = asyncio.ensure_future(node.slot.close())
+    question = asyncio.ensure_future(node.slot.ask("top", {}))
+    await turns()
+    node.plugin.gate.set()
+    await ended
+    with pytest.raises(PluginFailure):
+        await question
+    assert node.plugin.seen == ["start", len(BLOCK), "stop"]
+
+
 async def test_question() -> None:
     """Operators get an answer, KeyError for what it does not answer, and the reason if it is broken."""
     node = Node()

@@ -160,9 +160,26 @@ def test_one_look_at_each_case(cases: Fusion) -> None:
     assert len(cases._due) == 1
 
 
+def test_what_is_over_opens_no_case(cases: Fusion) -> None:
+    """Evidence that came too late leaves nothing behind."""
+    cases.hear([evidence(1.0, until_ns=NOW)], NOW)
+    assert len(cases) == 0
+
+
+def test_appointments_are_bounded(cases: Fusion, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evidence that ends sooner each time, and cases that were closed, leave no more appointments than cases need."""
+    monkeypatch.setattr(fusion, "MOST_CASES", 2)
+    for step in range(10):
+        cases.hear([evidence(4.0, until_ns=LATER - step)], NOW)
+    for number in range(10):
+        cases.hear([evidence(4.0, subject=client_key(bytes([198, 51, number, 1])))], NOW)
+    assert len(cases._due) <= 4
+    assert len(cases.turn(LATER)) == 2
+
+
 @pytest.mark.parametrize("weight", [MOST_WEIGHT + 0.1, -MOST_WEIGHT - 0.1, float("nan"), float("inf")])
 def test_no_weight_is_boundless(weight: float) -> None:
-    """A detector cannot prove anything by itself, nor break the sum."""
+    """No piece of evidence outweighs all others, nor breaks the sum."""
     with pytest.raises(ValueError, match="weight"):
         evidence(weight)
 
