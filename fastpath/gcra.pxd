@@ -27,8 +27,8 @@ cdef Rate rate_of(limit) except *
 
 
 cdef inline int64_t start(int64_t tat_ns, int64_t now_ns) noexcept nogil:
-    """Not before `now_ns`, and not so late that what is added leaves the word: anything may stand in shared memory."""
-    return min(max(tat_ns, now_ns), (<int64_t>1 << 62) - 1)
+    """Not before `now_ns`, nor so late that a burst more leaves the word: anything may stand in shared memory."""
+    return min(max(tat_ns, now_ns), (<int64_t>3 << 61) - 1)
 
 
 cdef inline Outcome decide(const Rate *rate, int64_t tat_ns, int64_t cost, int64_t now_ns) noexcept nogil:
@@ -61,5 +61,5 @@ cdef inline int64_t given_back(const Rate *rate, int64_t tat_ns, int64_t cost, i
 cdef inline int64_t charged(const Rate *rate, int64_t tat_ns, int64_t cost, int64_t now_ns) noexcept nogil:
     """`charge` of `_gcra_py.py`; a cost of more than two bursts is two, lest the product leaves its word."""
     cdef int64_t start_ns = start(tat_ns, now_ns)
-    cdef int64_t wanted_ns = start_ns + min(cost, 2 * rate.burst) * rate.interval_ns
-    return max(start_ns, min(wanted_ns, now_ns + 2 * rate.offset_ns))
+    cdef int64_t room_ns = now_ns + 2 * rate.offset_ns - start_ns
+    return start_ns + max(0, min(min(cost, 2 * rate.burst) * rate.interval_ns, room_ns))

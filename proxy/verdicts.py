@@ -114,7 +114,7 @@ class Verdicts(Collector):
         }
 
     def forget(self, subject: int) -> None:
-        """Close a case, because an operator has lifted what followed from it."""
+        """Close a case and those of what is in its network: an operator has lifted what followed from them."""
         self._fusion.forget(subject)
 
     def collect(self) -> Iterator[Metric]:

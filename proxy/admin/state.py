@@ -191,7 +191,7 @@ class NodeState:
     def lift(self, network: str) -> Json:
         """End the bans of a client or network and of what is in it; see `Warden.lift`, also for what it raises."""
         lifted, still = self._warden.lift(network)
-        self._verdicts.forget(parse_network(network))  # it may be what the ban was for
+        self._verdicts.forget(parse_network(network))  # they may be what bans were for
         return {
             "lifted": [self._ban(ban) for ban in lifted[:MOST_LISTED]],
             "count": len(lifted),

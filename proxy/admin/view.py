@@ -43,7 +43,7 @@ def client_view(answer: dict[str, Any]) -> RenderableType:
             f"{each['wait_ms']:.0f}",
             each["request_id"],
         )
-    about = [limits, _cold(answer["network"]), _account(answer)]
+    about: list[RenderableType] = [limits, _cold(answer["network"]), _account(answer)]
     about += [_case(each, who) for who, each in _verdicts(answer) if each["evidence"]]
     return Group(*about, last) if answer["last"] else Group(*about)
 
@@ -53,16 +53,16 @@ def _verdicts(answer: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return [(answer["client"], answer["verdict"]), (network["network"], network["verdict"])]
 
 
-def _case(verdict: dict[str, Any], who: str) -> Table:
+def _case(verdict: dict[str, Any], who: str) -> RenderableType:
     """Return the table of what speaks for and against a client or network."""
     standing, other = verdict["standing"], verdict["without_shadow_mode"]
     instead = f", without shadow mode {other}" if other != standing else ""
-    title = f"{who} is {standing}{instead}: {verdict['log_odds']:+.2f} of {verdict['prior']:+.1f} and"
-    case = _table("evidence", "reason", "weight", "seconds left", title=escape(title))
+    sums = f"log-odds {verdict['log_odds']:+.2f}, of which {verdict['prior']:+.1f} go for anybody"
+    case = _table("evidence", "reason", "weight", "seconds left", title="evidence")
     for each in verdict["evidence"]:
         weight = f"{each['weight']:+.2f}" + (" (shadow)" if each["shadow"] else "")
         case.add_row(escape(each["kind"]), escape(each["reason"]), weight, str(each["seconds_left"]))
-    return case
+    return Group(f"{who} is {standing}{instead}: {sums}", case)
 
 
 def _cold(network: dict[str, Any]) -> str:

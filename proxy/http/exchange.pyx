@@ -131,7 +131,7 @@ cdef class Exchange:
         if self.intake is not None and self.head.method in SAFE_METHODS:
             return self._refuse(MALFORMED)  # no such request has a use for a body, but it would hold a connection
         self.verdict = decide(facts, guard.checks, self.started_ns)
-        self.price, self.times = facts.price, facts.times
+        self.times = facts.times
         self.decided_ns = monotonic_ns()
         self.due_ns = self.decided_ns + self.verdict.wait_ns
         return self._act()

@@ -139,16 +139,16 @@ class Bus:
 
         Args:
             patterns: `ban.placed`, `ban.*` or `*`; of several each counts.
-            most: Events that may wait.
+            most: Events that may wait; more if there are more to begin with.
             policy: Which go when there are more.
             after: Begin with the events that are kept and came after the one with this id; if it is not known (it is
                 older, or of another process), with all that are kept. None: with the next one.
 
         """
-        subscription = Subscription(patterns, most, policy)
-        if after is not None:
-            for posted in self._after(after):
-                subscription.offer(posted)
+        missed = [] if after is None else self._after(after)
+        subscription = Subscription(patterns, max(most, len(missed)), policy)
+        for posted in missed:
+            subscription.offer(posted)
         self._subscriptions.add(subscription)
         if self._closed:
             subscription.close()

@@ -21,7 +21,7 @@ MOST_SHOWN: Final = 16  # pieces of evidence that one event tells of
 MOST_TEXT: Final = 500  # characters of a text that comes from a plugin
 MOST_NAME: Final = 64  # of what it calls something
 Name = Annotated[str, Field(max_length=MOST_NAME)]
-Text = Annotated[str, Field(max_length=MOST_TEXT)]
+Line = Annotated[str, Field(max_length=MOST_TEXT)]
 
 
 class Event(BaseModel):
@@ -164,7 +164,7 @@ class PluginSaid(Event):
 
     plugin: str = ""  # filled in by the guard
     topic: str = Field(max_length=MOST_NAME, pattern=r"^[a-z][a-z0-9_.-]*$")
-    data: dict[Name, Text | int | float | bool] = Field(default_factory=dict, max_length=32)
+    data: dict[Name, Line | int | float | bool] = Field(default_factory=dict, max_length=32)
 
 
 class Found(BaseModel):

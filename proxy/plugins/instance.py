@@ -284,10 +284,8 @@ class Hosted(Instance):
         try:
             return model.model_validate_json(data)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, first["loc"]))
             self.kill()
-            raise PluginFailure(f"answers what is not allowed: {where}: {first['msg']}", fatal=True) from None
+            raise PluginFailure(f"answers what is not allowed: {reason_of(error)}", fatal=True) from None
 
 
 def child_command(place: str, memory_bytes: int) -> list[str]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from proxy.plugins.contract import Host
-from proxy.plugins.events import PluginSaid
-from proxy.plugins.wire import MOST_EVIDENCE, MOST_LINES, MOST_METRICS, MOST_TEXT, Logged, Piece, Reply, SetUp
+from proxy.plugins.events import MOST_TEXT, PluginSaid
+from proxy.plugins.wire import MOST_EVIDENCE, MOST_LINES, MOST_METRICS, Logged, Piece, Reply, SetUp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,10 +148,15 @@ class Runner:
 
 
 def line(text: str) -> str:
-    """Return a text as one line that is not too long."""
+    """Return a text as one line that is not too long, and that does nothing to a terminal."""
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else " " for each in text)
     return " ".join(text.split())[:MOST_TEXT]
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what was raised, in one line."""
+    """Return what was raised, in one line; of what is not valid only where it stood, for it may be a secret."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        return line(": ".join((".".join(map(str, first["loc"])), first["msg"])))
     return line(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)

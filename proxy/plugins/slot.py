@@ -65,6 +65,7 @@ class Slot:
     """One plugin that is not off.
 
     Attributes:
+        name: Of the plugin, whatever a later process of it calls itself.
         config: Its configuration.
         mode: `shadow` or `enforce`, the mode of the guard considered.
         breaker: Its circuit.
@@ -83,16 +84,13 @@ class Slot:
         self.figures: Mapping[str, float] = {}
         self.health = ""
         self.instance = instance
+        self.name = instance.description.name
         self._means = means
         self._turn = asyncio.Lock()
         self._backlog: deque[bytes] = deque()
         self._waiting = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-
-    @property
-    def name(self) -> str:
-        """Of the plugin."""
-        return self.instance.description.name
+        self._closed = False
 
     @property
     def degraded(self) -> str:
@@ -115,6 +113,7 @@ class Slot:
     async def close(self) -> None:
         """Drain and stop the plugin."""
         async with self._turn:  # nobody is interrupted in a call
+            self._closed = True  # nor asked any more
             for task in self._tasks:
                 task.cancel()
             await self.instance.stop()
@@ -203,9 +202,9 @@ class Slot:
     # A call.
 
     async def _ask(self, question: Callable[[Instance], Awaitable[Reply]]) -> Reply | None:
-        """Ask one thing; None if the circuit is open, or it failed."""
+        """Ask one thing; None if the circuit is open, it failed, or the plugin is off meanwhile."""
         async with self._turn:
-            if not self.breaker.allows(self._means.clock()):
+            if self._closed or not self.breaker.allows(self._means.clock()):
                 return None
             try:
                 if not self.instance.alive:

@@ -16,23 +16,20 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fastpath import key_text
 from proxy.plugins.contract import Description  # noqa: TC001 - pydantic reads it
-from proxy.plugins.events import MOST_TEXT, PluginSaid, Text
+from proxy.plugins.events import Line, PluginSaid  # noqa: TC001 - likewise
 from proxy.policy.fusion import MOST_WEIGHT
 from proxy.settings.events import PATTERN
 
-Kind = Literal[b"C", b"S", b"L", b"E", b"R", b"H", b"D"]
 CHECK, SET_UP, LOOK, EVENT, ROUTE, HEALTH, END = b"C", b"S", b"L", b"E", b"R", b"H", b"D"
 HEAD: Final = struct.Struct(">Ic")
 NOW: Final = struct.Struct(">q")  # before the records of LOOK
 MOST_ANSWER_BYTES: Final = 1 << 20
-MOST_FRAME_BYTES: Final = 1 << 24
 MOST_EVIDENCE: Final = 1024  # in one answer
 MOST_LINES: Final = 64  # of log, and of events, in one answer
 MOST_METRICS: Final = 32
-MOST_TEXT: Final = 500  # characters
 
-Line = Annotated[str, Field(max_length=MOST_TEXT)]
 Word = Annotated[str, Field(max_length=32, pattern=r"^[a-z][a-z0-9_]*$")]
+Wanted = Annotated[str, Field(max_length=64, pattern=f"^({PATTERN.pattern})$")]
 
 
 def _key(given: int) -> int:
@@ -76,7 +73,7 @@ class Reply(_Message):
     faults: tuple[tuple[str, Line], ...] = Field(default=(), max_length=256)  # of settings: which, and what
     looks: bool = False
     routes: tuple[Word, ...] = Field(default=(), max_length=16)
-    subscriptions: tuple[str, ...] = Field(default=(), max_length=16)
+    subscriptions: tuple[Wanted, ...] = Field(default=(), max_length=16)
     evidence: tuple[Piece, ...] = Field(default=(), max_length=MOST_EVIDENCE)
     said: tuple[PluginSaid, ...] = Field(default=(), max_length=MOST_LINES)
     logged: tuple[Logged, ...] = Field(default=(), max_length=MOST_LINES)

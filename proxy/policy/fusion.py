@@ -18,7 +18,7 @@ from heapq import heapify, heappop, heappush
 from math import fsum, isfinite
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from fastpath import Standing
+from fastpath import Standing, parents
 from proxy.policy.ladder import is_client
 
 if TYPE_CHECKING:
@@ -165,9 +165,14 @@ class Fusion:
         return self._cases.get(subject)
 
     def forget(self, subject: int) -> None:
-        """Close a case, for an operator who knows better."""
-        self._cases.pop(subject, None)
-        self._table.remove(subject)
+        """Close the case of a client or network and those of what is in it, for an operator who knows better."""
+        inside = {subject}
+        if not is_client(subject):
+            known = (*self._cases, *(entry.key for entry in self._table.entries(0)))
+            inside.update(each for each in known if subject in parents(each))
+        for each in inside:
+            self._cases.pop(each, None)
+            self._table.remove(each)
 
     def _take(self, evidence: Evidence, now_ns: int) -> bool:
         """Put evidence on file; false if there is no place for it, or it is over."""

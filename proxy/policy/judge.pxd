@@ -39,8 +39,8 @@ cdef class Client:
 cdef class Facts:
     cdef readonly Client client
     cdef readonly int kind
-    cdef readonly int price  # a verdict on the client raises it
-    cdef readonly int times  # what it costs in its class; more than 1 while the site is under attack
+    cdef readonly int price
+    cdef readonly int times  # what it costs in its class; more than 1 for a suspect, and while the site is under attack
     cdef readonly int64_t least_wait_ns
     cdef readonly int refusal
     cdef readonly str allow

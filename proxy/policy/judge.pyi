@@ -104,10 +104,10 @@ class Facts:
 
     @property
     def price(self) -> int:
-        """What the request costs, tokens of the total; `decide` raises it for a suspect."""
+        """What the request costs, tokens of the total."""
     @property
     def times(self) -> int:
-        """What it costs in its class, tokens: more than one while the site is under attack; `decide` looks it up."""
+        """What it costs in its class, tokens: more than one for a suspect, and under attack; `decide` finds out."""
     def __init__(
         self,
         client: Client,
@@ -145,7 +145,7 @@ class NotTrapped(Check):
 class NotSuspected(Check):
     """Acts on the verdicts of the analyst (`fastpath.Standing`), except on allowed networks and peers.
 
-    PRICED: requests cost four times as much. DELAYED: they also wait for 2 s. LIMITED: they are answered with 429.
+    PRICED: requests cost four tokens of their class. DELAYED: they also wait for 2 s. LIMITED: they are answered with 429.
     TARPIT: the same, but for requests that no client of a keyserver sends; these are held.
     """
 

@@ -20,7 +20,7 @@ cdef enum:
     STATUS_NOT_FOUND = 404
     STATUS_LIMITED = 429
 
-cdef int SUSPECT_TIMES = 4  # what the requests of a suspect cost
+cdef int SUSPECT_TIMES = 4  # what the requests of a suspect cost in their class
 cdef int64_t SUSPECT_WAIT_NS = 2 * <int64_t>1_000_000_000  # of one who is delayed: half a request a second
 cdef int64_t KNOWN_NS = 12 * 3600 * <int64_t>1_000_000_000  # what a network asked for costs it nothing so long
 # Subjects that are new to its network and that a client may ask for before it counts as one that has had much.
@@ -211,7 +211,7 @@ cdef class NotSuspected(Check):
             standing = min(standing, DELAYED)  # many people are behind it
         if standing >= LIMITED:
             return _HELD if standing == TARPIT and facts.kind == _UNKNOWN else _SUSPECTED
-        facts.price *= SUSPECT_TIMES
+        facts.times = SUSPECT_TIMES
         if standing == DELAYED:
             facts.least_wait_ns = SUSPECT_WAIT_NS
         return None
@@ -239,7 +239,7 @@ cdef class WithinLimits(Check):
         cdef Spending own, shared
         if facts.subject != 0:
             self.sightings.approach(mix(facts.kind, client.network, 0), facts.subject)
-        facts.times = self.tariff.times(facts.kind, now_ns)
+        facts.times = max(facts.times, self.tariff.times(facts.kind, now_ns))
         own = self.clients.spend(client.compiled, client.key, facts.kind, facts.price, now_ns, facts.times)
         if own is not None and not own.allowed:
             return _verdict(own)

@@ -38,12 +38,10 @@ _UNKNOWN: Final = {"trap": "/.env", "method": "/pks/add", "not_offered": "/pks/l
 
 def parse(text: str) -> Line | None:
     """Read a line; None if it tells of something else than a request."""
-    fields = _json(text) if text.startswith("{") else _words(text)
-    if fields.get("event") != "request":
-        return None
     try:
-        return _line(fields)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        fields = _json(text) if text.startswith("{") else _words(text)
+        return _line(fields) if fields.get("event") == "request" else None
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise BadLine(f"a field is missing or wrong: {error}") from None
 
 

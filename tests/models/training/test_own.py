@@ -11,6 +11,7 @@ from fastpath import client_key
 from fastpath.key_arrays import network_keys
 from models.scorer import Scorer
 from models.training.table import ABUSIVE, TEST, joined
+from proxy.policy.actions import Reason
 from tests.models.models_for_tests import HONEST, clients, scorer, world, written
 from tests.models.traffic_for_tests import SECOND, fingerprints, visit
 
@@ -85,6 +86,13 @@ def test_who_was_refused_teaches_nothing(reason: int) -> None:
     both = np.concatenate([traffic(CROWD), bad])
     found = gathered(both[np.argsort(both["time_ns"], kind="stable")])
     assert len(np.unique(joined([found.reservoir, found.kept_out]).tool)) == 41
+
+
+def test_reasons() -> None:
+    """The numbers of reasons after which nobody teaches anything mean what they should."""
+    assert {Reason(number).name for number in own.FORBIDDEN.tolist()} == {
+        "MALFORMED", "TOO_LARGE", "TRAP", "CANARY", "BANNED", "UNWANTED", "VERDICT",
+    }  # fmt: skip
 
 
 def test_no_addresses() -> None:

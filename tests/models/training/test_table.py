@@ -11,6 +11,7 @@ import pytest
 from models.features import compute
 from models.training.table import MOST_LOOKS, Who, joined, read, table_of, write
 from models.windows import Windows
+from proxy.policy.actions import Reason
 from tests.models.models_for_tests import world
 from tests.models.traffic_for_tests import fingerprints, visit
 
@@ -39,6 +40,15 @@ def test_as_the_guard_sees_them() -> None:
         windows.feed(records[place : place + 1])
         seen += [compute(windows.columns(windows.due()))]
     assert np.array_equal(np.concatenate(seen), table_of([(SOMEBODY, 0, records)]).features)
+
+
+def test_banned() -> None:
+    """What a banned client met is left out, as it is by the guard."""
+    records = visit(fingerprints(40))
+    records["reason"][10:] = Reason.BANNED
+    assert table_of([(SOMEBODY, 0, records)]).requests.tolist() == [8]
+    records["reason"] = Reason.BANNED
+    assert len(table_of([(SOMEBODY, 0, records)]).run) == 0
 
 
 def test_bounded() -> None:

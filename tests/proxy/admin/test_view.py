@@ -90,9 +90,9 @@ def test_client() -> None:
     """Limits, its network's budgets and last verdicts, in the words of the API."""
     text = drawn(client_view(CLIENT))
     assert "distinct-certs" in text
-    for word in ("192.0.2.1 is welcome, without shadow mode delayed: -4.00 of -4.0 and", "+5.50 (shadow)"):
+    for word in ("192.0.2.1 is welcome, without shadow mode delayed: log-odds -4.00, of which -4.0 go", "+5.50 (shadow)"):
         assert word in text
-    for word in ("192.0.2.0/24 is priced: +0.25", "cohort", "one of 9", "+4.25", "[red]1 a second"):
+    for word in ("192.0.2.0/24 is priced: log-odds +0.25", "cohort", "one of 9", "+4.25", "[red]1 a second"):
         assert word in text
     for word in ("192.0.2.1", "cert", "enforce", "60", "42", "3.600", "429", "0123456789abcdef", "last verdicts"):
         assert word in text

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel, Field, ValidationError
 
+from proxy.plugins.events import MOST_TEXT
 from proxy.plugins.runner import line, reason_of
-from proxy.plugins.wire import MOST_TEXT, Reply
+from proxy.plugins.wire import Reply
 
 
 class Settings(BaseModel):

@@ -191,6 +191,16 @@ def test_an_operator_knows_better(table: BanTable, cases: Fusion) -> None:
     assert (table.standing(ADDRESS, NOW), cases.turn(LATER)) == (WELCOME, [])
 
 
+def test_an_operator_knows_better_of_networks(table: BanTable, cases: Fusion) -> None:
+    """With a network all that is in it is forgotten, also verdicts that an analyst before this one has left."""
+    left, elsewhere = (ip_address(address).packed for address in ("192.0.2.2", "198.51.100.1"))
+    table.put(client_key(left), LATER, LIMITED)
+    cases.hear([evidence(8.0), evidence(8.0, subject=client_key(elsewhere)), evidence(8.0, subject=NETWORK)], NOW)
+    cases.forget(NETWORK)
+    assert [table.standing(address, NOW) for address in (ADDRESS, left, elsewhere)] == [WELCOME, WELCOME, TARPIT]
+    assert len(cases) == 1
+
+
 def test_retracted_evidence(cases: Fusion, table: BanTable) -> None:
     """What one source has said goes, also from shared memory; what others have said stays."""
     other = client_key(ip_address("192.0.2.2").packed)

@@ -345,7 +345,7 @@ def test_a_suspect(tables: Tables, standing: Standing, expected: tuple[int, ...]
     tables.verdicts.put(client_key(ALICE), NOW + SECOND, standing)
     asked = facts(subject)
     verdict = subject.judge(asked, NOW)
-    assert (verdict.action, verdict.reason, asked.price, verdict.wait_ns) == expected
+    assert (verdict.action, verdict.reason, asked.times, verdict.wait_ns) == expected
     assert subject.judge(facts(subject, BOB), NOW) is ALLOW
     assert subject.judge(facts(subject), NOW + SECOND).reason == Reason.NONE
 
@@ -386,7 +386,7 @@ def test_a_verdict_in_shadow_mode(tables: Tables, standing: Standing, shadow: Ac
     tables.verdicts.put(client_key(ALICE), NOW + SECOND, standing)
     asked = facts(subject)
     verdict = subject.judge(asked, NOW)
-    assert (verdict.action, verdict.reason, verdict.shadow, asked.price) == (Action.ALLOW, Reason.VERDICT, shadow, 1)
+    assert (verdict.action, verdict.reason, verdict.shadow, asked.times) == (Action.ALLOW, Reason.VERDICT, shadow, 1)
 
 
 def test_price_of_an_attack(tables: Tables) -> None:

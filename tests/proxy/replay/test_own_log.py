@@ -130,6 +130,7 @@ def test_what_the_log_does_not_tell_is_said(form: str) -> None:
         ('"time": "', '"time": "x'),
         ('"total_ms": ', '"total_ms": "x", "y": '),
         ('"address": "2', '"address": "3'),
+        ('"action": ', '"action": 1, "x": '),
         ("{", "{{"),
     ],
 )
@@ -137,6 +138,12 @@ def test_bad_lines(old: str, new: str) -> None:
     """They are told as such."""
     with pytest.raises(BadLine):
         own_log.parse(_written(PLAIN).replace(old, new, 1))
+
+
+def test_bad_words() -> None:
+    """So is a subject that ends in the middle: formats are recognised by trying each on lines of all kinds."""
+    with pytest.raises(BadLine):
+        own_log.parse('event=request subject="abc')
 
 
 def test_other_lines_are_none() -> None:
