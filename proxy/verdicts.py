@@ -57,6 +57,7 @@ class Verdicts(Collector):
         self._publish = publish
         self._clock = clock
         self._fusion = Fusion(table)
+        self._fusion.take_up(clock())
         self._reached: Counter[Standing] = Counter()
 
     def hear(self, evidence: Iterable[Evidence]) -> None:

@@ -99,7 +99,7 @@ class Node(node.Node):
         self, client: Client, operation: Operation, certificate: Certificate, head: Verdict, now_ns: int
     ) -> Verdict:
         """Return what becomes of an upload whose head was let through: a refusal, or the longer of two waits."""
-        verdict = self._contents.judge(client, found_in(certificate), now_ns)
+        verdict = self._contents.judge(client, found_in(certificate), now_ns).verdict
         if verdict is None:
             return head
         if verdict.action not in FORWARDED:

@@ -12,12 +12,18 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from proxy.admin.access import problem
 from proxy.plugins.events import EVENTS
 from proxy.settings.events import PATTERN
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.core import Metric
+
     from proxy.plugins.bus import Bus, Subscription
     from proxy.plugins.events import Posted
 
@@ -31,13 +37,13 @@ HEADERS: Final = {
 }
 
 
-class EventStream:
+class EventStream(Collector):
     """The listeners of one node.
 
     Attributes:
         listeners: How many there are.
         most: How many there may be.
-        dropped: Events that slow ones lost.
+        dropped: Events that slow ones lost, those told of so far.
 
     """
 
@@ -69,6 +75,11 @@ class EventStream:
         finally:
             self.listeners -= 1
         return response
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what slow listeners lost."""
+        lost = "Events that slow listeners of the admin API lost"
+        yield CounterMetricFamily("hkpguard_events_lost", lost, value=self.dropped)
 
     async def _serve(self, response: web.StreamResponse, subscription: Subscription) -> None:
         told = 0

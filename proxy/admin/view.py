@@ -112,7 +112,10 @@ def top_view(answer: dict[str, Any]) -> RenderableType:
     used = answer["table"]
     walking = [_walking(answer["walking"])] if answer["walking"] else []
     return Group(
-        clients, operations, *walking, f"upstreams: {upstreams}; client table: {used['used']} of {used['capacity']}"
+        clients,
+        operations,
+        *walking,
+        f"upstreams: {escape(upstreams)}; client table: {used['used']} of {used['capacity']}",
     )
 
 

@@ -35,7 +35,7 @@ cdef class Exchange:
     cdef readonly bytes target
     cdef readonly object intake  # its body; None without one
     cdef readonly int64_t received  # bytes of it
-    cdef bint paid_for_body
+    cdef tuple deposit  # for what its body holds; None: nothing
     cdef readonly int64_t body_until_ns  # all of it has to be there by then
     # The cache.
     cdef uint64_t certificate  # all names of it have this word; 0 for other classes

@@ -339,8 +339,7 @@ cdef class Exchange:
         if self.intake.objection is not None:
             verdict = Verdict(_ALLOW, _UNWANTED, 0, 0, None, _DENY)
         elif self.intake.found is not None and self.verdict is not exempted:
-            verdict = self.guard.contents.judge(self.client, self.intake.found, self.ready_ns)
-            self.paid_for_body = verdict is None or verdict.action != _LIMIT
+            verdict, self.deposit = self.guard.contents.judge(self.client, self.intake.found, self.ready_ns)
         if verdict is None:
             return self._go_on()
         if verdict.action == _LIMIT:
@@ -658,9 +657,9 @@ cdef class Exchange:
             self.guard.table.refund(
                 self.client.compiled, self.client.key, self.kind, self.price, monotonic_ns(), self.times
             )
-            if self.paid_for_body:
-                self.paid_for_body = False
-                self.guard.contents.refund(self.client, self.intake.found, monotonic_ns())
+            if self.deposit is not None:
+                self.guard.contents.refund(self.deposit, monotonic_ns())
+                self.deposit = None
         return 0
 
     cdef int _finish(self, bint broken=False) except -1:

@@ -140,7 +140,7 @@ def _ask(name: str, config: PluginConfig, place: str) -> Checked:
 
 def _messages(data: bytes) -> tuple[Hello, Reply]:
     """Read the first frame, and the second if there is one; ValueError if they are not as they should be."""
-    payloads = []
+    payloads: list[bytes] = []
     while len(data) >= HEAD.size and len(payloads) < 2:  # noqa: PLR2004 - a greeting and an answer
         size, _ = HEAD.unpack_from(data)
         payloads.append(data[HEAD.size : HEAD.size + size])

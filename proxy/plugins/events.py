@@ -5,7 +5,8 @@ On the wire (names as in Standard Webhooks):
     {"id": "5f1c-17", "type": "ban.placed", "timestamp": "2026-11-21T08:31:41.120Z", "data": {...}}
 
 A kind is `family.word`. New fields may be added to an event; those that are there stay, with their meaning.
-Addresses are personal data: the fields that hold them are named in `personal`, and who need not know gets none.
+Addresses are personal data: the fields that hold them are named in `personal`, and who need not know gets none. So are
+all texts that plugins write, for nobody knows what is in them.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class VerdictRaised(Event):
     """Evidence has earned a client or network a harder standing."""
 
     kind = "verdict.raised"
-    personal = frozenset({"subject"})
+    personal = frozenset({"subject", "reasons"})
 
     subject: str
     before: str
@@ -142,6 +143,7 @@ class PluginBroken(Event):
     """A plugin is not asked any more, because it failed; the node goes on without it."""
 
     kind = "plugin.broken"
+    personal = frozenset({"reason"})
 
     plugin: str
     reason: str
@@ -160,7 +162,7 @@ class PluginSaid(Event):
     """What a plugin tells of its own."""
 
     kind = "plugin.said"
-    personal = frozenset({"data"})  # nobody knows what is in it
+    personal = frozenset({"data"})
 
     plugin: str = ""  # filled in by the guard
     topic: str = Field(max_length=MOST_NAME, pattern=r"^[a-z][a-z0-9_.-]*$")

@@ -182,6 +182,7 @@ class Hosted(Instance):
         self._memory_bytes = memory_bytes
         self._hung_seconds = HUNG * call_ns / 1e9
         self._process: asyncio.subprocess.Process | None = None
+        self._group = 0  # that it leads, until it is killed
 
     @property
     def alive(self) -> bool:
@@ -190,6 +191,7 @@ class Hosted(Instance):
 
     async def open(self) -> None:
         """See `Instance`."""
+        self.kill()
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *child_command(self._place, self._memory_bytes),
@@ -202,6 +204,7 @@ class Hosted(Instance):
             )
         except OSError as error:
             raise PluginFailure(f"its process cannot be started: {error.strerror}", fatal=True) from error
+        self._group = self._process.pid
         hello = self._read(Hello, await self._bounded(START_SECONDS))
         if hello.description is None:
             self.kill()
@@ -240,10 +243,14 @@ class Hosted(Instance):
             await self._process.wait()
 
     def kill(self) -> None:
-        """See `Instance`: with all processes that it has started and not sent away."""
-        if self._process is not None and self._process.returncode is None:
+        """See `Instance`: with all processes that it has started and not sent away, also if it has ended before them.
+
+        Once for each process: as long as one of its group is there nobody else gets its number, but not for ever.
+        """
+        if self._group:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+                os.killpg(self._group, signal.SIGKILL)
+        self._group = 0
         self._started = False
 
     async def _call(self, kind: bytes, payload: bytes, seconds: float | None = None) -> Reply:

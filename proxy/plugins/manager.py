@@ -179,9 +179,11 @@ class Manager(Collector):
         name = instance.description.name
 
         async def start(instance: Instance) -> None:
-            broken = [need for need in instance.description.needs if self._slots[need].breaker.open]
-            if broken:
-                raise PluginFailure(f"needs {', '.join(broken)}, which is broken", fatal=True)
+            for need in instance.description.needs:  # it may need others than at first: a new process, another version
+                if need not in self._slots:
+                    raise PluginFailure(f"needs {need}, which is off or not there", fatal=True)
+                if self._slots[need].breaker.open:
+                    raise PluginFailure(f"needs {need}, which is broken", fatal=True)
             await self._begin(name, instance, self._slots[name].config)
 
         means = Means(start, self._bus, self._log.bind(plugin=name), self._clock, self._court.hear)
@@ -310,8 +312,8 @@ class Manager(Collector):
 
     @property
     def degraded(self) -> str:
-        """What does not work as it should; empty if all is well."""
-        refused = (f"plugin {name} does not run: {reason}" for name, reason in self._refused.items())
+        """What does not work as it should, without the words of plugins; empty if all is well."""
+        refused = (f"plugin {name} is not as it should be" for name in self._refused)
         return "; ".join(filter(None, (*refused, *(slot.degraded for slot in self._slots.values()))))
 
     @property
@@ -335,7 +337,7 @@ class Manager(Collector):
             "built_in": built_in is not None,
             "mode": slot.mode if slot else "off",
             "state": self._state(name),
-            "problem": self._refused.get(name) or (slot.degraded if slot else ""),
+            "problem": self._refused.get(name) or (slot.problem if slot else ""),
             "switch": (built_in.switch if built_in else "") or variable(plugin_path(name)),
             "until_reload": name in self._by_hand,
             "needs": list(described.needs) if described else [],

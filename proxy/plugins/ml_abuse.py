@@ -16,7 +16,7 @@ from models.shelf import Shelf
 from models.text import TEXT, TextScorer
 from proxy import cold_watch
 from proxy.plugins.contract import Plugin
-from proxy.policy.fusion import Evidence
+from proxy.policy.fusion import MOST_WEIGHT, Evidence
 from proxy.settings.kinds import MINUTE
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     models_dir: str = Field("", description="Your own models; empty: HKPGUARD_STATE_DIR/models")
-    most_weight: float = Field(7.0, ge=0.0, le=10.0, description="Log-odds that an accusation has at most")
+    most_weight: float = Field(7.0, ge=0.0, le=MOST_WEIGHT, description="Log-odds that an accusation has at most")
     minutes: int = Field(15, ge=1, le=1440, description="How long evidence counts")
     coldness: bool = Field(default=True, description="Whether coldness of a network speaks against its clients")
 

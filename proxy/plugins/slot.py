@@ -6,13 +6,14 @@
 
 All that is asked of a plugin goes through `_ask`, one thing at a time, under its time budget and its circuit breaker. A
 plugin whose circuit is open is not asked; if it has a process of its own, that is killed, and the trial begins a new
-one. What it has not seen meanwhile is dropped and counted.
+one. What it has not seen meanwhile is dropped and counted. An error of ours opens the circuit, too, and ends no task.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -23,11 +24,12 @@ from proxy.plugins.breaker import Breaker
 from proxy.plugins.contract import chosen
 from proxy.plugins.events import MOST_SHOWN, EvidenceFound, Found, PluginBroken, PluginRestored
 from proxy.plugins.instance import PluginFailure
+from proxy.plugins.runner import reason_of
 from proxy.policy.fusion import Evidence
 from proxy.settings.kinds import DAY
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from structlog.typing import FilteringBoundLogger
 
@@ -93,11 +95,16 @@ class Slot:
         self._closed = False
 
     @property
+    def problem(self) -> str:
+        """What is wrong, in its own words, which may hold addresses; empty if all is well."""
+        return self.breaker.reason if self.breaker.open else self.health
+
+    @property
     def degraded(self) -> str:
-        """What does not work as it should; empty if all is well."""
+        """That something is wrong, for everybody; empty if all is well."""
         if self.breaker.open:
-            return f"plugin {self.name} is broken: {self.breaker.reason}"
-        return f"plugin {self.name}: {self.health}" if self.health else ""
+            return f"plugin {self.name} is broken"
+        return f"plugin {self.name} is not well" if self.health else ""
 
     @property
     def unready(self) -> bool:
@@ -107,7 +114,7 @@ class Slot:
     async def run(self) -> None:
         """Start the plugin, and feed it from now on; if it cannot be started its circuit opens."""
         await self._ask(lambda instance: instance.health())
-        self._tasks = [self._task(self._look()), self._task(self._check())]
+        self._tasks = [self._task(self._look), self._task(self._check)]
         self._listen()
 
     async def close(self) -> None:
@@ -173,10 +180,9 @@ class Slot:
                 self.health, self.figures = reply.health, reply.metrics
 
     async def _hear(self, subscription: Subscription) -> None:
-        with subscription:
-            async for posted in subscription:
-                if getattr(posted.event, "plugin", None) != self.name:  # who hears itself never comes to an end
-                    await self._tell(posted.event.kind, posted.event.values(addresses=True))
+        async for posted in subscription:  # which goes with this task
+            if getattr(posted.event, "plugin", None) != self.name:  # who hears itself never comes to an end
+                await self._tell(posted.event.kind, posted.event.values(addresses=True))
 
     async def _tell(self, kind: str, data: dict[str, Any]) -> None:
         await self._ask(lambda instance: instance.hear(kind, data))
@@ -188,16 +194,22 @@ class Slot:
         del self._tasks[2:]
         if self.instance.subscriptions:
             subscription = self._means.bus.subscribe(*self.instance.subscriptions)
-            self._tasks.append(self._task(self._hear(subscription)))
+            self._tasks.append(self._task(partial(self._hear, subscription)))
 
-    def _task(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        task.add_done_callback(self._ended)
-        return task
+    def _task(self, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        return asyncio.create_task(self._keep_on(work))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()):
-            self._means.log.error("the slot of a plugin is broken", exc_info=error)
+    async def _keep_on(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do it, and again after an error: else the plugin would starve, and seem to be well."""
+        while True:
+            try:
+                await work()
+            except Exception as error:
+                self._means.log.exception("the slot of a plugin is broken")
+                async with self._turn:
+                    self._failed("failed", reason_of(error), fatal=True)
+            else:
+                return
 
     # A call.
 

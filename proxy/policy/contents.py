@@ -15,7 +15,7 @@ take it from somebody behind the same exit who revokes his own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from fastpath import BUCKETS, bucket_key
 from proxy.hkp.certs import Upload
@@ -27,7 +27,7 @@ from proxy.policy.judge import Verdict
 from proxy.policy.sharing import Bill, Sharing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from fastpath import Spending
     from proxy.hkp.certs import Cert
@@ -35,8 +35,17 @@ if TYPE_CHECKING:
     from proxy.policy.judge import Client
     from proxy.policy.subjects import Subjects
 
+# What comes back if the request is never sent. The others do not: what they were paid for is known from now on.
+RETURNED: Final = frozenset({BudgetKind.EXIT_UPLOADS, BudgetKind.CERT_UPDATES, BudgetKind.MAIL_ADDRESS})
 DAY_NS: Final = 86_400 * 1_000_000_000
 SEEN_NS: Final = 26 * 86_400 * 1_000_000_000  # a certificate that nobody uploaded for so long is new again
+
+
+class Ruling(NamedTuple):
+    """What becomes of a request for its body, and what it gets back if it is never sent."""
+
+    verdict: Verdict | None = None  # a refusal or a wait; None if nothing is to be said
+    deposit: tuple[Bill, ...] = ()
 
 
 class Contents:
@@ -49,8 +58,8 @@ class Contents:
         self._sightings = tables.sightings
         self._subjects = subjects
 
-    def judge(self, client: Client, found: object, now_ns: int) -> Verdict | None:
-        """Return a refusal or a wait; None if nothing is to be said.
+    def judge(self, client: Client, found: object, now_ns: int) -> Ruling:
+        """Decide about a body.
 
         Args:
             client: Who asks.
@@ -59,34 +68,31 @@ class Contents:
 
         """
         if client.exempt or not isinstance(found, Upload | MailRequest):
-            return None
+            return Ruling()
         bills = list(self._bills(client, found, now_ns))
         said = [(bill, self._pay(bill, now_ns)) for bill in bills if not bill.forgiving]
+        # What is empty took nothing, also in shadow mode.
+        paid = [bill for bill, spending in said if spending is None or not spending.retry_after_ns]
         refused = [spending for _, spending in said if spending is not None and not spending.allowed]
         if refused:
-            for bill, spending in said:
-                if spending is None or not spending.retry_after_ns:  # what is empty took nothing, also in shadow mode
-                    self._buckets.refund(bill.budget, bill.key, bill.cost, now_ns)
+            self.refund(paid, now_ns)
             longest = max(refused, key=lambda each: each.retry_after_ns)
-            return Verdict(Action.LIMIT, Reason.BUDGET, 429, 0, longest, text=TEXTS[longest.bucket])
+            return Ruling(Verdict(Action.LIMIT, Reason.BUDGET, 429, 0, longest, text=TEXTS[longest.bucket]))
         for bill in bills:
             if bill.forgiving:
                 self._buckets.charge(bill.budget, bill.key, bill.cost, now_ns)
+                paid.append(bill)
         if isinstance(found, Upload):
             self._remember(client, found, now_ns)
-        return _weightiest([spending for _, spending in said if spending is not None])
+        deposit = tuple(bill for bill in paid if bill.budget.kind in RETURNED)
+        return Ruling(_weightiest([spending for _, spending in said if spending is not None]), deposit)
 
     def _pay(self, bill: Bill, now_ns: int) -> Spending | None:
         return self._buckets.spend(bill.budget, bill.key, bill.cost, now_ns)
 
-    def refund(self, client: Client, found: object, now_ns: int) -> None:
-        """Give back what `judge` took for a request that the keyserver never got, so that it can be sent again.
-
-        What was paid for new certificates stays paid: they are not new any more.
-        """
-        if client.exempt or not isinstance(found, Upload | MailRequest):
-            return
-        for bill in self._bills(client, found, now_ns):
+    def refund(self, bills: Iterable[Bill], now_ns: int) -> None:
+        """Give back what a request has paid that the keyserver never got, so that it can be sent again."""
+        for bill in bills:
             self._buckets.refund(bill.budget, bill.key, bill.cost, now_ns)
 
     def _bills(self, client: Client, found: Upload | MailRequest, now_ns: int) -> Iterator[Bill]:

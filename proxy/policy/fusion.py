@@ -4,7 +4,8 @@
 
 A weight is in log-odds: the natural logarithm of how much likelier an abuser is to be seen doing this than an honest
 client. Kinds of evidence are taken to be independent, so their weights add up to what was to be expected of anybody
-(`PRIOR`). What is of one kind is not: there the last word of the detector counts. The sum does not depend on the
+(`PRIOR`). What is of one kind is not: there the last word of the detector counts. What one source says, the part of
+the kind before the dot, weighs at most MOST_WEIGHT together: no detector bans alone. The sum does not depend on the
 order in which evidence came.
 
 Evidence of a detector in shadow mode is kept and shown, and moves nobody.
@@ -12,7 +13,7 @@ Evidence of a detector in shadow mode is kept and shown, and moves nobody.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from math import fsum, isfinite
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from fastpath import BanTable
 
 PRIOR: Final = -4.0  # one client of 55 is an abuser
-MOST_WEIGHT: Final = 10.0  # of one piece of evidence, either way: just enough for a ban
+MOST_WEIGHT: Final = 9.0  # of one source, either way
 # From these log-odds on a client has this standing: as likely an abuser as not, 3 of 4, 12 of 13, 54 of 55, 402 of 403.
 THRESHOLDS: Final = {
     Standing.PRICED: 0.0,
@@ -39,7 +40,7 @@ THRESHOLDS: Final = {
 HYSTERESIS: Final = 1.0  # so far below its threshold a standing is left
 HARDEST_OF_NETWORK: Final = Standing.DELAYED  # it holds honest clients as well
 MOST_CASES: Final = 65_536
-MOST_KINDS: Final = 16  # of evidence in one case
+MOST_KINDS: Final = 4  # of evidence of one source in one case
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Evidence:
 
     Attributes:
         subject: Whose, a key as `fastpath.client_key` or `network_key` gives it.
-        kind: Of evidence; the name of the detector.
+        kind: Of evidence, `source` or `source.word`.
         weight: Log-odds, -MOST_WEIGHT to MOST_WEIGHT; above 0 it speaks for abuse.
         reason: For the operator, one line.
         until_ns: How long it counts, CLOCK_MONOTONIC.
@@ -67,6 +68,11 @@ class Evidence:
         """Raise ValueError unless the weight is in range."""
         if not (isfinite(self.weight) and abs(self.weight) <= MOST_WEIGHT):
             raise ValueError(f"weight {self.weight} of {self.kind} not in {-MOST_WEIGHT}..{MOST_WEIGHT}")
+
+    @property
+    def source(self) -> str:
+        """Whose word it is."""
+        return self.kind.partition(".")[0]
 
 
 class Change(NamedTuple):
@@ -88,6 +94,8 @@ class Case:
         evidence: By kind.
         standing: What it has.
         would_be: What it would have, if no detector were in shadow mode.
+        inherited: What an analyst before this one gave it, whose evidence is lost.
+        inherited_ns: When that ends.
         due_ns: When it is to be looked at again; 0: never.
 
     """
@@ -95,12 +103,18 @@ class Case:
     evidence: dict[str, Evidence] = field(default_factory=dict)
     standing: Standing = Standing.WELCOME
     would_be: Standing = Standing.WELCOME
+    inherited: Standing = Standing.WELCOME
+    inherited_ns: int = 0
     due_ns: int = 0
 
 
 def fuse(evidence: Iterable[Evidence], now_ns: int) -> float:
     """Return the log-odds that a client is an abuser; evidence that is over does not count."""
-    return PRIOR + fsum(each.weight for each in evidence if each.until_ns > now_ns)
+    weights: defaultdict[str, list[float]] = defaultdict(list)
+    for each in evidence:
+        if each.until_ns > now_ns:
+            weights[each.source].append(each.weight)
+    return PRIOR + fsum(max(-MOST_WEIGHT, min(fsum(each), MOST_WEIGHT)) for each in weights.values())
 
 
 def standing_for(log_odds: float, before: Standing) -> Standing:
@@ -130,6 +144,14 @@ class Fusion:
     def __len__(self) -> int:
         """Return how many cases there are."""
         return len(self._cases)
+
+    def take_up(self, now_ns: int) -> None:
+        """Go on where an analyst before this one stopped: its verdicts hold to their end."""
+        for key, until_ns, standing in self._table.entries(now_ns):
+            verdict = Standing(standing)
+            case = Case(standing=verdict, would_be=verdict, inherited=verdict, inherited_ns=until_ns)
+            self._cases[key] = case
+            self._watch(key, case)
 
     def hear(self, evidence: Iterable[Evidence], now_ns: int) -> list[Change]:
         """Take evidence in, and return what it has changed; verdicts bind when this returns."""
@@ -180,7 +202,8 @@ class Fusion:
             return False
         case = self._cases.setdefault(evidence.subject, Case())
         self._cases.move_to_end(evidence.subject)
-        if evidence.kind not in case.evidence and len(case.evidence) >= MOST_KINDS:
+        said = sum(each.source == evidence.source for each in case.evidence.values())
+        if evidence.kind not in case.evidence and said >= MOST_KINDS:
             return False
         case.evidence[evidence.kind] = evidence
         if len(self._cases) > MOST_CASES:
@@ -193,14 +216,17 @@ class Fusion:
         case.evidence = {kind: each for kind, each in case.evidence.items() if each.until_ns > now_ns}
         binding = [each for each in case.evidence.values() if not each.shadow]
         log_odds, before = fuse(binding, now_ns), case.standing
-        case.standing = self._bounded(subject, standing_for(log_odds, before))
-        case.would_be = self._bounded(subject, standing_for(fuse(case.evidence.values(), now_ns), case.would_be))
-        until_ns = max((each.until_ns for each in binding if each.weight > 0), default=now_ns)
+        least = case.inherited if case.inherited_ns > now_ns else Standing.WELCOME
+        case.standing = max(least, self._bounded(subject, standing_for(log_odds, before)))
+        would_be = standing_for(fuse(case.evidence.values(), now_ns), case.would_be)
+        case.would_be = max(least, self._bounded(subject, would_be))
+        ends = [each.until_ns for each in binding if each.weight > 0] + [case.inherited_ns] * bool(least)
+        until_ns = max(ends, default=now_ns)
         if case.standing is Standing.WELCOME:
             self._table.remove(subject)
         else:
             self._table.put(subject, until_ns, case.standing)
-        if case.evidence:
+        if case.evidence or least:
             self._watch(subject, case)
         else:
             del self._cases[subject]
@@ -211,7 +237,7 @@ class Fusion:
 
     def _watch(self, subject: int, case: Case) -> None:
         """Look at a case again when the first of its evidence is over."""
-        end_ns = min(each.until_ns for each in case.evidence.values())
+        end_ns = min((each.until_ns for each in case.evidence.values()), default=case.inherited_ns)
         if case.due_ns == 0 or end_ns < case.due_ns:
             case.due_ns = end_ns
             heappush(self._due, (end_ns, subject))

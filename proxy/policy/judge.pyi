@@ -145,7 +145,7 @@ class NotTrapped(Check):
 class NotSuspected(Check):
     """Acts on the verdicts of the analyst (`fastpath.Standing`), except on allowed networks and peers.
 
-    PRICED: requests cost four tokens of their class. DELAYED: they also wait for 2 s. LIMITED: they are answered with 429.
+    PRICED: requests cost four tokens of their class. DELAYED: they also wait for 2 s. LIMITED: they get 429.
     TARPIT: the same, but for requests that no client of a keyserver sends; these are held.
     """
 

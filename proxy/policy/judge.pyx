@@ -21,7 +21,7 @@ cdef enum:
     STATUS_LIMITED = 429
 
 cdef int SUSPECT_TIMES = 4  # what the requests of a suspect cost in their class
-cdef int64_t SUSPECT_WAIT_NS = 2 * <int64_t>1_000_000_000  # of one who is delayed: half a request a second
+cdef int64_t SUSPECT_WAIT_NS = 2 * <int64_t>1_000_000_000  # of one who is delayed: half a request a second on each connection
 cdef int64_t KNOWN_NS = 12 * 3600 * <int64_t>1_000_000_000  # what a network asked for costs it nothing so long
 # Subjects that are new to its network and that a client may ask for before it counts as one that has had much.
 cdef Budget _SHARE = Budget(
@@ -205,10 +205,10 @@ cdef class NotSuspected(Check):
         cdef int standing = self.verdicts.look_up(facts.client.address, now_ns)
         if standing == WELCOME or facts.client.exempt or facts.client.peer:
             return None
-        if not self.enforced:
-            return _SLOWED_SHADOW if standing <= DELAYED else _SUSPECTED_SHADOW
         if facts.client.shared_exit:
             standing = min(standing, DELAYED)  # many people are behind it
+        if not self.enforced:
+            return _SLOWED_SHADOW if standing <= DELAYED else _SUSPECTED_SHADOW
         if standing >= LIMITED:
             return _HELD if standing == TARPIT and facts.kind == _UNKNOWN else _SUSPECTED
         facts.times = SUSPECT_TIMES
@@ -367,7 +367,7 @@ cdef Verdict _first_objection(Facts facts, tuple checks, int64_t now_ns):
 cpdef Verdict decide(Facts facts, tuple checks, int64_t now_ns):
     cdef Verdict verdict = _first_objection(facts, checks, now_ns)
     if facts.least_wait_ns > verdict.wait_ns and verdict.action <= _DELAY:
-        verdict = Verdict(_DELAY, _BY_VERDICT, 0, facts.least_wait_ns, verdict.spending)
+        verdict = Verdict(_DELAY, _BY_VERDICT, 0, facts.least_wait_ns, verdict.spending, verdict.shadow)
     if facts.trap == _CANARY and verdict.action <= _DELAY and verdict is not exempted:
         return verdict.because(_CANARY)  # it is answered like any other: nobody learns which ones are canaries
     return verdict

@@ -16,7 +16,10 @@ _MONTHS: Final = {
     )
 }
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
-_FIRST_YEAR, _LAST_YEAR = 1980, 2200  # a clock that tells another year is wrong; and what it tells fits 64 bits
+# A clock that tells another year is wrong, such as one that begins anew with its machine: as the first of a log it
+# would make all others impossible (readers.LONGEST_SPAN_NS). What lies between fits 64 bits.
+_FIRST_YEAR, _LAST_YEAR = 2000, 2200
+_FIRST_S: Final = (date(_FIRST_YEAR, 1, 1).toordinal() - _EPOCH_DAY) * 86_400
 
 
 class BadLine(Exception):
@@ -97,7 +100,7 @@ def _seconds(time_of_day: str) -> int:
 
 def checked_time_ns(seconds: float) -> int:
     """Return seconds since 1970 in ns, to the microsecond; BadLine if no clock tells that."""
-    if not 0 < seconds < (_LAST_YEAR - 1970) * 366 * 86_400:
+    if not _FIRST_S <= seconds < (_LAST_YEAR - 1970) * 366 * 86_400:
         raise BadLine(f"{seconds:.0f} s is no time")
     return round(seconds * 1e6) * 1000
 

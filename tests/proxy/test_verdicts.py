@@ -31,9 +31,9 @@ class Court(NamedTuple):
     verdicts: Verdicts
     published: list[Event]
 
-    def hear(self, weight: float, subject: int = CLIENT, seconds: int = 60) -> None:
-        """Bring evidence forward."""
-        self.verdicts.hear([Evidence(subject, "pace", weight, "too fast", self.node.now_ns + seconds * SECOND)])
+    def hear(self, weight: float, subject: int = CLIENT, kind: str = "pace") -> None:
+        """Bring evidence forward that counts for a minute."""
+        self.verdicts.hear([Evidence(subject, kind, weight, "too fast", self.node.now_ns + 60 * SECOND)])
 
     def standing(self) -> Standing:
         """Return what workers see."""
@@ -69,16 +69,18 @@ def test_news_that_changes_nothing_is_not_published(court: Court) -> None:
     assert len(court.published) == 1
 
 
-@pytest.mark.parametrize(("weight", "standing", "left"), [(9.9, Standing.TARPIT, 0), (10.0, Standing.BANNED, 1800)])
-def test_only_the_worst_verdict_is_an_offence(court: Court, weight: float, standing: Standing, left: int) -> None:
+@pytest.mark.parametrize(("more", "standing", "left"), [(0.9, Standing.TARPIT, 0), (1.0, Standing.BANNED, 1800)])
+def test_only_the_worst_verdict_is_an_offence(court: Court, more: float, standing: Standing, left: int) -> None:
     """A ban comes from the warden, with its ladder, exemptions and memory."""
-    court.hear(weight)
+    court.hear(9.0)
+    court.hear(more, kind="cohort")
     assert (court.standing(), court.node.left(ADDRESS)) == (standing, left)
 
 
 def test_a_network_is_never_banned_for_a_verdict(court: Court) -> None:
     """It holds honest clients as well."""
-    court.hear(10.0, NETWORK)
+    court.hear(9.0, NETWORK)
+    court.hear(9.0, NETWORK, "cohort")
     assert (court.standing(), court.node.in_table()) == (Standing.DELAYED, {})
 
 
@@ -107,7 +109,7 @@ def test_metrics(court: Court) -> None:
 
 def test_forgotten(court: Court) -> None:
     """An operator who lifts a ban does not want to see it come back from the same evidence."""
-    court.hear(10.0)
+    court.hear(9.0)
     court.verdicts.forget(CLIENT)
     court.verdicts.turn(court.node.now_ns + SECOND)
     assert court.standing() == Standing.WELCOME

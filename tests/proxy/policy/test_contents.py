@@ -16,7 +16,7 @@ from proxy.hkp.mail import MailRequest
 from proxy.hkp.uploads import UploadKind, UploadReader
 from proxy.policy.actions import Action, Reason
 from proxy.policy.budgets import TEXTS, BudgetKind, Tables
-from proxy.policy.contents import SEEN_NS, Contents
+from proxy.policy.contents import SEEN_NS, Contents, Ruling
 from proxy.policy.judge import Client, Verdict
 from proxy.policy.policy import Policy
 from proxy.policy.subjects import Subjects
@@ -86,6 +86,10 @@ class World:
 
     def judge(self, address: str, found: object) -> Verdict | None:
         """Judge one body."""
+        return self.rule(address, found).verdict
+
+    def rule(self, address: str, found: object) -> Ruling:
+        """Judge one body, and tell what comes back if it is not sent."""
         return self.contents.judge(self.client(address), found, self.now_ns)
 
     def outcomes(self, address: str, *found: object) -> list[Action]:
@@ -288,22 +292,32 @@ def test_what_was_not_sent_may_be_sent_again(steps: list[tuple[str, object, int]
     for address, found, seconds in steps:
         world.now_ns += seconds * SECOND
         for _ in range(3):
-            if world.outcomes(address, found) == [LIMIT]:
+            verdict, deposit = world.rule(address, found)
+            if verdict is not None and verdict.action == LIMIT:
                 break
-            world.contents.refund(world.client(address), found, world.now_ns)
-            assert world.outcomes(address, found) == [ALLOW]
-            world.contents.refund(world.client(address), found, world.now_ns)
+            world.contents.refund(deposit, world.now_ns)
+            verdict, deposit = world.rule(address, found)
+            assert verdict is None
+            world.contents.refund(deposit, world.now_ns)
 
 
 def test_refund(tables: Tables) -> None:
     """Update, mail and the exits' token come back; a new certificate was paid, and is not new any more."""
     world = World(tables, {"BUDGETS__CERT_UPDATES__BURST": "1", **no_delay("NEW_CERTS", 4)})
     for found in (mail("a@a.org"), new(1)):
-        assert world.judge(ALICE, found) is None
-        world.contents.refund(world.client(ALICE), found, world.now_ns)
+        verdict, deposit = world.rule(ALICE, found)
+        assert verdict is None
+        world.contents.refund(deposit, world.now_ns)
         assert world.outcomes(ALICE, found, found) == [ALLOW, LIMIT]
     assert world.refused_by(ALICE, new(2)) == BudgetKind.NEW_CERTS
-    world.contents.refund(world.client(ALICE), object(), world.now_ns)
+
+
+def test_refund_goes_where_it_was_paid(tables: Tables) -> None:
+    """A new certificate is known after its first attempt; what its exit paid comes back to the place of new ones."""
+    world = World(tables, no_delay("EXIT_UPLOADS", 8))
+    for number in range(3):
+        world.contents.refund(world.rule(TOR, new(number)).deposit, world.now_ns)
+    assert world.outcomes(TOR, new(3), new(4), new(5)) == [ALLOW, ALLOW, LIMIT]
 
 
 # Shared budgets.
@@ -495,7 +509,7 @@ def test_allowed_network(tables: Tables) -> None:
     world = World(tables, {"ALLOW": "192.0.2.0/24", **no_delay("NEW_CERTS", 4)})
     assert world.outcomes(ALICE, *map(new, range(9))) == [ALLOW] * 9
     assert world.outcomes(ALICE, *[mail("a@a.org")] * 9) == [ALLOW] * 9
-    world.contents.refund(world.client(ALICE), mail("a@a.org"), world.now_ns)
+    assert world.rule(ALICE, mail("a@a.org")).deposit == ()
     assert world.outcomes(BOB, new(1), new(2)) == [ALLOW, LIMIT]
 
 

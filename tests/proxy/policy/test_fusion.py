@@ -71,15 +71,17 @@ def test_the_order_does_not_matter(weights: list[float], order: object) -> None:
         ([evidence(6.5)], LIMITED),
         ([evidence(6.5), evidence(-2.0, "b")], PRICED),
         ([evidence(8.0)], TARPIT),
-        ([evidence(10.0)], BANNED),
-        ([evidence(10.0, until_ns=NOW)], WELCOME),
-        ([evidence(10.0, shadow=True)], WELCOME),
+        ([evidence(9.0)], TARPIT),
+        ([evidence(9.0, "a.one"), evidence(9.0, "a.two")], TARPIT),
+        ([evidence(9.0), evidence(1.0, "b")], BANNED),
+        ([evidence(9.0, until_ns=NOW)], WELCOME),
+        ([evidence(9.0, shadow=True)], WELCOME),
         ([evidence(4.0), evidence(6.0, "b", shadow=True)], PRICED),
-        ([evidence(10.0, subject=NETWORK)], DELAYED),
+        ([evidence(9.0, subject=NETWORK)], DELAYED),
     ],
 )
 def test_what_evidence_leads_to(table: BanTable, cases: Fusion, pieces: list[Evidence], standing: Standing) -> None:
-    """Kinds add up, within a kind the last word counts; a network is never worse than delayed; shadow moves nobody."""
+    """Sources add up, each to 9 at most, within a kind the last word counts; a network is never worse than delayed."""
     cases.hear(pieces, NOW)
     assert table.standing(ADDRESS, NOW) == standing
 
@@ -145,12 +147,12 @@ def test_the_number_of_cases_is_bounded(table: BanTable, cases: Fusion, monkeypa
 
 
 def test_the_number_of_kinds_is_bounded(cases: Fusion) -> None:
-    """A case has no place for more kinds than MOST_KINDS, but always for news of those that it has."""
-    cases.hear([evidence(0.0, str(number)) for number in range(MOST_KINDS + 1)], NOW)
-    cases.hear([evidence(-1.0, "0")], NOW)
+    """A case has no place for more than MOST_KINDS of one source, but for news of those, and for other sources."""
+    cases.hear([evidence(0.0, f"a.{number}") for number in range(MOST_KINDS + 1)], NOW)
+    cases.hear([evidence(-1.0, "a.0"), evidence(0.0, "b")], NOW)
     case = cases.case(CLIENT)
     assert case is not None
-    assert (len(case.evidence), case.evidence["0"].weight) == (MOST_KINDS, -1.0)
+    assert (len(case.evidence), case.evidence["a.0"].weight) == (MOST_KINDS + 1, -1.0)
 
 
 def test_one_look_at_each_case(cases: Fusion) -> None:
@@ -216,3 +218,20 @@ def test_retracted_evidence(cases: Fusion, table: BanTable) -> None:
     assert cases.case(other) is None
     assert list((cases.case(CLIENT) or fusion.Case()).evidence) == ["oneself.a"]
     assert cases.retract("one", NOW) == []
+
+
+def test_verdicts_of_the_analyst_before(table: BanTable) -> None:
+    """They hold to their end, whatever little the next one hears; more than that counts at once."""
+    table.put(CLIENT, LATER, LIMITED)
+    cases = Fusion(table)
+    cases.take_up(NOW)
+    cases.hear([evidence(0.5, until_ns=NOW + SECOND)], NOW)
+    assert table.standing(ADDRESS, LATER - 1) == LIMITED
+    cases.turn(NOW + SECOND)
+    assert table.standing(ADDRESS, LATER - 1) == LIMITED
+    cases.hear([evidence(9.0, until_ns=NOW + 2 * SECOND)], NOW + SECOND)
+    assert table.standing(ADDRESS, NOW + SECOND) == TARPIT
+    cases.turn(NOW + 2 * SECOND)
+    assert table.standing(ADDRESS, LATER - 1) == LIMITED
+    cases.turn(LATER)
+    assert (len(cases), table.entries(0)) == (0, [])

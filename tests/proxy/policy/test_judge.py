@@ -377,12 +377,18 @@ def test_who_is_spared_a_verdict(tables: Tables, settings: Mapping[str, str], ac
 
 
 @pytest.mark.parametrize(
-    ("standing", "shadow"),
-    [(Standing.PRICED, Action.DELAY), (Standing.DELAYED, Action.DELAY), (Standing.LIMITED, Action.LIMIT)],
+    ("standing", "exits", "shadow"),
+    [
+        (Standing.PRICED, "", Action.DELAY),
+        (Standing.DELAYED, "", Action.DELAY),
+        (Standing.LIMITED, "", Action.LIMIT),
+        (Standing.LIMITED, "192.0.2.0/24", Action.DELAY),
+    ],
 )
-def test_a_verdict_in_shadow_mode(tables: Tables, standing: Standing, shadow: Action) -> None:
+def test_a_verdict_in_shadow_mode(tables: Tables, standing: Standing, exits: str, shadow: Action) -> None:
     """In shadow mode a request of a suspect costs what it always does, and what would have been done is told."""
-    subject = policy(tables, {"VERDICTS__MODE": "shadow"})
+    config = Config.from_env({"HKPGUARD_VERDICTS__MODE": "shadow", "HKPGUARD_SHARED_EXITS": exits})
+    subject = Policy(config, tables, exits=config.shared_exits)
     tables.verdicts.put(client_key(ALICE), NOW + SECOND, standing)
     asked = facts(subject)
     verdict = subject.judge(asked, NOW)
@@ -411,3 +417,11 @@ def test_allowed_networks_pay_no_price(tables: Tables) -> None:
     asked = facts(judged)
     assert judged.judge(asked, NOW) is EXEMPT
     assert asked.times == 1
+
+
+def test_a_delayed_suspect_in_a_trap_that_is_only_watched(tables: Tables) -> None:
+    """What shadow mode would have done is told, although the request waits."""
+    subject = policy(tables, {"TRAPS__MODE": "shadow"})
+    tables.verdicts.put(client_key(ALICE), NOW + SECOND, Standing.DELAYED)
+    verdict = subject.judge(facts(subject, trap=Reason.TRAP), NOW)
+    assert (verdict.action, verdict.shadow) == (Action.DELAY, Action.TARPIT)

@@ -110,7 +110,7 @@ def test_numbers_of_shadow_actions() -> None:
 
 
 def test_worth() -> None:
-    """A verdict is a ban, traps weigh most of what is seen in one request; who only waits or asks too often needs twenty new offences for a ban of 100 points."""
+    """A verdict is a ban, four traps are; who only asks too often needs twenty new offences for its 100 points."""
     assert {kind.name: worth.points for kind, worth in WORTH.items()} == {
         "TRAP": 25,
         "CANARY": 25,

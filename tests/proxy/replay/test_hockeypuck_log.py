@@ -61,6 +61,7 @@ def test_lines(text: str, line: Line | None) -> None:
         json.dumps(FIELDS | {"from": "somebody"}),
         json.dumps(FIELDS | {"time": "yesterday"}),
         json.dumps(FIELDS | {"time": "0001-01-01T00:00:00Z"}),
+        json.dumps(FIELDS | {"time": "1970-01-01T00:00:09Z"}),
         json.dumps(FIELDS | {"status-code": "fine"}),
         "[" * 100_000,
         '{"GET":' + "[" * 60_000,
