@@ -15,7 +15,7 @@ from proxy.hkp.classes import OperationClass
 from proxy.hkp.operation import Operation
 from proxy.policy.actions import Action, Reason
 from proxy.policy.contents import Contents
-from proxy.policy.judge import EXEMPT, Client, Verdict
+from proxy.policy.judge import EXEMPT, Client, Facts, Verdict
 from proxy.replay import node
 from proxy.replay.node import FORWARDED, SECRET
 
@@ -65,9 +65,10 @@ class Node(node.Node):
 
         """
         client, operation = self.client(address), self.classify("GET", target)
-        verdict = self._judge(client, operation, now_ns)
+        facts = self.facts(client, operation)
+        verdict = self._judge(facts, now_ns)
         if verdict.action in FORWARDED:
-            verdict = self._answer(client, operation, verdict, now_ns)
+            verdict = self._answer(client, operation, facts, verdict, now_ns)
         if verdict.action in FORWARDED:
             self._tell(client, operation, verdict, now_ns)
         self.note(client, operation, verdict, now_ns)
@@ -76,7 +77,8 @@ class Node(node.Node):
     def upload(self, address: bytes, certificate: Certificate, now_ns: int) -> Verdict:
         """Judge an upload of one certificate: its head, as a worker does, and then what is in it."""
         client, operation = self.client(address), self.classify("POST", "/pks/add")
-        verdict = self._judge(client, operation, now_ns)
+        facts = self.facts(client, operation)
+        verdict = self._judge(facts, now_ns)
         if verdict.action in FORWARDED and verdict is not EXEMPT:
             verdict = self._judge_contents(client, operation, certificate, verdict, now_ns)
         if verdict.action in FORWARDED:
@@ -91,9 +93,9 @@ class Node(node.Node):
         if self.witness is not None:
             self.witness.see(client, operation, verdict, self.upstream.cost(operation.kind, operation.subject), now_ns)
 
-    def _judge(self, client: Client, operation: Operation, now_ns: int) -> Verdict:
+    def _judge(self, facts: Facts, now_ns: int) -> Verdict:
         self._replies.turn(now_ns)
-        return self.judge(client, operation, now_ns)
+        return self.judge(facts, now_ns)
 
     def _judge_contents(
         self, client: Client, operation: Operation, certificate: Certificate, head: Verdict, now_ns: int
@@ -103,11 +105,11 @@ class Node(node.Node):
         if verdict is None:
             return head
         if verdict.action not in FORWARDED:
-            self.refund(client, operation, now_ns)
+            self.refund(client, operation, facts, now_ns)
             return verdict
         return verdict if verdict.wait_ns >= head.wait_ns else head
 
-    def _answer(self, client: Client, operation: Operation, verdict: Verdict, now_ns: int) -> Verdict:
+    def _answer(self, client: Client, operation: Operation, facts: Facts, verdict: Verdict, now_ns: int) -> Verdict:
         """Answer from what is kept, or have the keyserver answer; a dear subject may have to wait for that, in vain."""
         at_ns = now_ns + verdict.wait_ns
         if self._replies.has(operation, at_ns):
@@ -115,7 +117,7 @@ class Node(node.Node):
         cost = self.upstream.cost(operation.kind, operation.subject)
         more_ns = 0 if verdict is EXEMPT else self._dear.enter(operation.subject, at_ns, cost)
         if more_ns is None:
-            self.refund(client, operation, now_ns)
+            self.refund(client, operation, facts, now_ns)
             return BUSY
         self._fetch(operation, at_ns + more_ns)
         return Verdict(Action.DELAY, Reason.BUSY, 0, verdict.wait_ns + more_ns) if more_ns else verdict

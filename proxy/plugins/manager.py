@@ -313,7 +313,7 @@ class Manager(Collector):
     @property
     def degraded(self) -> str:
         """What does not work as it should, without the words of plugins; empty if all is well."""
-        refused = (f"plugin {name} is not as it should be" for name in self._refused)
+        refused = (f"plugin {name} is not as configured" for name in self._refused)
         return "; ".join(filter(None, (*refused, *(slot.degraded for slot in self._slots.values()))))
 
     @property

@@ -111,7 +111,7 @@ def run(  # noqa: PLR0913 - a log, and what is to be done with it
         LogError: A log cannot be read, or there is no request in it.
 
     """
-    reading, looks = Reading(), Looks()
+    reading, looks = Reading(quotes=addresses), Looks()
     begin_ns = end_ns = 0
     with _progress(logs) as progress, _without_collector():
         for batch in requests(logs, form, reading, progress):

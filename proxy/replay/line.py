@@ -9,6 +9,7 @@ from fastpath import parse_address
 
 SECOND_NS: Final = 1_000_000_000
 MILLISECOND_NS: Final = 1_000_000
+MOST_US: Final = 1 << 32  # as in a record
 _MONTHS: Final = {
     name: number
     for number, name in enumerate(
@@ -23,7 +24,7 @@ _FIRST_S: Final = (date(_FIRST_YEAR, 1, 1).toordinal() - _EPOCH_DAY) * 86_400
 
 
 class BadLine(Exception):
-    """A line that tells of a request, but not in the form that was expected."""
+    """A line that tells of a request, but not in the form that was expected; the text repeats nothing of it."""
 
 
 class Line(NamedTuple):
@@ -70,7 +71,7 @@ def packed(text: str) -> bytes:
     try:
         return parse_address(text)
     except ValueError:
-        raise BadLine(f"{text[:45]!r} is no address") from None
+        raise BadLine("no address where one should be") from None
 
 
 @lru_cache(maxsize=4096)
@@ -79,7 +80,7 @@ def clock_time_ns(text: str) -> int:
     try:
         return _day_ns(text[:11], text[21:]) + _seconds(text[12:20]) * SECOND_NS
     except (ValueError, KeyError):
-        raise BadLine(f"{text[:40]!r} is no time") from None
+        raise BadLine("no time where one should be") from None
 
 
 @lru_cache(maxsize=1024)
@@ -101,8 +102,15 @@ def _seconds(time_of_day: str) -> int:
 def checked_time_ns(seconds: float) -> int:
     """Return seconds since 1970 in ns, to the microsecond; BadLine if no clock tells that."""
     if not _FIRST_S <= seconds < (_LAST_YEAR - 1970) * 366 * 86_400:
-        raise BadLine(f"{seconds:.0f} s is no time")
+        raise BadLine("a time that no clock tells")
     return round(seconds * 1e6) * 1000
+
+
+def checked_us(us: float) -> int:
+    """Return a duration, rounded; BadLine for more than an hour or so: its request would begin before all others."""
+    if not 0 <= us < MOST_US:
+        raise BadLine("a duration that cannot be")
+    return round(us)
 
 
 def origin_form(target: str) -> str:

@@ -82,24 +82,23 @@ class Node:
         self.client = lru_cache(CLIENTS)(self._identify)
         self._canaries = canary_subjects(config.traps.subjects) if config.traps.mode != "off" else frozenset[str]()
 
-    def judge(self, client: Client, operation: Operation, now_ns: int, price: int = 0) -> Verdict:
-        """Judge one request.
-
-        Args:
-            client: Who asks: `client(address)`.
-            operation: What it asks for.
-            now_ns: Never less than in the call before.
-            price: What it costs at least, tokens: its answer was dear the last time.
-
-        """
+    def judge(self, facts: Facts, now_ns: int) -> Verdict:
+        """Judge one request; `now_ns`: never less than in the call before."""
         self.bans.turn(now_ns)
-        return self.policy.judge(self._facts(client, operation, price), now_ns)
+        return self.policy.judge(facts, now_ns)
 
     def _identify(self, address: bytes) -> Client:
         return Client(address, client_key(address), 0, self.policy.profile(address))
 
-    def _facts(self, client: Client, operation: Operation, price: int) -> Facts:
-        """Gather what is known of a request before it is judged."""
+    def facts(self, client: Client, operation: Operation, price: int = 0) -> Facts:
+        """Gather what is known of a request before it is judged.
+
+        Args:
+            client: Who asks: `client(address)`.
+            operation: What it asks for.
+            price: What it costs at least, tokens: its answer was dear the last time.
+
+        """
         kind, subject, subjects = operation.kind, operation.subject, self.subjects
         return Facts(
             client,
@@ -121,6 +120,6 @@ class Node:
         if verdict.reason and verdict.reason != _BANNED:
             self.bans.note(client.address, operation, verdict, now_ns)
 
-    def refund(self, client: Client, operation: Operation, now_ns: int) -> None:
-        """Give back what a request paid that the keyserver never got."""
-        self.tables.clients.refund(client.compiled, client.key, operation.kind, operation.price, now_ns)
+    def refund(self, client: Client, operation: Operation, facts: Facts, now_ns: int) -> None:
+        """Give back what a request paid that the keyserver never got; `facts`: those by which it was judged."""
+        self.tables.clients.refund(client.compiled, client.key, operation.kind, facts.price, now_ns, facts.times)

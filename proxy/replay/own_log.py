@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
-from proxy.replay.line import BadLine, Line, checked_time_ns, packed
+from proxy.replay.line import BadLine, Line, checked_time_ns, checked_us, packed
 
 NO_SUBJECT: Final = "0" * 40
 _WORD: Final = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
@@ -41,8 +41,8 @@ def parse(text: str) -> Line | None:
     try:
         fields = _json(text) if text.startswith("{") else _words(text)
         return _line(fields) if fields.get("event") == "request" else None
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise BadLine(f"a field is missing or wrong: {error}") from None
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+        raise BadLine("a field is missing or wrong") from None
 
 
 def _line(fields: Mapping[str, Any]) -> Line:
@@ -65,7 +65,7 @@ def _line(fields: Mapping[str, Any]) -> Line:
 
 
 def _us(milliseconds: float | str) -> int:
-    return max(0, round(float(milliseconds) * 1000))
+    return checked_us(float(milliseconds) * 1000)
 
 
 def _client(fields: Mapping[str, Any]) -> bytes:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Final
 
-from proxy.replay.report import FATES, Hit, LogFigures, Outcome, Report
-from proxy.replay.text_report import HEADINGS, LEGEND, UNTOLD, cells, figures
+from proxy.replay.report import FATES, Hit, Outcome, Report
+from proxy.replay.text_report import HEADINGS, LEGEND, UNTOLD, cells, figures, sentences
 
 WIDTH, HEIGHT, BAR = 900, 220, 18  # of plots, pixels
 LABEL_WIDTH: Final = 170
@@ -15,7 +15,7 @@ STYLE: Final = (
     "table{border-collapse:collapse;margin:1rem 0}"
     "td,th{padding:.2rem .7rem;border-bottom:1px solid #ddd;text-align:right}"
     "td:first-child,th:first-child{text-align:left}svg{max-width:100%;height:auto}.key span{margin-right:1rem}"
-    "code{overflow-wrap:anywhere}"
+    "p{overflow-wrap:anywhere}"
 )
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -29,7 +29,7 @@ def _page(report: Report) -> Iterator[str]:
     yield '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>hkpguard replay</title>'
     yield f'<meta http-equiv="Content-Security-Policy" content="{POLICY}"><style>{STYLE}</style></head><body>'
     yield "<h1>What would have happened</h1>"
-    yield from _log(report.log)
+    yield from (f"<p>{escape(each)}</p>" for each in sentences(report.log))
     yield from _summary(report.outcomes)
     for outcome in report.outcomes:
         yield f"<h2>{escape(outcome.title)}</h2>"
@@ -43,17 +43,6 @@ def _page(report: Report) -> Iterator[str]:
         if outcome.untold:
             yield f"<p>{UNTOLD}</p>"
     yield f"<p>{escape(LEGEND)}</p></body></html>"
-
-
-def _log(log: LogFigures) -> Iterator[str]:
-    for name, form in log.files.items():
-        yield f"<p><code>{escape(name)}</code>: {escape(form)}</p>"
-    yield f"<p>{log.requests:,} requests in {log.hours:,.1f} hours from {escape(log.begin)}.</p>"
-    if log.bad:
-        yield f"<p>{log.bad:,} lines could not be read, such as</p><ul>"
-        yield from (f"<li><code>{escape(each)}</code></li>" for each in log.shown)
-        yield "</ul>"
-    yield from (f"<p>{escape(each)}</p>" for each in log.notes)
 
 
 def _summary(outcomes: Sequence[Outcome]) -> Iterator[str]:

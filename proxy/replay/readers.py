@@ -3,7 +3,7 @@
 A log is written when requests end; what counts here is when they began. So lines are held back until the log is
 HOLD_NS further, and sorted. What comes later still is taken as if it had begun just now, and counted.
 
-All is bounded: the length of a line, how many are held back, how many bad ones are shown.
+All is bounded: the length of a line, how many are held back, how many bad ones are shown, the memory to unpack files.
 """
 
 import gzip
@@ -37,6 +37,7 @@ HOLD_NS: Final = 120 * 1_000_000_000
 MOST_HELD: Final = 500_000
 SHOWN: Final = 3  # bad lines
 SHOWN_CHARS: Final = 160
+XZ_BYTES: Final = 128 << 20  # to unpack; what `xz -9` has packed takes 65 MiB, and a file may ask for gigabytes
 LONGEST_SPAN_NS: Final = 2**60  # 36 years; what begins so much later than the first has a wrong time
 _GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\0"
 _START = itemgetter(0)
@@ -51,17 +52,19 @@ class Reading:
     """What was read so far.
 
     Attributes:
+        quotes: Show the text of bad lines: it may hold addresses.
         lines: Of all kinds.
         requests: Lines that tell of a request.
         others: Lines that tell of something else.
         bad: Lines that should tell of one.
         late: Requests that began long before their place in the log.
         formats: By the name of each file.
-        shown: The first bad lines: file, number, why, and the line.
+        shown: The first bad lines: file, number, and why.
         notes: What the logs do not tell, in sentences.
 
     """
 
+    quotes: bool = False
     lines: int = 0
     requests: int = 0
     others: int = 0
@@ -80,7 +83,7 @@ class Reading:
         """Count a bad line, and keep the first ones."""
         self.bad += 1
         if len(self.shown) < SHOWN:
-            self.shown.append(f"{name}:{number}: {error}: {text[:SHOWN_CHARS]!r}")
+            self.shown.append(f"{name}:{number}: {error}" + (f": {text[:SHOWN_CHARS]!r}" if self.quotes else ""))
 
 
 Progress = Callable[[int], None]
@@ -200,8 +203,7 @@ def _known(name: str, texts: Sequence[str], form: str | None) -> str:
     """Return the format of a file with these first lines; LogError if it is none that we know."""
     found = form or recognise(texts)
     if found is None:
-        first = next(filter(None, map(str.strip, texts)), "")
-        raise LogError(f"{name}: its format is not known (--format tells it); it begins with {first[:SHOWN_CHARS]!r}")
+        raise LogError(f"{name}: its format is not known (--format tells it)")
     return found
 
 
@@ -246,10 +248,37 @@ def _opened(name: str) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
             with gzip.open(raw) as content:
                 yield cast("IO[bytes]", content), raw
         elif begins.startswith(_XZ):
-            with lzma.open(raw) as content:
-                yield content, raw
+            yield cast("IO[bytes]", _Xz(raw)), raw
         else:
             yield raw, raw
+
+
+class _Xz:
+    """The content of an .xz file, one stream in it after the other; `lzma.open` knows no bound of memory."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        """Unpack a file."""
+        self._raw = raw
+        self._stream = self._next_stream()
+
+    @staticmethod
+    def _next_stream() -> lzma.LZMADecompressor:
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_BYTES)
+
+    def read(self, size: int) -> bytes:
+        """Return up to `size` bytes, none at the end; LZMAError or EOFError if there is something wrong."""
+        content = b""
+        while not content:
+            packed = b""
+            if self._stream.eof:
+                packed = self._stream.unused_data.lstrip(b"\0") or self._raw.read(size).lstrip(b"\0")  # they may be padded
+                if not packed:
+                    break
+                self._stream = self._next_stream()
+            elif self._stream.needs_input and not (packed := self._raw.read(size)):
+                raise EOFError("it ends in the middle")
+            content = self._stream.decompress(packed, size)
+        return content
 
 
 def _texts(stream: IO[bytes], raw: IO[bytes], name: str, progress: Progress) -> Iterator[list[str]]:
@@ -282,4 +311,4 @@ def _read(stream: IO[bytes], name: str) -> bytes:
     try:
         return stream.read(CHUNK_BYTES)
     except (OSError, EOFError, lzma.LZMAError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
-        raise LogError(f"{name}: damaged: {error}") from None
+        raise LogError(f"{name}: cannot be read to its end: {error}") from None

@@ -17,7 +17,7 @@ UNTOLD = "There were more clients than can be remembered: those that came last a
 
 def view(report: Report) -> RenderableType:
     """Return all of it."""
-    parts: list[RenderableType] = [*_head(report.log), _summary(report.outcomes)]
+    parts: list[RenderableType] = [*map(escape, sentences(report.log)), _summary(report.outcomes)]
     for outcome in report.outcomes:
         title = escape(outcome.title)
         parts.append(_verdicts(outcome, f"{title}: requests"))
@@ -29,16 +29,17 @@ def view(report: Report) -> RenderableType:
     return Group(*parts, LEGEND)
 
 
-def _head(log: LogFigures) -> Iterator[RenderableType]:
+def sentences(log: LogFigures) -> Iterator[str]:
+    """Yield what is to be said of what was read, line by line; what stands in it may be hostile."""
     for name, form in log.files.items():
-        yield f"{escape(name)}: {form}"
+        yield f"{name}: {form}"
     yield f"{log.requests:,} requests in {log.hours:,.1f} hours from {log.begin}; {log.others:,} lines of another kind"
     if log.bad:
         yield f"{log.bad:,} lines could not be read, such as"
-        yield from (f"  {escape(each)}" for each in log.shown)
+        yield from (f"  {each}" for each in log.shown)
     if log.late:
         yield f"{log.late:,} requests stood far from their place in time, and were taken where they stood"
-    yield from (f"note: {escape(each)}" for each in log.notes)
+    yield from (f"note: {each}" for each in log.notes)
 
 
 def _summary(outcomes: Sequence[Outcome]) -> Table:

@@ -62,7 +62,7 @@ def _after_host(first: str, second: str) -> bytes:
     try:
         return parse_address(second)
     except ValueError:
-        raise BadLine(f"{first[:45]!r} is no address: host names say nothing about clients") from None
+        raise BadLine("no address where one should be: host names say nothing about clients") from None
 
 
 def _plain(target: str) -> str:

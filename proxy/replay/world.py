@@ -109,7 +109,7 @@ class World:
             node.note(client, operation, MALFORMED, now_ns)
             return MALFORMED
         price = self._charges.price(operation, now_ns)
-        verdict = node.judge(client, operation, now_ns, price)
+        verdict = node.judge(node.facts(client, operation, price), now_ns)
         if verdict.action < _LIMIT and line.status:
             node.note_answer(client, operation, line.status, now_ns)
             if price or line.service_us or line.size_bytes >= LEAST_BYTES:
