@@ -68,7 +68,7 @@ class Node(node.Node):
         facts = self.facts(client, operation)
         verdict = self._judge(facts, now_ns)
         if verdict.action in FORWARDED:
-            verdict = self._answer(client, operation, facts, verdict, now_ns)
+            verdict = self._answer(operation, facts, verdict, now_ns)
         if verdict.action in FORWARDED:
             self._tell(client, operation, verdict, now_ns)
         self.note(client, operation, verdict, now_ns)
@@ -80,7 +80,7 @@ class Node(node.Node):
         facts = self.facts(client, operation)
         verdict = self._judge(facts, now_ns)
         if verdict.action in FORWARDED and verdict is not EXEMPT:
-            verdict = self._judge_contents(client, operation, certificate, verdict, now_ns)
+            verdict = self._judge_contents(facts, certificate, verdict, now_ns)
         if verdict.action in FORWARDED:
             self.upstream.answer(operation.kind, operation.subject)
             self._replies.forget(certificate.fingerprint)
@@ -97,19 +97,17 @@ class Node(node.Node):
         self._replies.turn(now_ns)
         return self.judge(facts, now_ns)
 
-    def _judge_contents(
-        self, client: Client, operation: Operation, certificate: Certificate, head: Verdict, now_ns: int
-    ) -> Verdict:
+    def _judge_contents(self, facts: Facts, certificate: Certificate, head: Verdict, now_ns: int) -> Verdict:
         """Return what becomes of an upload whose head was let through: a refusal, or the longer of two waits."""
-        verdict = self._contents.judge(client, found_in(certificate), now_ns).verdict
+        verdict = self._contents.judge(facts.client, found_in(certificate), now_ns).verdict
         if verdict is None:
             return head
         if verdict.action not in FORWARDED:
-            self.refund(client, operation, facts, now_ns)
+            self.refund(facts, now_ns)
             return verdict
         return verdict if verdict.wait_ns >= head.wait_ns else head
 
-    def _answer(self, client: Client, operation: Operation, facts: Facts, verdict: Verdict, now_ns: int) -> Verdict:
+    def _answer(self, operation: Operation, facts: Facts, verdict: Verdict, now_ns: int) -> Verdict:
         """Answer from what is kept, or have the keyserver answer; a dear subject may have to wait for that, in vain."""
         at_ns = now_ns + verdict.wait_ns
         if self._replies.has(operation, at_ns):
@@ -117,7 +115,7 @@ class Node(node.Node):
         cost = self.upstream.cost(operation.kind, operation.subject)
         more_ns = 0 if verdict is EXEMPT else self._dear.enter(operation.subject, at_ns, cost)
         if more_ns is None:
-            self.refund(client, operation, facts, now_ns)
+            self.refund(facts, now_ns)
             return BUSY
         self._fetch(operation, at_ns + more_ns)
         return Verdict(Action.DELAY, Reason.BUSY, 0, verdict.wait_ns + more_ns) if more_ns else verdict

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from proxy.config import Config, ModeWord
+    from proxy.settings.plugins import PluginConfig
 
 
 class AntiAbuse(Plugin):
@@ -86,3 +87,19 @@ BUILT_IN: Final[dict[str, BuiltIn]] = {
     "ml-abuse-detector": BuiltIn(_ml_abuse_detector, "shadow"),
     "ratelimit-ml": BuiltIn(_ratelimit_ml, "shadow", "HKPGUARD_ADAPT__MODE", _adapt),
 }
+
+
+def mode_of(config: Config, name: str, own: PluginConfig) -> ModeWord:
+    """Return the mode of a plugin: never stricter than that of the guard.
+
+    Args:
+        config: The configuration of the guard.
+        name: Of the plugin.
+        own: The configuration of the plugin.
+
+    """
+    built_in = BUILT_IN.get(name)
+    if built_in is not None and built_in.mode is not None:
+        return built_in.mode(config)
+    word = own.mode or (built_in.usual if built_in else "off")
+    return "shadow" if word == "enforce" != config.mode else word

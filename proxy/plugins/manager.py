@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from fastpath import monotonic_ns
 from fastpath.record import RECORD_DTYPE
-from proxy.plugins.built_in import BUILT_IN
+from proxy.plugins.built_in import BUILT_IN, mode_of
 from proxy.plugins.contract import describe
 from proxy.plugins.court import NoCourt
 from proxy.plugins.discovery import given_to, installed
@@ -280,12 +280,8 @@ class Manager(Collector):
         return self._by_hand.get(name) or self._config.plugins.get(name) or PluginConfig()
 
     def _mode(self, name: str, config: PluginConfig) -> ModeWord:
-        """Return the mode that comes of a configuration: never stricter than that of the guard."""
-        built_in = BUILT_IN.get(name)
-        if built_in is not None and built_in.mode is not None:
-            return built_in.mode(self._config)
-        word = config.mode or (built_in.usual if built_in else "off")
-        return "shadow" if word == "enforce" != self._config.mode else word
+        """Return the mode that a plugin has with a configuration of its own."""
+        return mode_of(self._config, name, config)
 
     def _wanted(self) -> list[str]:
         names = dict.fromkeys((*BUILT_IN, *self._config.plugins, *self._by_hand))
@@ -393,4 +389,9 @@ def _check_health(reply: Reply) -> None:
 
 def _unasked(name: str) -> Description | None:
     """Return what is known of a plugin that does not run."""
-    return describe(BUILT_IN[name].make(), built_in=True) if name in BUILT_IN else None
+    if name not in BUILT_IN:
+        return None
+    try:
+        return describe(BUILT_IN[name].make(), built_in=True)
+    except Exception:  # noqa: BLE001 - as in `_resident`, which tells why
+        return None

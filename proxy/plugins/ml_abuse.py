@@ -50,6 +50,10 @@ class MlAbuseDetector(Plugin):
     version = version("hkpguard")
     settings = Settings
 
+    def __init__(self, secret: bytes | None = None) -> None:
+        """Take the 16 bytes that decide which networks share a place; None: nobody knows them, as it should be."""
+        self._secret = secret or os.urandom(SECRET_BYTES)
+
     def set_up(self, host: Host) -> None:
         """Load the models; BadModel if not even the shipped ones are good."""
         assert isinstance(host.config, Settings)  # noqa: S101 - the runner made it of this model
@@ -59,7 +63,7 @@ class MlAbuseDetector(Plugin):
         self._second = Shelf(SECOND, (own, SHIPPED), Scorer)
         self._text = Shelf(TEXT, (own, SHIPPED), TextScorer)
         self._shelves = (self._main, self._second, self._text)
-        self._coldness = Coldness(os.urandom(SECRET_BYTES)) if host.config.coldness else None
+        self._coldness = Coldness(self._secret) if host.config.coldness else None
         self._detector = Detector(
             self._main.model,
             second=self._second.model,

@@ -29,14 +29,14 @@ from proxy.policy.fusion import Evidence
 from proxy.settings.kinds import DAY
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from structlog.typing import FilteringBoundLogger
 
     from proxy.config import ModeWord
     from proxy.plugins.bus import Bus, Subscription
     from proxy.plugins.instance import Instance
-    from proxy.plugins.wire import Reply
+    from proxy.plugins.wire import Piece, Reply
     from proxy.settings.plugins import PluginConfig
 
 MOST_BACKLOG_BYTES: Final = 4 << 20
@@ -262,25 +262,35 @@ class Slot:
             )
 
     def _found(self, reply: Reply, now_ns: int) -> None:
-        """Hand evidence over. It binds nobody in shadow mode, nor those who are not among the percentage."""
+        """Hand evidence over."""
         if not reply.evidence:
             return
-        subjects = np.array([piece.subject for piece in reply.evidence], np.uint64)
-        binding = chosen(subjects, self.config.percent, self.name) & (self.mode == "enforce")
-        evidence = [
-            Evidence(
-                subject=piece.subject,
-                kind=f"{self.name}.{piece.kind}",  # one plugin cannot speak for another
-                weight=piece.weight,
-                reason=piece.reason,
-                until_ns=min(piece.until_ns, now_ns + LONGEST_NS),
-                shadow=not binds,
-            )
-            for piece, binds in zip(reply.evidence, binding.tolist(), strict=True)
-        ]
+        evidence = attributed(self.name, reply.evidence, self.config, self.mode, now_ns)
         self.counts["evidence"] += len(evidence)
         self._means.bus.publish(_event(self.name, evidence))
         self._means.on_evidence(evidence)
+
+
+def attributed(
+    plugin: str, found: Sequence[Piece | Evidence], config: PluginConfig, mode: ModeWord, now_ns: int
+) -> list[Evidence]:
+    """Return what a plugin has found as evidence of its own.
+
+    It binds nobody in shadow mode, nor those who are not among the percentage.
+    """
+    subjects = np.array([piece.subject for piece in found], np.uint64)
+    binding = chosen(subjects, config.percent, plugin) & (mode == "enforce")
+    return [
+        Evidence(
+            subject=piece.subject,
+            kind=f"{plugin}.{piece.kind}",  # one plugin cannot speak for another
+            weight=piece.weight,
+            reason=piece.reason,
+            until_ns=min(piece.until_ns, now_ns + LONGEST_NS),
+            shadow=not binds,
+        )
+        for piece, binds in zip(found, binding.tolist(), strict=True)
+    ]
 
 
 def _event(plugin: str, evidence: list[Evidence]) -> EvidenceFound:

@@ -103,6 +103,10 @@ class Facts:
     """All that a check may look at: who asks, the class and price of what is asked, and whether it is offered."""
 
     @property
+    def client(self) -> Client: ...
+    @property
+    def kind(self) -> int: ...
+    @property
     def price(self) -> int:
         """What the request costs, tokens of the total."""
     @property

@@ -39,6 +39,7 @@ class Bans:
         self._off = "off" in modes
         self._shadow = "shadow" in modes
         self._canaries_count = config.traps.mode == "enforce" or self._shadow
+        self._verdicts_count = config.verdicts.mode == "enforce" or (self._shadow and config.verdicts.mode == "shadow")
         self._ladder = Ladder(config.bans, exemptions, random)
         self._table = table
         self._episodes = Episodes()
@@ -62,7 +63,15 @@ class Bans:
             return
         if kind is None or not self._episodes.counts(kind, record.client, record.operation, now_ns):
             return
-        if self._ladder.offend(record.client, kind, now_ns) is not None:
+        self._offend(record.client, kind, now_ns)
+
+    def convict(self, client: int, now_ns: int) -> None:
+        """Count a verdict as an offence, unless verdicts bind nobody."""
+        if not self._off and self._verdicts_count:
+            self._offend(client, OffenceKind.VERDICT, now_ns)
+
+    def _offend(self, client: int, kind: OffenceKind, now_ns: int) -> None:
+        if self._ladder.offend(client, kind, now_ns) is not None:
             self.placed += 1
             self._place_changes(now_ns)
 

@@ -39,6 +39,7 @@ def parse(text: str) -> Line | None:
         int(size),
         max(0, int(service)) * 1000,
         max(0, int(took)) * 1000,
+        http_1_0=request.endswith(" HTTP/1.0"),
     )
 
 

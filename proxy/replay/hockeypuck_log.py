@@ -13,7 +13,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 
-from proxy.replay.line import BadLine, Line, checked_time_ns, origin_form, packed
+from proxy.replay.line import BadLine, Line, checked_time_ns, checked_us, origin_form, packed
 
 _FIELD: Final = re.compile(r'([A-Za-z-]+)=("(?:[^"\\]|\\.)*"|\S*)')
 _METHODS: Final = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH")

@@ -40,6 +40,8 @@ class Line(NamedTuple):
         service_us: What the keyserver took for it; 0: likewise.
         took_us: From the beginning to the end; 0: likewise.
         wait_us: How long a guard of ours had delayed it: part of `took_us`.
+        received_bytes: Of the body that was sent; 0: likewise.
+        http_1_0: Whether it came in HTTP/1.0; if that is not known, it did not.
 
     """
 
@@ -52,6 +54,8 @@ class Line(NamedTuple):
     service_us: int = 0
     took_us: int = 0
     wait_us: int = 0
+    received_bytes: int = 0
+    http_1_0: bool = False
 
 
 Parse = Callable[[str], Line | None]

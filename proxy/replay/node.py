@@ -120,6 +120,7 @@ class Node:
         if verdict.reason and verdict.reason != _BANNED:
             self.bans.note(client.address, operation, verdict, now_ns)
 
-    def refund(self, client: Client, operation: Operation, facts: Facts, now_ns: int) -> None:
+    def refund(self, facts: Facts, now_ns: int) -> None:
         """Give back what a request paid that the keyserver never got; `facts`: those by which it was judged."""
-        self.tables.clients.refund(client.compiled, client.key, operation.kind, facts.price, now_ns, facts.times)
+        client = facts.client
+        self.tables.clients.refund(client.compiled, client.key, facts.kind, facts.price, now_ns, facts.times)

@@ -61,6 +61,8 @@ def _line(fields: Mapping[str, Any]) -> Line:
         0 if cached or not went_on else _us(fields["upstream_ms"]),
         took_us,
         _us(fields["wait_ms"]),
+        int(fields["received"]),
+        fields["http"] in {"1.0", 1.0},
     )
 
 

@@ -270,8 +270,8 @@ class _Xz:
         content = b""
         while not content:
             packed = b""
-            if self._stream.eof:
-                packed = self._stream.unused_data.lstrip(b"\0") or self._raw.read(size).lstrip(b"\0")  # they may be padded
+            if self._stream.eof:  # zeros may follow, and then another one
+                packed = self._stream.unused_data.lstrip(b"\0") or self._raw.read(size).lstrip(b"\0")
                 if not packed:
                     break
                 self._stream = self._next_stream()

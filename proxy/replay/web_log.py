@@ -13,7 +13,7 @@ from proxy.replay.line import BadLine, Line, clock_time_ns, origin_form, packed
 # Some collections of logs put a quote around each line.
 _HEAD: Final = r'"?(\S+) (\S+) [^\[]*\[([^\]]{20,32})\] "'
 _TAIL: Final = r'" (\d{3}) (\d{1,15}|-)'
-_REQUEST: Final = re.compile(_HEAD + r'([A-Za-z]{1,32}) ([^"\\ ]+(?:\\.[^"\\ ]*)*)(?: HTTP/\d(?:\.\d)?)?' + _TAIL)
+_REQUEST: Final = re.compile(_HEAD + r'([A-Za-z]{1,32}) ([^"\\ ]+(?:\\.[^"\\ ]*)*)(?: HTTP/(\d(?:\.\d)?))?' + _TAIL)
 _RUBBISH: Final = re.compile(_HEAD + r'((?:[^"\\]|\\.)*)' + _TAIL)
 _ESCAPE: Final = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|(.))")
 
@@ -23,7 +23,7 @@ def parse(text: str) -> Line | None:
     match = _REQUEST.match(text)
     if match is None:
         return _rubbish(text)
-    first, second, time, method, target, status, size = match.groups()
+    first, second, time, method, target, version, status, size = match.groups()
     if "\\" in target:
         target = _plain(target)
     if target[0] != "/":
@@ -31,8 +31,11 @@ def parse(text: str) -> Line | None:
     try:
         client = packed(first)
     except BadLine:
-        client = _after_host(first, second)
-    return Line(clock_time_ns(time), client, method, target, int(status), 0 if size == "-" else int(size))
+        client = _after_host(second)
+    size_bytes = 0 if size == "-" else int(size)
+    return Line(
+        clock_time_ns(time), client, method, target, int(status), size_bytes, http_1_0=version == "1.0"
+    )
 
 
 def missing(_: str) -> tuple[str, ...]:
@@ -51,13 +54,13 @@ def _rubbish(text: str) -> Line | None:
     try:
         client = packed(first)
     except BadLine:
-        client = _after_host(first, second)
+        client = _after_host(second)
     return Line(
         clock_time_ns(time), client, request.partition(" ")[0], "", int(status), 0 if size == "-" else int(size)
     )
 
 
-def _after_host(first: str, second: str) -> bytes:
+def _after_host(second: str) -> bytes:
     """Return the client's address, which stands second where a virtual host comes first."""
     try:
         return parse_address(second)

@@ -1,7 +1,7 @@
 """One run of a log: a node with some settings, its clients, and what becomes of them.
 
 Not judged, because no log tells of it: what uploads hold, connections and how many there are at a time, the places of
-requests that run side by side, the verdicts of the analyst. Traps count as such also where a browser asked.
+requests that run side by side, prices under attack, groups. Traps count as such also where a browser asked.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,9 +18,11 @@ from proxy.policy.actions import Action, Reason
 from proxy.policy.judge import ALLOW, EXEMPT, Client, Verdict
 from proxy.policy.networks import Network
 from proxy.replay.charges import LEAST_BYTES, Charges
+from proxy.replay.detection import UNASKED, Detection
 from proxy.replay.line import Line
 from proxy.replay.node import START_NS, Node
 from proxy.replay.pace import Pace
+from proxy.replay.suspicion import Suspicion
 from proxy.replay.tally import Tally
 
 TARGETS: Final = 65_536  # whose classes are remembered
@@ -41,21 +43,33 @@ class World:
         node: Which judges.
         tally: What became of all.
         classify: Returns the operation of a method and a target; without a target if it has no canonical form.
+        detection: By what clients are looked at.
+        suspicion: What came of that; None: nobody looked.
 
     """
 
-    def __init__(self, config: Config, exits: Iterable[Network] = (), *, patient: bool = True) -> None:
+    def __init__(
+        self,
+        config: Config,
+        exits: Iterable[Network] = (),
+        *,
+        patient: bool = True,
+        detection: Detection = UNASKED,
+    ) -> None:
         """Start with nothing remembered.
 
         Args:
             config: The settings.
             exits: Networks of shared exits, besides those that the settings name.
             patient: Clients that are delayed come later with all that follows; see `pace`.
+            detection: The detector.
 
         """
         random = Random(SEED)  # noqa: S311 - the same outcome in every run
         self.node = Node(config, random.random, clients=config.table_clients, exits=exits)
         self.tally = Tally()
+        self.detection = detection
+        self.suspicion = Suspicion(self.node, detection, detection.detector) if detection.detector else None
         self.classify: Classify = lru_cache(TARGETS)(self._classified)
         self._charges = Charges(self.node)
         self._pace = Pace() if patient else None
@@ -86,6 +100,8 @@ class World:
         """Judge what still waits for its time."""
         while self._pace is not None and self._pace.next_ns() is not None:
             self._ask_next(self._pace)
+        if self.suspicion is not None:
+            self.suspicion.look(self._now_ns)
 
     def _ask_next(self, pace: Pace) -> None:
         due_ns, line = pace.take()
@@ -104,10 +120,17 @@ class World:
             self._pace.delayed(line, verdict.wait_ns, at_ns)
 
     def _judge(self, client: Client, line: Line, now_ns: int) -> Verdict:
+        """Judge one request, and have the analyst hear of it."""
         node, operation = self.node, self.classify(line.method, line.target)
-        if not operation.target:
-            node.note(client, operation, MALFORMED, now_ns)
-            return MALFORMED
+        verdict = self._verdict(client, line, operation, now_ns) if operation.target else MALFORMED
+        if verdict is not ALLOW:
+            node.note(client, operation, verdict, now_ns)
+        if self.suspicion is not None:
+            self.suspicion.note(client.key, operation, line, verdict, now_ns)
+        return verdict
+
+    def _verdict(self, client: Client, line: Line, operation: Operation, now_ns: int) -> Verdict:
+        node = self.node
         price = self._charges.price(operation, now_ns)
         verdict = node.judge(node.facts(client, operation, price), now_ns)
         if verdict.action < _LIMIT and line.status:
@@ -115,6 +138,4 @@ class World:
             if price or line.service_us or line.size_bytes >= LEAST_BYTES:
                 paid = None if verdict is EXEMPT else max(price, operation.price)
                 self._charges.settle(client, line, operation, paid, now_ns + verdict.wait_ns)
-        if verdict is not ALLOW:
-            node.note(client, operation, verdict, now_ns)
         return verdict

@@ -107,6 +107,33 @@ async def test_endless_loop_is_killed(make: Callable[..., Hosted], tmp_path: Pat
     assert instance.alive
 
 
+LEAVES_A_CHILD = """
+import os, subprocess, threading
+child = subprocess.Popen(["sleep", "100"])
+threading.Timer(0.1, os._exit, [3]).start()
+return [Evidence(int(block[0]["client"]), "seen", 1.0, str(child.pid), 0)]
+"""
+
+
+@pytest.mark.parametrize("anew", [False, True])
+async def test_children_go_with_it(make: Callable[..., Hosted], tmp_path: Path, *, anew: bool) -> None:
+    """What a plugin has started is ended with it, also if it has ended by itself before that was noticed."""
+    instance = await begin(make(LEAVES_A_CHILD), tmp_path)
+    child = int((await instance.look(BLOCK, 0)).evidence[0].reason)
+    assert instance._process is not None
+    assert await instance._process.wait() == 3
+    ended, watch = asyncio.Event(), os.pidfd_open(child)  # it is there still
+    asyncio.get_running_loop().add_reader(watch, ended.set)
+    if anew:
+        await instance.start(SetUp(state_dir=str(tmp_path / "state")))
+    else:
+        instance.kill()
+    await asyncio.wait_for(ended.wait(), 5)
+    asyncio.get_running_loop().remove_reader(watch)
+    os.close(watch)
+    assert instance.alive is anew
+
+
 async def test_too_much_evidence_is_cut(make: Callable[..., Hosted], tmp_path: Path) -> None:
     """An endless answer is cut."""
     look = """

@@ -182,6 +182,7 @@ def test_harmful_plugins(start_guard: StartGuard, packages: Path) -> None:
     ready = started.readyz()
     assert ready.status == 200
     assert all(f"plugin {name} is broken" in ready.text for name in HARMFUL)
+    assert "ValueError" not in ready.text  # it is open to all, and what plugins raise may hold addresses
     assert started.metric('plugin_up{plugin="hanging"}') == 0
     assert started.metric('plugin_up{plugin="good"}') == 1
 
@@ -196,8 +197,7 @@ def test_nothing_is_left_of_them(start_guard: StartGuard, packages: Path) -> Non
     started = start_guard(PLUGINS__TRIED__MODE="shadow")
 
     def process() -> int:
-        found = re.search(r"plugin tried: (\d+)", started.readyz().text)
-        return int(found[1]) if found else 0
+        return int(plugin(started, "tried")["problem"] or 0)
 
     until(lambda: process() > 0, "the plugin has told its process", 20)
     first = process()

@@ -147,6 +147,12 @@ async def test_slow_listener(node: Node, monkeypatch: pytest.MonkeyPatch) -> Non
         while node.stream.listeners == 2:
             await turns()
         assert node.stream.dropped > 0
+        assert lost(node.stream) == node.stream.dropped
+
+
+def lost(stream: EventStream) -> float:
+    """Return what the metric says."""
+    return next(sample.value for family in stream.collect() for sample in family.samples)
 
 
 async def test_end(node: Node) -> None:

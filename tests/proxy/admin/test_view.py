@@ -72,7 +72,11 @@ CLIENT: dict[str, Any] = {
 TOP: dict[str, Any] = {
     "clients": [{"client": "2001:db8::/64", "requests": 12, "refused": 3}],
     "operations": [{"operation": "cert", "action": "allow", "requests": 9}],
-    "upstreams": [{"upstream": "127.0.0.1:11371", "up": True}, {"upstream": "127.0.0.1:11372", "up": False}],
+    "upstreams": [
+        {"upstream": "127.0.0.1:11371", "up": True},
+        {"upstream": "127.0.0.1:11372", "up": False},
+        {"upstream": "[fe80::1]:11371", "up": True},
+    ],
     "table": {"used": 7, "capacity": 1024},
     "walking": [],
     "seconds": 42,
@@ -182,6 +186,7 @@ def test_top() -> None:
         "allow",
         "127.0.0.1:11371 up",
         "127.0.0.1:11372 DOWN",
+        "[fe80::1]:11371 up",
         "7 of 1024",
     ):
         assert word in text

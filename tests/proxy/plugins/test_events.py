@@ -11,7 +11,17 @@ import pytest
 from pydantic import ValidationError
 
 from proxy.admin.openapi import DOCUMENT
-from proxy.plugins.events import EVENTS, BanPlaced, EvidenceFound, PluginSaid, Posted, schemas
+from proxy.plugins.events import (
+    EVENTS,
+    BanPlaced,
+    Event,
+    EvidenceFound,
+    PluginBroken,
+    PluginSaid,
+    Posted,
+    VerdictRaised,
+    schemas,
+)
 
 PLACED = BanPlaced(network="192.0.2.7", origin="ladder", seconds=1800, rung=1, reason="4 trap", mode="enforce")
 PLUGINS = (Path(__file__).parents[3] / "docs" / "plugins.md").read_text(encoding="utf-8")
@@ -56,11 +66,24 @@ def test_addresses_are_left_out() -> None:
     assert "192.0.2.7" not in json.dumps(Posted(1, "a", 0.0, PLACED).wire(addresses=False))
 
 
-@pytest.mark.parametrize("name", ["network", "subject", "address", "client", "found", "data"])
+@pytest.mark.parametrize("name", ["network", "subject", "address", "client", "found", "data", "reasons"])
 def test_fields_with_addresses_are_marked(name: str) -> None:
-    """No event has a field of a name that stands for a client, and forgets to say so."""
+    """No event has a field of a name that stands for a client, or for what plugins write, and forgets to say so."""
     for event in EVENTS.values():
         assert name not in event.model_fields or name in event.personal, event.kind
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        VerdictRaised(subject="x", before="w", after="p", log_odds=1.0, seconds=9, reasons=("like 192.0.2.7",)),
+        PluginBroken(plugin="x", reason="ValueError: bad client 192.0.2.7", seconds=5.0),
+    ],
+)
+def test_words_of_plugins_are_left_out(event: Event) -> None:
+    """Nobody knows what plugins write, so it is only for those who may know addresses."""
+    assert "192.0.2.7" in json.dumps(event.values(addresses=True))
+    assert "192.0.2.7" not in json.dumps(event.values(addresses=False))
 
 
 def test_schemas() -> None:

@@ -181,7 +181,8 @@ async def test_missing_need(make: Any) -> None:
     """A plugin whose need is off is refused, says why, and harms nobody."""
     node = await make(PLUGINS__SECOND__MODE="shadow")
     assert node.states()["second"] == ("refused", "off")
-    assert node.manager.degraded == "plugin second does not run: needs first, which is off or not there"
+    assert node.manager.degraded == "plugin second is not as configured"
+    assert node.manager.plugin("second")["problem"] == "needs first, which is off or not there"
     assert node.manager.plugin("antiabuse")["state"] == "running"
 
 
@@ -190,7 +191,7 @@ async def test_circle(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(First, "needs", ("second",))
     node = await make(**BOTH)
     assert [state for state, _ in node.states().values()] == ["refused", "refused"]
-    assert "needs itself" in node.manager.degraded
+    assert "needs itself" in node.manager.plugin("first")["problem"]
 
 
 async def test_need_that_is_broken(make: Any) -> None:
@@ -198,7 +199,20 @@ async def test_need_that_is_broken(make: Any) -> None:
     Story.bad.add("start")
     node = await make(**BOTH)
     assert [state for state, _ in node.states().values()] == ["broken", "broken"]
-    assert "second is broken: needs first, which is broken" in node.manager.degraded
+    assert node.manager.degraded == "plugin first is broken; plugin second is broken"
+    assert node.manager.plugin("second")["problem"] == "needs first, which is broken"
+
+
+async def test_need_that_is_new(make: Any) -> None:
+    """A plugin that needs others when it is begun anew, for its package was replaced, is broken and says why."""
+    node = await make(**BOTH)
+    slot = node.manager._slots["first"]
+    slot.instance.description = slot.instance.description.model_copy(update={"needs": ("third",)})
+    slot.instance._started = False  # its process has ended
+    node.manager.feed(block(record(now_ns=1)))
+    await turns()
+    assert node.states()["first"] == ("broken", "shadow")
+    assert node.manager.plugin("first")["problem"] == "needs third, which is off or not there"
 
 
 @pytest.mark.parametrize(("guard", "mode"), [("enforce", "enforce"), ("shadow", "shadow"), ("off", "shadow")])
@@ -318,7 +332,8 @@ async def test_reloaded_configuration_that_cannot_be(make: Any) -> None:
     node = await make(**BOTH)
     await node.reload(PLUGINS__FIRST__MODE="off", PLUGINS__SECOND__MODE="enforce", MODE="shadow")
     assert node.states() == {"first": ("running", "shadow"), "second": ("running", "shadow")}
-    assert node.manager.degraded == "plugin first does not run: second needs it"
+    assert node.manager.degraded == "plugin first is not as configured"
+    assert node.manager.plugin("first")["problem"] == "second needs it"
 
 
 @pytest.mark.parametrize(
@@ -371,7 +386,7 @@ async def test_unready(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert node.manager.unready == ""
     fail = partial(node.manager._slots["first"]._failed, "failed", "gone", fatal=True)
     fail()
-    assert node.manager.unready == "plugin first is broken: gone"
+    assert node.manager.unready == "plugin first is broken"
 
 
 async def test_built_in_that_cannot_be_made(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -382,7 +397,7 @@ async def test_built_in_that_cannot_be_made(make: Any, monkeypatch: pytest.Monke
 
     monkeypatch.setitem(built_in_plugins.BUILT_IN, "first", BuiltIn(broken))
     node = await make(PLUGINS__FIRST__MODE="shadow")
-    assert node.manager.degraded == "plugin first does not run: cannot be loaded: ImportError: no model library"
+    assert node.manager.plugin("first")["problem"] == "cannot be loaded: ImportError: no model library"
     assert node.manager.plugin("antiabuse")["state"] == "running"
 
 

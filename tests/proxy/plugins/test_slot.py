@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from fastpath import client_key
+from proxy.plugins import slot
 from proxy.plugins.breaker import FAILURES, FIRST_NS
 from proxy.plugins.bus import Bus
 from proxy.plugins.contract import Description
@@ -49,6 +50,7 @@ class FakeInstance(Instance):
         self.takes_ns = 0
         self.offers = Reply(looks=True, routes=("top",), subscriptions=("upstream.*", "plugin.said"))
         self.answers = FOUND
+        self.healthy = Reply()
         self.gate: asyncio.Event | None = None
         self._node = node
 
@@ -76,7 +78,7 @@ class FakeInstance(Instance):
 
     async def health(self) -> Reply:
         """See `Instance`."""
-        return await self._call(Reply())
+        return await self._call(self.healthy)
 
     async def stop(self) -> None:
         """See `Instance`."""
@@ -177,7 +179,7 @@ async def test_raising_plugin_is_left_alone() -> None:
     assert node.plugin.seen == ["start", *[len(BLOCK)] * FAILURES, "kill"]
     assert node.slot.counts == {"ok": 1, "failed": FAILURES, "dropped": FAILURES + 2}
     assert await node.events() == ["plugin.broken"]
-    assert node.slot.degraded == "plugin fake is broken: ValueError: no"
+    assert (node.slot.degraded, node.slot.problem) == ("plugin fake is broken", "ValueError: no")
     await node.slot.close()
 
 
@@ -232,7 +234,7 @@ async def test_plugin_that_cannot_start() -> None:
     node = Node()
     node.plugin.fails = PluginFailure("OSError: no disk")
     await node.slot.run()
-    assert node.slot.degraded == "plugin fake is broken: OSError: no disk"
+    assert (node.slot.degraded, node.slot.problem) == ("plugin fake is broken", "OSError: no disk")
     node.plugin.fails = None
     node.now_ns += FIRST_NS
     await node.feed()
@@ -333,6 +335,37 @@ async def test_question_after_the_end() -> None:
     with pytest.raises(PluginFailure):
         await question
     assert node.plugin.seen == ["start", len(BLOCK), "stop"]
+
+
+async def test_health(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That a plugin is not well is for everybody, what it says of itself is not: it may hold an address."""
+    monkeypatch.setattr(slot, "HEALTH_SECONDS", 0.0)
+    node = Node()
+    node.plugin.healthy = Reply(health="too much from 192.0.2.7")
+    await node.slot.run()
+    while not node.slot.health:
+        await turns()
+    assert (node.slot.degraded, node.slot.problem) == ("plugin fake is not well", "too much from 192.0.2.7")
+    await node.slot.close()
+
+
+async def test_error_of_ours() -> None:
+    """A plugin that cannot be fed because of an error of ours is broken, does not starve, and is tried again."""
+    node = Node()
+    await node.slot.run()
+
+    def broken(_: list[Evidence]) -> None:
+        raise KeyError("ours")
+
+    means, node.slot._means = node.slot._means, node.slot._means._replace(on_evidence=broken)
+    await node.feed()
+    assert (node.slot.degraded, node.slot.problem) == ("plugin fake is broken", "KeyError: 'ours'")
+    node.slot._means = means
+    node.now_ns += FIRST_NS
+    await node.feed()
+    assert len(node.evidence) == 1
+    assert node.slot.degraded == ""
+    await node.slot.close()
 
 
 async def test_question() -> None:

@@ -57,8 +57,16 @@ def test_figures(tmp_path: Path) -> None:
 def test_addresses_are_told_only_if_asked_for(tmp_path: Path) -> None:
     """They are personal data."""
     log = str(_log(tmp_path))
-    assert "203.0.113.9" not in _run(log).output
-    assert "203.0.113.9" in _run(log, "--addresses").output
+    page = tmp_path / "report.html"
+    with Path(log).open("a") as end:
+        end.write("rubbish of 203.0.113.77\n" * 2)
+    for form in ((), ("--json", "-")):
+        assert "203.0.113.9" not in (told := _run(log, *form, "--html", str(page)).output)
+        assert "203.0.113.77" not in told + page.read_text()
+        told = _run(log, *form, "--addresses", "--html", str(page)).output
+        assert "203.0.113.9" in told
+        assert "203.0.113.77" in told
+        assert "203.0.113.77" in page.read_text()
 
 
 def test_other_settings_side_by_side(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from fastpath import Standing
 from proxy.config import Config
 from proxy.policy.actions import Action, Reason
 from proxy.policy.judge import Verdict
@@ -21,7 +22,7 @@ def _node(environ: Mapping[str, str] | None = None) -> Node:
 
 def _judged(node: Node, target: str, turn: int = 0, address: bytes = HERE) -> Verdict:
     client, operation = node.client(address), node.classify("GET", target)
-    verdict = node.judge(client, operation, START_NS + turn)
+    verdict = node.judge(node.facts(client, operation), START_NS + turn)
     node.note(client, operation, verdict, START_NS + turn)
     return verdict
 
@@ -57,9 +58,21 @@ def test_what_was_dear_costs_more_in_advance() -> None:
     limits = {"HKPGUARD_NETWORKS": json.dumps([{"cidr": "0.0.0.0/0", "limits": {"total": {"burst": 60}}}])}
     node = _node(limits)
     client, operation = node.client(HERE), node.classify("GET", CANARY)
-    verdicts = [node.judge(client, operation, START_NS, price=20).action for _ in range(4)]
+    verdicts = [node.judge(node.facts(client, operation, price=20), START_NS).action for _ in range(4)]
     assert verdicts[:3] == [Action.ALLOW] * 3
     assert verdicts[3] != Action.ALLOW
+
+
+def test_what_was_not_sent_is_given_back() -> None:
+    """All of it: a suspect has paid more than one token of the class, and a dear answer more than its price."""
+    node = _node()
+    client, operation = node.client(HERE), node.classify("GET", CANARY)
+    node.tables.verdicts.put(client.key, 2 * START_NS, Standing.PRICED)
+    facts = node.facts(client, operation, price=3)
+    node.judge(facts, START_NS)
+    assert max(node.tables.clients.peek(client.key) or ()) > START_NS
+    node.refund(facts, START_NS)
+    assert max(node.tables.clients.peek(client.key) or ()) <= START_NS
 
 
 def test_shared_exits_may_come_from_elsewhere() -> None:

@@ -129,6 +129,9 @@ def test_what_the_log_does_not_tell_is_said(form: str) -> None:
     [
         ('"time": "', '"time": "x'),
         ('"total_ms": ', '"total_ms": "x", "y": '),
+        ('"total_ms": ', '"total_ms": 1e300, "y": '),
+        ('"total_ms": ', '"total_ms": 4294968, "y": '),
+        ('"total_ms": ', '"total_ms": NaN, "y": '),
         ('"address": "2', '"address": "3'),
         ('"action": ', '"action": 1, "x": '),
         ("{", "{{"),

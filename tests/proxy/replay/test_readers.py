@@ -17,14 +17,15 @@ from proxy.replay.readers import HOLD_NS, LogError, Reading, requests
 
 LOGS = Path("/tmp/x/data/access_logs")  # noqa: S108
 HOLD_S = HOLD_NS // SECOND_NS
+GREEDY = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 28}]
 
 
 def _line(second: int, address: str = "203.0.113.7") -> str:
     return f'{address} - - [14/Oct/2019:10:{second // 60:02}:{second % 60:02} +0000] "GET /a{second} HTTP/1.1" 200 1\n'
 
 
-def _read(*names: Path | str, form: str | None = None) -> tuple[list[Line], Reading]:
-    reading = Reading()
+def _read(*names: Path | str, form: str | None = None, quotes: bool = False) -> tuple[list[Line], Reading]:
+    reading = Reading(quotes=quotes)
     batches = requests([str(name) for name in names], form, reading, lambda _: None)
     return [line for batch in batches for line in batch], reading
 
@@ -37,7 +38,12 @@ def _plain(data: bytes) -> bytes:
     return data
 
 
-@pytest.mark.parametrize("pack", [_plain, gzip.compress, lzma.compress])
+def _in_streams(data: bytes) -> bytes:
+    """Return .xz as it is after `cat a.xz b.xz`, padded."""
+    return lzma.compress(data[:50]) + bytes(8) + lzma.compress(data[50:]) + bytes(4)
+
+
+@pytest.mark.parametrize("pack", [_plain, gzip.compress, lzma.compress, _in_streams])
 def test_compressed_files_are_read_like_others(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     """What they are, they say themselves; their names do not matter. The last line may lack its end."""
     log = tmp_path / "access.log"
@@ -57,8 +63,10 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "content", "says"),
     [
         ("none.log", None, "No such file"),
-        ("cut.gz", gzip.compress(b"x" * 10_000)[:-20], "damaged"),
-        ("cut.xz", lzma.compress(b"x" * 10_000)[:-20], "damaged"),
+        ("cut.gz", gzip.compress(b"x" * 10_000)[:-20], "cannot be read to its end"),
+        ("cut.xz", lzma.compress(b"x" * 10_000)[:-20], "cannot be read to its end: it ends in the middle"),
+        ("bad.xz", lzma.compress(b"x" * 10_000)[:-20] + bytes(20), "cannot be read to its end"),
+        ("greedy.xz", lzma.compress(b"x", filters=GREEDY), "cannot be read to its end: Memory usage limit"),
         ("other.log", b"a language\nthat nobody knows\n", "its format is not known"),
     ],
 )
@@ -80,6 +88,31 @@ def test_bad_lines_are_counted_and_the_first_ones_shown(tmp_path: Path) -> None:
     assert (len(lines), reading.bad, reading.lines) == (2, 10, 12)
     assert [each.split(" ")[0] for each in reading.shown] == [f"{log}:{number}:" for number in (2, 3, 4)]
     assert max(map(len, reading.shown)) < 400
+
+
+@pytest.mark.parametrize(("quotes", "times"), [(False, 0), (True, 3)])
+@pytest.mark.parametrize(
+    ("form", "bad"),
+    [
+        ("nginx", "203.0.113.7:x - - [14/Oct/2019:10:00:00 +0000] rubbish"),
+        ("nginx", 'host 203.0.113.7.9 - [14/Oct/2019:10:00:00 +0000] "GET / HTTP/1.1" 200 1'),
+        ("nginx", '198.51.100.1 - - [203.0.113.7:10:00:00 +0000] "GET / HTTP/1.1" 200 1'),
+        ("haproxy", "203.0.113.7:1 [x"),
+        ("hockeypuck", '{"GET": "/", "from": "203.0.113.7x", "status-code": "200", "time": "2019-10-14T10:00:00Z"}'),
+        ("hockeypuck", '{"GET": "/", "from": "203.0.113.7", "status-code": "203.0.113.7", "time": "x"}'),
+        ("hkpguard", '{"event": "request", "total_ms": "203.0.113.7"}'),
+        ("hkpguard", '{"event": "request", "operation": "203.0.113.7", "reason": "", "method": "GET"}'),
+    ],
+)
+def test_bad_lines_are_quoted_only_if_asked_for(
+    tmp_path: Path, form: str, bad: str, *, quotes: bool, times: int
+) -> None:
+    """They may hold addresses; without them line and reason are told, which repeats nothing of the line."""
+    log = tmp_path / "access.log"
+    log.write_text(f"{bad}\n" * 3)
+    _, reading = _read(log, form=form, quotes=quotes)
+    assert len(reading.shown) == reading.bad == 3
+    assert sum("203.0.113.7" in each for each in reading.shown) == times
 
 
 def test_lines_without_end_do_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,72 @@
+"""The detector of a run: `ml-abuse-detector` as the configuration says, or why there is none.
+
+A replay does without it if it is off, or if a library or a model is missing. That is told in the report.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from proxy.plugins.built_in import mode_of
+from proxy.plugins.contract import Host
+from proxy.plugins.runner import Notebook, reason_of
+from proxy.replay.node import SECRET
+from proxy.settings.plugins import PluginConfig
+
+if TYPE_CHECKING:
+    from proxy.config import Config, ModeWord
+    from proxy.plugins.ml_abuse import MlAbuseDetector
+
+NAME: Final = "ml-abuse-detector"
+FOLDER: Final = "plugins"  # in HKPGUARD_STATE_DIR, as proxy.plugins.manager has it; nothing is written there
+_MODES: Final = {
+    "shadow": "in shadow mode: this is what would have followed, and nobody was moved",
+    "enforce": "in enforce mode: its verdicts were obeyed",
+}
+
+
+class Detection(NamedTuple):
+    """What looks at the requests of a run.
+
+    Attributes:
+        told: For the operator, one sentence.
+        detector: None: nobody looks.
+        mode: What becomes of its findings.
+        settings: Of the plugin.
+
+    """
+
+    told: str
+    detector: MlAbuseDetector | None = None
+    mode: ModeWord = "off"
+    settings: PluginConfig = PluginConfig()
+
+
+UNASKED: Final = Detection(f"{NAME} was not asked")
+
+
+def detection(config: Config) -> Detection:
+    """Return what looks at requests by this configuration; whatever is wrong with it, the replay goes on."""
+    settings = config.plugins.get(NAME, PluginConfig())
+    mode = mode_of(config, NAME, settings)
+    if mode == "off":
+        return Detection(f"{NAME} is off")
+    try:
+        detector = _loaded(config, settings)
+    except Exception as error:  # noqa: BLE001 - a library is missing, no model is good, a setting is wrong
+        return Detection(f"{NAME} cannot be used: {reason_of(error)}")
+    problem = f" ({detector.health()})" if detector.health() else ""
+    bound = "" if mode == "shadow" or config.verdicts.mode == "enforce" else "; HKPGUARD_VERDICTS__MODE lets nobody obey"
+    return Detection(f"{NAME} is {_MODES[mode]}{bound}{problem}", detector, mode, settings)
+
+
+def _loaded(config: Config, settings: PluginConfig) -> MlAbuseDetector:
+    """Return the plugin, set up with the operator's own models or the shipped ones."""
+    from proxy.plugins.ml_abuse import MlAbuseDetector  # noqa: PLC0415 - it loads onnxruntime, which may be missing
+
+    detector, notebook = MlAbuseDetector(SECRET), Notebook()
+    own = detector.settings.model_validate_strings(dict(settings.own))
+    folder = Path(config.state_dir) / FOLDER / NAME
+    detector.set_up(Host(config=own, log=notebook, bus=notebook, state_dir=folder))
+    return detector

@@ -1,0 +1,68 @@
+"""The step `record` of a replay: requests that were judged become records, as the workers of a node write them.
+
+Only what detectors look at is filled in. What a log does not tell is 0: how long a request took, how large an upload
+was, whether it came in HTTP/1.0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from fastpath.record import RECORD_DTYPE
+from proxy.policy.actions import Action
+from proxy.policy.judge import ALLOW
+from proxy.telemetry.numbers import FLAG_HTTP_1_0, METHODS, SHADOW
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from proxy.hkp.operation import Operation
+    from proxy.policy.judge import Verdict
+    from proxy.policy.subjects import Subjects
+    from proxy.replay.line import Line
+
+    Asked = tuple[int, int, Operation, Line, Verdict]  # when, the client's key, what, how, and what was said to it
+
+NO_HEAD, NO_SUBJECT = 0, 1  # words of subjects
+_MOST: Final = (1 << 32) - 1  # of what a record can tell in 32 bits
+_METHODS: Final = {name: number for number, name in enumerate(METHODS)}
+_LIMIT: Final = int(Action.LIMIT)
+
+
+def recorded(asked: Sequence[Asked], subjects: Subjects) -> NDArray[np.void]:
+    """Return the records (RECORD_DTYPE) of requests in the order in which they ended; at least one."""
+    found = np.zeros(len(asked), RECORD_DTYPE)
+    now_ns, clients, operations, lines, verdicts = zip(*asked, strict=True)
+    _, _, methods, _, statuses, _, _, took, waited, received, http_1_0 = zip(*lines, strict=True)
+    took_us = np.maximum(np.array(took, np.int64) - np.array(waited, np.int64), 0)  # without the guard of the log
+    found["client"] = clients
+    found["operation"] = [operation.kind for operation in operations]
+    found["subject"] = [operation.subject.encode() for operation in operations]
+    word_of = subjects.word_of
+    found["subject_hash"] = [word_of(each.subject) if each.subject else NO_SUBJECT for each in operations]
+    found["method"] = [_METHODS.get(method, 0) for method in methods]
+    found["status"] = statuses
+    found["received"] = np.minimum(np.array(received, np.int64), _MOST)
+    found["flags"] = np.array(http_1_0, np.bool_) * FLAG_HTTP_1_0
+    for place, verdict in enumerate(verdicts):
+        if verdict is not ALLOW:
+            _say(found, place, verdict, took_us)
+            if not lines[place].target:
+                found["subject_hash"][place] = NO_HEAD
+    found["total_us"] = np.minimum(took_us, _MOST)
+    found["time_ns"] = np.array(now_ns, np.int64) + took_us * 1000
+    return found[np.argsort(found["time_ns"], kind="stable")]
+
+
+def _say(found: NDArray[np.void], place: int, verdict: Verdict, took_us: NDArray[np.int64]) -> None:
+    """Fill in what was said to a request; a refused one took no time, and its status is the guard's."""
+    found["action"][place] = verdict.shadow + SHADOW if verdict.shadow else verdict.action
+    found["reason"][place] = verdict.reason
+    if verdict.action < _LIMIT:
+        took_us[place] += verdict.wait_ns // 1000
+    else:
+        found["status"][place], took_us[place] = verdict.status, 0
