@@ -76,6 +76,7 @@ class Detector:
         coldness: Coldness | None = None,
         windows: Windows | None = None,
         most_weight: float = 7.0,
+        brief: bool = False,
     ) -> None:
         """Know nobody.
 
@@ -86,6 +87,8 @@ class Detector:
             coldness: Fed by somebody else.
             windows: Empty ones.
             most_weight: Of an accusation.
+            brief: Tell the features that speak against a client only where it is accused. Each time costs as much as
+                thirty records, and of those who are undecided there are many.
 
         """
         self.scorer, self.second, self.text = scorer, second, text
@@ -94,6 +97,7 @@ class Detector:
         self._coldness = coldness
         self._windows = windows or Windows()
         self._most_weight = most_weight
+        self._brief = brief
         self._cold: dict[int, float] = {}  # scores of networks
         self._cold_until_s = 0
 
@@ -139,7 +143,7 @@ class Detector:
                 if certain
                 else f"undecided after {made} requests",
                 f"log-odds {found:.1f} of {accuse:.1f}",
-                *map(told, self.scorer.explain(features[place], made)),
+                *(map(told, self.scorer.explain(features[place], made)) if certain or not self._brief else ()),
                 *(self._remarks(client, records) if certain else ()),
                 f"{self.scorer.manifest.name} {self.scorer.manifest.version}",
             ]

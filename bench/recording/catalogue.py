@@ -143,7 +143,7 @@ _HONEST_TOOLS = (
     ]), _GNUPG),
     Tool("gpg search", GPG, TRAIN, _once(_acts(_G.search, "times", 4, 8, 15)), _GNUPG),
     Tool("gpg send", GPG, TRAIN, _once(_acts(_G.send, "keys", 1, 3, 8)), _GNUPG, enforced=2),
-    Tool("gpg 1.4 refresh", GPG, TEST, _once(_acts(_G.refresh_old, "keys", 8, 30, 60, 150, 300)), ("gpg1",), 3),
+    Tool("gpg 1.4 refresh", GPG, TRAIN, _once(_acts(_G.refresh_old, "keys", 8, 30, 60, 150, 300)), ("gpg1",), 3),
     Tool("gpg locate", GPG, TEST, _once(_acts(_G.locate, "mails", 5, 10, 20)), _GNUPG),
     Tool("gpg from cron", GPG, TEST, _long(_acts(_G.refresh_one_by_one, "keys pause_s", (60, 4), (40, 1))), _GNUPG),
     Tool("parcimonie", GPG, TEST, _long(_acts(_G.parcimonie, "keys pause_s", (40, 6), (80, 12), (20, 20))),

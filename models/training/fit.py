@@ -8,7 +8,9 @@ times is not a hundred tools. So honest and abusive looks weigh the same in sum,
 many clients it has, within a tool the clients the same, within a client its looks.
 
 Elsewhere. How long somebody pauses depends on how far away and how busy he and the keyserver are, and recordings are of
-one machine. So the trees see each look several times, with all of its pauses up to eight times as long or as short.
+one machine. So the trees see each look several times, with all of its pauses up to eight times as long or as short. And
+a program speaks the HTTP of its library, which says nothing of what it is for: gpg 1.4 refreshes in 1.1 as fast
+as any scraper. In half of the copies honest clients speak 1.1 and abusers 1.0.
 """
 
 from __future__ import annotations
@@ -157,7 +159,7 @@ def grown(table: Table) -> lightgbm.Booster:
     """Return trees that tell abusive looks from honest ones."""
     import lightgbm  # noqa: PLC0415 - only who trains needs it
 
-    features = elsewhere(table.features)
+    features = elsewhere(table.features, table.abusive)
     times = len(features) // len(table.run)
     data = lightgbm.Dataset(
         features,
@@ -169,8 +171,8 @@ def grown(table: Table) -> lightgbm.Booster:
     return lightgbm.train(TREES, data, ROUNDS)
 
 
-def elsewhere(features: NDArray[np.float32]) -> Figures:
-    """Return features as they are, and COPIES - 1 times with pauses as they could be elsewhere, one after the other."""
+def elsewhere(features: NDArray[np.float32], abusive: Flags) -> Figures:
+    """Return features as they are, and COPIES - 1 times as they could be elsewhere, one after the other."""
     dice = np.random.default_rng(SEED)
     copies = np.tile(features.astype(np.float64), (COPIES, 1))
     shift = dice.uniform(-FARTHER, FARTHER, len(copies))
@@ -178,6 +180,8 @@ def elsewhere(features: NDArray[np.float32]) -> Figures:
     for name in ("pause", "least_pause"):
         place = NAMES.index(name)
         copies[:, place] = np.clip(copies[:, place] + shift, FEATURES[place].lowest, FEATURES[place].highest)
+    odd = np.repeat(np.arange(COPIES) % 2 == 1, len(features))
+    copies[odd, NAMES.index("http_1_0_share")] = np.tile(abusive, COPIES)[odd]
     return copies
 
 

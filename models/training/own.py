@@ -46,7 +46,7 @@ CLIENTS_OF_NETWORK: Final = 4
 RESERVOIR: Final = 4000  # looks
 KEPT_OUT: Final = 0.3  # of networks
 FEWEST_CLIENTS: Final = 20
-SLACK: Final = 0.03  # of the canaries that are abusers: half of what chance makes of a few hundred
+SLACK: Final = 0.1  # of the canaries: honest clients of a site may look like abusers elsewhere
 HONEST: Final = "legitimate"
 DATA: Final = "An operator's own logs, and the recordings of hkpguard"
 LICENCE: Final = "the operator's"
@@ -183,7 +183,7 @@ def faults(new: Scorer, used: Scorer, shipped: Table, own: Own) -> list[str]:
         found.append(f"it finds {after['abusive']:.1%} of the canaries, the one in use {before['abusive']:.1%}")
     if after["honest"] > before["honest"]:
         found.append(f"it accuses {after['honest']:.1%} of the honest canaries, the one in use {before['honest']:.1%}")
-    refreshing = canaries.at(~canaries.abusive & (np.char.find(canaries.tool, fit.NEVER_ACCUSED) >= 0))
+    refreshing = shipped.at(~shipped.abusive & shipped.seen & (np.char.find(shipped.tool, fit.NEVER_ACCUSED) >= 0))
     if (new.score(refreshing.features, refreshing.requests) >= new.manifest.accuse).any():
         found.append("it accuses somebody who refreshes his keys")
     theirs, ours = _figures(used, own.kept_out), _figures(new, own.kept_out)
