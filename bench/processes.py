@@ -105,7 +105,9 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         for member in members:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(member.fileno(), signal.SIGKILL)
-            select.select([member], [], [], STOP_S)  # readable: it has ended
+            ended = select.poll()  # readable then; not select, which knows no descriptor above 1023
+            ended.register(member, select.POLLIN)
+            ended.poll(STOP_S * 1000)
     process.wait()
 
 

@@ -93,5 +93,5 @@ def test_nothing_is_left_behind(name: str) -> None:
     target, mutator = load(name), mutator_of(name)
     mutator.restart(1)
     inputs = [mutator.next() for _ in range(TURNS)]
-    # In one round something may be made that stays; what leaks does so in each.
-    assert min(blocks_left(target, inputs) for _ in range(4)) < MOST_BLOCKS
+    # In some rounds something is made that stays, by NumPy too; what leaks does so in each.
+    assert min(blocks_left(target, inputs) for _ in range(8)) < MOST_BLOCKS

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from fastpath import Region
 from proxy.budget_watch import BudgetWatch
 from proxy.config import Config
-from proxy.policy.budgets import BudgetKind, Tables
+from proxy.policy.budgets import BudgetKind
 from proxy.policy.policy import budget_limit
 from proxy.policy.sharing import Sharing
+from tests.proxy.policy.tables_for_tests import tables_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ class Node:
 
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         """Take settings without HKPGUARD_."""
-        self.buckets = Tables.of(Region.create(clients=64, workers=1, upstreams=1)).buckets
+        self.buckets = tables_of(64).buckets
         self.config = config(settings)
         self.events: list[Event] = []
         self.watch = BudgetWatch(self.config, self.buckets, publish=self.events.append)

@@ -49,6 +49,7 @@ class Site:
         (folder / FILE).write_bytes(history(days).to_bytes())
         self._settings = {"STATE_DIR": str(folder), "ADAPT__MODE": "enforce"} | dict(settings or {})
         self.region = Region.create(clients=64, workers=1, upstreams=1)
+        self.region.close()
         self._counters = Counters(self.region.counters(0))
         self.tariff = Tariff(self.region.tariff)
         self.events: list[Event] = []

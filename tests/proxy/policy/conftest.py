@@ -2,11 +2,11 @@
 
 import pytest
 
-from fastpath import Region
 from proxy.policy.budgets import Tables
+from tests.proxy.policy.tables_for_tests import tables_of
 
 
 @pytest.fixture
 def tables() -> Tables:
     """Return empty tables."""
-    return Tables.of(Region.create(clients=1024, workers=1, upstreams=1))
+    return tables_of()

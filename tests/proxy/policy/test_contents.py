@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastpath import Region, client_key
+from fastpath import client_key
 from proxy.config import Config
 from proxy.hkp.certs import Cert, Upload, UploadBounds
 from proxy.hkp.mail import MailRequest
@@ -22,6 +22,7 @@ from proxy.policy.policy import Policy
 from proxy.policy.subjects import Subjects
 from tests.certs_for_tests import NOW_S, certificate, key, packet, revocation
 from tests.certs_for_tests import user_id as user_id_packet
+from tests.proxy.policy.tables_for_tests import tables_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,7 +109,7 @@ class World:
 
 def fresh() -> Tables:
     """Return empty tables."""
-    return Tables.of(Region.create(clients=64, workers=1, upstreams=1))
+    return tables_of(64)
 
 
 # One certificate, one user ID, one address.

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastpath import Mode, Region, bucket_key, client_key
+from fastpath import Mode, bucket_key, client_key
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
-from proxy.policy.budgets import MISSES, Tables
+from proxy.policy.budgets import MISSES
 from proxy.policy.judge import Client, Facts
 from proxy.policy.policy import Policy
+from tests.proxy.policy.tables_for_tests import tables_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,7 +38,7 @@ class World:
 
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         """Take settings without HKPGUARD_."""
-        self.tables = Tables.of(Region.create(clients=1024, workers=1, upstreams=1))
+        self.tables = tables_of()
         given = {**LIMITS, "LIMITS__TOTAL__MODE": "off", **(settings or {})}
         self.policy = Policy(Config.from_env({f"HKPGUARD_{name}": value for name, value in given.items()}), self.tables)
         self.now_ns = NOW

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastpath import Limit, Region
-from proxy.policy.budgets import BudgetKind, Tables
+from fastpath import Limit
+from proxy.policy.budgets import BudgetKind
 from proxy.policy.sharing import Bill, Sharing, everybody, is_slow, used
+from tests.proxy.policy.tables_for_tests import tables_of
 
 if TYPE_CHECKING:
     from random import Random
@@ -38,7 +39,7 @@ class Members:
 
     def __init__(self, limit: Limit) -> None:
         """Nobody had anything."""
-        self.buckets: BucketTable = Tables.of(Region.create(clients=64, workers=1, upstreams=1)).buckets
+        self.buckets: BucketTable = tables_of(64).buckets
         self.sharing = Sharing(self.buckets)
         self.limit = limit
         self.now_ns = NOW

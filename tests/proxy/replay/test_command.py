@@ -1,6 +1,7 @@
 """`hkpguard replay`, from the files to the report."""
 
 import json
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from proxy.cli import app
+from tests.models.traffic_for_tests import fingerprints
 
 HOSTILE = '<script>alert("x")</script>&'
 ENVIRON = {"HKPGUARD_TABLE_CLIENTS": "1024"}
@@ -78,6 +80,53 @@ def test_other_settings_side_by_side(tmp_path: Path) -> None:
     assert (present["requests"]["banned"], other["requests"]["banned"]) == (6, 0)
     assert other["settings"] == {"HKPGUARD_LIMITS__CERT__BURST": "100", "HKPGUARD_BANS__MODE": "off"}
     assert "with --set" in _run(log, *arguments).output
+
+
+def _scrape(folder: Path) -> str:
+    """Write a log in which one asks for everything in its order, and another one for his own keys."""
+    log = folder / "scrape.log"
+    scraper = [(second, "203.0.113.9", digits) for second, digits in enumerate(sorted(fingerprints(900)))]
+    person = [(second, "198.51.100.7", digits) for second, digits in enumerate(fingerprints(60))]
+    lines = (
+        _line(second // 2, who, f"/pks/lookup?op=get&search=0x{digits}") for second, who, digits in scraper + person
+    )
+    log.write_text("".join(lines))
+    return str(log)
+
+
+def test_who_is_accused(tmp_path: Path, accusing: Mapping[str, str]) -> None:
+    """Networks, how many of their clients, how many of these look legitimate, and why; the same however it is told."""
+    log, page = _scrape(tmp_path), tmp_path / "report.html"
+    [outcome] = _json(log, "--html", str(page), **accusing)["outcomes"]
+    [suspect] = outcome["suspects"]
+    assert (suspect["name"], suspect["clients"], suspect["legitimate"]) == ("203.0.113.0/24", 1, 1)
+    assert suspect["standing"] == "limited"
+    assert "order 1 (usually" in suspect["reasons"][0]
+    assert outcome["accused"] == {"all": 1, "legitimate": 1}
+    text = _run(log, **accusing).output
+    for told in (text, page.read_text()):
+        assert "203.0.113.0/24" in told
+        assert "limited" in told
+        assert "in shadow mode" in told
+    assert "203.0.113.9" not in text
+    [named] = _json(log, "--addresses", **accusing)["outcomes"][0]["suspects"]
+    assert named["name"] == "203.0.113.9"
+
+
+def test_what_the_models_would_do_side_by_side(tmp_path: Path, accusing: Mapping[str, str]) -> None:
+    """In shadow mode nothing, and in the mode that is tried out."""
+    arguments = ("--set", "PLUGINS__ML_ABUSE_DETECTOR__MODE=enforce")
+    shadow, enforced = _json(_scrape(tmp_path), *arguments, **accusing)["outcomes"]
+    assert "verdict" not in [each["name"] for each in shadow["limits"]]
+    assert "verdict" in [each["name"] for each in enforced["limits"]]
+    assert shadow["suspects"] == enforced["suspects"]
+
+
+def test_without_models(tmp_path: Path, accusing: Mapping[str, str]) -> None:
+    """Nobody is looked at, and the report says so."""
+    [outcome] = _json(_scrape(tmp_path), "--no-models", **accusing)["outcomes"]
+    assert (outcome["suspects"], outcome["accused"]["all"]) == ([], 0)
+    assert outcome["models"] == "ml-abuse-detector was not asked"
 
 
 def test_the_page_stands_alone_and_runs_nothing(tmp_path: Path) -> None:

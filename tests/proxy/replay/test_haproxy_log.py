@@ -19,6 +19,7 @@ STATS = Line(TIME, bytes([203, 0, 113, 7]), "GET", "/pks/lookup?op=stats", 200, 
         (PLAIN, STATS),
         ("Mar 12 06:56:29 host haproxy[77]: " + PLAIN, STATS),
         (PLAIN.replace("---- 19", "---- {agent|x} 19"), STATS),
+        (PLAIN.replace("HTTP/1.1", "HTTP/1.0"), STATS._replace(flags=1)),
         (PLAIN.replace("203.0.113.7", "::ffff:203.0.113.7"), STATS),
         (
             PLAIN.replace("0/0/0/1263/1264 200", "0/-1/-1/-1/10000 -1").replace(
@@ -35,7 +36,16 @@ def test_lines(text: str, line: Line | None) -> None:
     assert haproxy_log.parse(text) == line
 
 
-@pytest.mark.parametrize("text", ["", "rubbish", PLAIN.replace("Mar", "Mrz"), PLAIN.replace("203.0.113.7", "here")])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "rubbish",
+        PLAIN.replace("Mar", "Mrz"),
+        PLAIN.replace("203.0.113.7", "here"),
+        PLAIN.replace("/1264", "/" + "9" * 20),
+    ],
+)
 def test_bad_lines(text: str) -> None:
     """They are told as such."""
     with pytest.raises(BadLine):

@@ -15,7 +15,7 @@ from proxy.policy.actions import Action, Reason
 from proxy.replay import own_log
 from proxy.replay.line import BadLine, Line
 from proxy.telemetry.log import AccessLog
-from proxy.telemetry.numbers import FLAG_CACHED, METHODS, SHADOW
+from proxy.telemetry.numbers import FLAG_CACHED, FLAG_HTTP_1_0, METHODS, SHADOW
 
 CLASSIFY = Classifier(ClassifierOptions(trap_prefixes=("/.env",)))
 HERE = bytes([203, 0, 113, 7])
@@ -78,6 +78,14 @@ def test_figures() -> None:
     assert line.start_ns == at_once.start_ns - 202_000_000
 
 
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_how_it_was_asked(form: str) -> None:
+    """How large an upload was, and in which version of HTTP it came."""
+    line, old = _read(PLAIN._replace(received=4711), form), _read(PLAIN._replace(flags=FLAG_HTTP_1_0), form)
+    assert (line.received_bytes, line.flags) == (4711, 0)
+    assert (old.received_bytes, old.flags) == (0, FLAG_HTTP_1_0)
+
+
 @pytest.mark.parametrize(
     ("changes", "figures"),
     [
@@ -133,6 +141,9 @@ def test_what_the_log_does_not_tell_is_said(form: str) -> None:
         ('"total_ms": ', '"total_ms": 4294968, "y": '),
         ('"total_ms": ', '"total_ms": NaN, "y": '),
         ('"address": "2', '"address": "3'),
+        ('"status": ', '"status": 1000, "y": '),
+        ('"sent": ', '"sent": 1e300, "y": '),
+        ('"received": ', '"received": -1, "y": '),
         ('"action": ', '"action": 1, "x": '),
         ("{", "{{"),
     ],

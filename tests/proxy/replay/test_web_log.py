@@ -31,6 +31,7 @@ STATS = Line(TIME, HERE, "GET", "/pks/lookup?op=stats", 200, 1701)
             STATS._replace(address=bytes.fromhex("20010db8" + "0" * 22 + "07")),
         ),
         (COMMON.replace(" HTTP/1.1", ""), STATS),
+        (COMMON.replace("HTTP/1.1", "HTTP/1.0"), STATS._replace(flags=1)),
         (COMMON.replace("/pks", "http://keys.example.org/pks"), STATS),
         (COMMON.replace("=stats", r"=\x22st\x22"), STATS._replace(target='/pks/lookup?op="st"')),
         (COMMON.replace("=stats", r"=\"st\""), STATS._replace(target='/pks/lookup?op="st"')),
