@@ -1,4 +1,4 @@
-"""How many lines of a log `hkpguard replay` judges in a second of one core: goal 50,000, reading and policy together.
+"""How many lines of a log `hkpguard replay` judges in a second of one core: goal 50,000, with policy and models.
 
 The log is made up: a third are refreshes and single gets of certificates that are wanted again and again, the rest
 what else comes to a keyserver: a scraper, searches, uploads, pages, a scanner.
@@ -13,6 +13,7 @@ from typing import Final
 
 from proxy.config import Config
 from proxy.replay.command import run
+from proxy.replay.detection import detection
 from proxy.replay.world import World
 
 SEED: Final = 7
@@ -68,7 +69,8 @@ def measure(count: int) -> tuple[float, float]:
         log = Path(folder) / "access.log"
         with log.open("w", encoding="ascii") as file:
             file.writelines(log_lines(count))
-        world = World(Config.from_env({}))
+        config = Config.from_env({})
+        world = World(config, detection=detection(config))
         begun_s, cpu_s = time.perf_counter(), time.process_time()
         report = run([str(log)], None, [world], {})
         cpu_s, real_s = time.process_time() - cpu_s, time.perf_counter() - begun_s

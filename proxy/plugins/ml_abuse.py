@@ -50,9 +50,16 @@ class MlAbuseDetector(Plugin):
     version = version("hkpguard")
     settings = Settings
 
-    def __init__(self, secret: bytes | None = None) -> None:
-        """Take the 16 bytes that decide which networks share a place; None: nobody knows them, as it should be."""
+    def __init__(self, secret: bytes | None = None, *, brief: bool = False) -> None:
+        """Know what is no setting.
+
+        Args:
+            secret: 16 bytes, which decide what networks share a place; None: nobody knows them, as it should be.
+            brief: See `models.detector.Detector`.
+
+        """
         self._secret = secret or os.urandom(SECRET_BYTES)
+        self._brief = brief
 
     def set_up(self, host: Host) -> None:
         """Load the models; BadModel if not even the shipped ones are good."""
@@ -70,6 +77,7 @@ class MlAbuseDetector(Plugin):
             text=self._text.model,
             coldness=self._coldness,
             most_weight=host.config.most_weight,
+            brief=self._brief,
         )
         self._refresh_ns = 0
         self._tell()

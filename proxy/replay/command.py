@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from proxy.config import Config, ConfigError
+from proxy.replay.detection import UNASKED, detection
 from proxy.replay.line import Line
 from proxy.replay.looks import Looks
 from proxy.replay.page import page
@@ -46,15 +47,17 @@ def replay(  # noqa: PLR0913 - each is an option
     ] = "wait",
     addresses: Annotated[bool, typer.Option("--addresses", help="Name clients, not networks")] = False,
     most: Annotated[int, typer.Option("--most", min=0, max=10_000, help="Networks or clients to name")] = 20,
+    models: Annotated[
+        bool, typer.Option("--models/--no-models", help="Whether the models look, as the settings say")
+    ] = True,
     json_file: Annotated[str | None, typer.Option("--json", help="Write JSON; - is standard output")] = None,
     html_file: Annotated[str | None, typer.Option("--html", help="Write a page with plots")] = None,
 ) -> None:
     """Tell what the present settings would have done with the requests of a log."""
     present = config_of(context.obj)
     changes = dict(map(_pair, settings or []))
-    worlds = [_world(present, patient=pace == "wait")]
-    if changes:
-        worlds.append(_world(config_of({**context.obj, **changes}), patient=pace == "wait"))
+    configs = [present, *([config_of({**context.obj, **changes})] if changes else [])]
+    worlds = [_world(config, patient=pace == "wait", models=models) for config in configs]
     try:
         report = run(logs, form, worlds, changes, addresses=addresses, most=most)
     except LogError as error:
@@ -88,12 +91,12 @@ def _pair(text: str) -> tuple[str, str]:
     return (name if name.startswith(PREFIX) else PREFIX + name), value
 
 
-def _world(config: Config, *, patient: bool) -> World:
+def _world(config: Config, *, patient: bool, models: bool) -> World:
     exits = SharedExits()
     networks = exits.read(config)
     if exits.problem:
         typer.echo(f"warning: {exits.problem}", err=True)
-    return World(config, networks, patient=patient)
+    return World(config, networks, patient=patient, detection=detection(config) if models else UNASKED)
 
 
 def run(  # noqa: PLR0913 - a log, and what is to be done with it
@@ -134,8 +137,9 @@ def run(  # noqa: PLR0913 - a log, and what is to be done with it
 
 
 def _look(looks: Looks, world: World, batch: Sequence[Line]) -> None:
+    note, client_of, classify = looks.note, world.node.client, world.classify
     for line in batch:
-        looks.note(world.node.client(line.address).key, line, world.classify(line.method, line.target))
+        note(client_of(line.address).key, line, classify(line.method, line.target))
 
 
 @contextmanager

@@ -57,7 +57,9 @@ def detection(config: Config) -> Detection:
     except Exception as error:  # noqa: BLE001 - a library is missing, no model is good, a setting is wrong
         return Detection(f"{NAME} cannot be used: {reason_of(error)}")
     problem = f" ({detector.health()})" if detector.health() else ""
-    bound = "" if mode == "shadow" or config.verdicts.mode == "enforce" else "; HKPGUARD_VERDICTS__MODE lets nobody obey"
+    bound = (
+        "" if mode == "shadow" or config.verdicts.mode == "enforce" else "; HKPGUARD_VERDICTS__MODE lets nobody obey"
+    )
     return Detection(f"{NAME} is {_MODES[mode]}{bound}{problem}", detector, mode, settings)
 
 
@@ -65,7 +67,7 @@ def _loaded(config: Config, settings: PluginConfig) -> MlAbuseDetector:
     """Return the plugin, set up with the operator's own models or the shipped ones."""
     from proxy.plugins.ml_abuse import MlAbuseDetector  # noqa: PLC0415 - it loads onnxruntime, which may be missing
 
-    detector, notebook = MlAbuseDetector(SECRET), Notebook()
+    detector, notebook = MlAbuseDetector(SECRET, brief=True), Notebook()
     own = detector.settings.model_validate_strings(dict(settings.own))
     folder = Path(config.state_dir) / FOLDER / NAME
     detector.set_up(Host(config=own, log=notebook, bus=notebook, state_dir=folder))

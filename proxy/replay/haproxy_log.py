@@ -3,7 +3,8 @@
 import re
 from typing import Final
 
-from proxy.replay.line import MILLISECOND_NS, BadLine, Line, clock_time_ns, origin_form, packed
+from proxy.replay.line import MILLISECOND_NS, BadLine, Line, checked_us, clock_time_ns, origin_form, packed
+from proxy.telemetry.numbers import FLAG_HTTP_1_0
 
 # client:port [accept date] frontend backend/server TR/Tw/Tc/Tr/Ta status bytes - - ---- counts queues "request"
 _LINE: Final = re.compile(
@@ -37,9 +38,9 @@ def parse(text: str) -> Line | None:
         target,
         max(0, int(status)),
         int(size),
-        max(0, int(service)) * 1000,
-        max(0, int(took)) * 1000,
-        http_1_0=request.endswith(" HTTP/1.0"),
+        checked_us(max(0, int(service)) * 1000),
+        checked_us(max(0, int(took)) * 1000),
+        flags=FLAG_HTTP_1_0 * request.endswith(" HTTP/1.0"),
     )
 
 

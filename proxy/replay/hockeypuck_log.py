@@ -13,7 +13,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 
-from proxy.replay.line import BadLine, Line, checked_time_ns, checked_us, origin_form, packed
+from proxy.replay.line import COARSE, BadLine, Line, checked_status, checked_time_ns, checked_us, origin_form, packed
 
 _FIELD: Final = re.compile(r'([A-Za-z-]+)=("(?:[^"\\]|\\.)*"|\S*)')
 _METHODS: Final = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH")
@@ -31,7 +31,7 @@ def parse(text: str) -> Line | None:
         raise BadLine("names no client: Hockeypuck's logRequestDetails is off")
     took_us = _duration_us(fields.get("duration", ""))
     try:
-        status = int(fields["status-code"])
+        status = checked_status(int(fields["status-code"]))
         end_s = datetime.fromisoformat(fields["time"]).timestamp()
     except (KeyError, ValueError, OverflowError):
         raise BadLine("no status or no time") from None
@@ -80,4 +80,4 @@ def _duration_us(text: str) -> int:
 
 def missing(_: str) -> tuple[str, ...]:
     """Return what it does not tell."""
-    return ("It does not tell how large answers were, so nothing is charged for that.",)
+    return ("It does not tell how large answers were, so nothing is charged for that.", COARSE)

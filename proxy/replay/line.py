@@ -10,6 +10,9 @@ from fastpath import parse_address
 SECOND_NS: Final = 1_000_000_000
 MILLISECOND_NS: Final = 1_000_000
 MOST_US: Final = 1 << 32  # as in a record
+COARSE: Final = "Its times are to the second: the models, which go by pauses, may mistake a refresh for a scraper."
+_MOST_BYTES: Final = 10**15
+_STATUSES: Final = 1000
 _MONTHS: Final = {
     name: number
     for number, name in enumerate(
@@ -41,7 +44,7 @@ class Line(NamedTuple):
         took_us: From the beginning to the end; 0: likewise.
         wait_us: How long a guard of ours had delayed it: part of `took_us`.
         received_bytes: Of the body that was sent; 0: likewise.
-        http_1_0: Whether it came in HTTP/1.0; if that is not known, it did not.
+        flags: As in a record: FLAG_HTTP_1_0 of telemetry/numbers if the log tells so.
 
     """
 
@@ -55,7 +58,7 @@ class Line(NamedTuple):
     took_us: int = 0
     wait_us: int = 0
     received_bytes: int = 0
-    http_1_0: bool = False
+    flags: int = 0
 
 
 Parse = Callable[[str], Line | None]
@@ -115,6 +118,20 @@ def checked_us(us: float) -> int:
     if not 0 <= us < MOST_US:
         raise BadLine("a duration that cannot be")
     return round(us)
+
+
+def checked_status(status: int) -> int:
+    """Return a status; BadLine if it is none."""
+    if not 0 <= status < _STATUSES:
+        raise BadLine("a status that cannot be")
+    return status
+
+
+def checked_bytes(size: int) -> int:
+    """Return a size; BadLine if nothing is so large."""
+    if not 0 <= size < _MOST_BYTES:
+        raise BadLine("a size that cannot be")
+    return size
 
 
 def origin_form(target: str) -> str:

@@ -92,7 +92,8 @@ class Looks:
         """Take note of what was asked for."""
         if look.much:
             return
-        self._begin_day(look, line)
+        if look.day != line.start_ns // DAY_NS:
+            self._begin_day(look, line)
         if operation.kind == _CERT:
             seen = look.certificates = look.certificates or set()
             most = CERTIFICATES

@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
-from proxy.replay.line import BadLine, Line, checked_time_ns, checked_us, packed
+from proxy.replay.line import BadLine, Line, checked_bytes, checked_status, checked_time_ns, checked_us, packed
+from proxy.telemetry.numbers import FLAG_HTTP_1_0
 
 NO_SUBJECT: Final = "0" * 40
 _WORD: Final = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
@@ -56,13 +57,13 @@ def _line(fields: Mapping[str, Any]) -> Line:
         _client(fields),
         method,
         target,
-        int(fields["status"]) if went_on else 0,
-        0 if cached or not went_on else int(fields["sent"]),
+        checked_status(int(fields["status"])) if went_on else 0,
+        0 if cached or not went_on else checked_bytes(int(fields["sent"])),
         0 if cached or not went_on else _us(fields["upstream_ms"]),
         took_us,
         _us(fields["wait_ms"]),
-        int(fields["received"]),
-        fields["http"] in {"1.0", 1.0},
+        checked_bytes(int(fields["received"])),
+        FLAG_HTTP_1_0 * (fields["http"] == "1.0"),
     )
 
 

@@ -4,8 +4,17 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Final
 
-from proxy.replay.report import FATES, Hit, Outcome, Report
-from proxy.replay.text_report import HEADINGS, LEGEND, UNTOLD, cells, figures, sentences
+from proxy.replay.report import FATES, Hit, Outcome, Report, Suspect
+from proxy.replay.text_report import (
+    HEADINGS,
+    LEGEND,
+    SUSPECT_HEADINGS,
+    UNTOLD,
+    cells,
+    figures,
+    sentences,
+    suspect_cells,
+)
 
 WIDTH, HEIGHT, BAR = 900, 220, 18  # of plots, pixels
 LABEL_WIDTH: Final = 170
@@ -40,6 +49,9 @@ def _page(report: Report) -> Iterator[str]:
         if outcome.worst:
             yield "<h3>Who was hit most</h3>"
             yield from _hits(outcome.worst, "who")
+        yield f"<h3>Accused by the models</h3><p>{escape(outcome.models)}</p>"
+        if outcome.suspects:
+            yield from _suspects(outcome.suspects)
         if outcome.untold:
             yield f"<p>{UNTOLD}</p>"
     yield f"<p>{escape(LEGEND)}</p></body></html>"
@@ -60,6 +72,13 @@ def _hits(hits: Sequence[Hit], who: str) -> Iterator[str]:
     yield "<table>" + _row("th", [who, *HEADINGS, *(["mostly by"] if named else [])])
     for hit in hits:
         yield _row("td", [hit.name, *cells(hit), *([hit.limit] if named else [])])
+    yield "</table>"
+
+
+def _suspects(suspects: Sequence[Suspect]) -> Iterator[str]:
+    yield "<table>" + _row("th", ["who", *SUSPECT_HEADINGS])
+    for suspect in suspects:
+        yield _row("td", [suspect.name, *suspect_cells(suspect)])
     yield "</table>"
 
 

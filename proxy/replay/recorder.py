@@ -13,7 +13,7 @@ import numpy as np
 from fastpath.record import RECORD_DTYPE
 from proxy.policy.actions import Action
 from proxy.policy.judge import ALLOW
-from proxy.telemetry.numbers import FLAG_HTTP_1_0, METHODS, SHADOW
+from proxy.telemetry.numbers import METHODS, SHADOW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Asked = tuple[int, int, Operation, Line, Verdict]  # when, the client's key, what, how, and what was said to it
 
-NO_HEAD, NO_SUBJECT = 0, 1  # words of subjects
+NO_HEAD: Final = 0  # in the place of the word of a subject
 _MOST: Final = (1 << 32) - 1  # of what a record can tell in 32 bits
 _METHODS: Final = {name: number for number, name in enumerate(METHODS)}
 _LIMIT: Final = int(Action.LIMIT)
@@ -37,17 +37,17 @@ def recorded(asked: Sequence[Asked], subjects: Subjects) -> NDArray[np.void]:
     """Return the records (RECORD_DTYPE) of requests in the order in which they ended; at least one."""
     found = np.zeros(len(asked), RECORD_DTYPE)
     now_ns, clients, operations, lines, verdicts = zip(*asked, strict=True)
-    _, _, methods, _, statuses, _, _, took, waited, received, http_1_0 = zip(*lines, strict=True)
+    _, _, methods, _, statuses, _, _, took, waited, received, flags = zip(*lines, strict=True)
     took_us = np.maximum(np.array(took, np.int64) - np.array(waited, np.int64), 0)  # without the guard of the log
+    texts = [operation.subject for operation in operations]
     found["client"] = clients
-    found["operation"] = [operation.kind for operation in operations]
-    found["subject"] = [operation.subject.encode() for operation in operations]
-    word_of = subjects.word_of
-    found["subject_hash"] = [word_of(each.subject) if each.subject else NO_SUBJECT for each in operations]
+    found["operation"] = np.frombuffer(bytes([operation.kind for operation in operations]), np.uint8)
+    found["subject"] = [text.encode() for text in texts]
+    found["subject_hash"] = [*map(subjects.word_of, texts)]
     found["method"] = [_METHODS.get(method, 0) for method in methods]
     found["status"] = statuses
     found["received"] = np.minimum(np.array(received, np.int64), _MOST)
-    found["flags"] = np.array(http_1_0, np.bool_) * FLAG_HTTP_1_0
+    found["flags"] = flags
     for place, verdict in enumerate(verdicts):
         if verdict is not ALLOW:
             _say(found, place, verdict, took_us)
@@ -55,7 +55,7 @@ def recorded(asked: Sequence[Asked], subjects: Subjects) -> NDArray[np.void]:
                 found["subject_hash"][place] = NO_HEAD
     found["total_us"] = np.minimum(took_us, _MOST)
     found["time_ns"] = np.array(now_ns, np.int64) + took_us * 1000
-    return found[np.argsort(found["time_ns"], kind="stable")]
+    return found[np.argsort(found["time_ns"], kind="stable")] if took_us.any() else found
 
 
 def _say(found: NDArray[np.void], place: int, verdict: Verdict, took_us: NDArray[np.int64]) -> None:

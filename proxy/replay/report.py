@@ -10,9 +10,11 @@ from fastpath import key_text, parents
 from proxy.policy.actions import Action, Reason
 from proxy.replay.looks import Looks
 from proxy.replay.readers import Reading
+from proxy.replay.suspicion import Accusation
 from proxy.replay.tally import Fate, Fortune, Tally
 from proxy.replay.world import World
 
+MOST_REASONS: Final = 3  # of a suspect
 FATES: Final = tuple(fate.name.lower() for fate in Fate)
 _SECOND_NS: Final = 1_000_000_000
 
@@ -82,6 +84,26 @@ class Hit:
     limit: str = ""
 
 
+@dataclass(slots=True)
+class Suspect:
+    """Clients that the models accuse.
+
+    Attributes:
+        name: Of the network or the client.
+        clients: How many are accused.
+        legitimate: How many of these look legitimate.
+        standing: The hardest that one of them had, or in shadow mode would have had.
+        reasons: Why that one had it, the weightiest first.
+
+    """
+
+    name: str
+    clients: int
+    legitimate: int
+    standing: str
+    reasons: Sequence[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """Of one run.
@@ -99,6 +121,9 @@ class Outcome:
         verdicts: Requests by action and reason.
         limits: What did it, the worst first.
         worst: Networks, or clients, with the most refused requests.
+        models: Whether and how the models looked, one sentence.
+        accused: How many clients they accuse, and how many of these look legitimate.
+        suspects: Networks, or clients, that are accused, the worst first.
         column_s: Width of a column of the timeline, seconds.
         timeline: Beginning of each column, seconds from the first request, and requests by fate.
 
@@ -116,6 +141,9 @@ class Outcome:
     verdicts: Sequence[Verdicts]
     limits: Sequence[Hit]
     worst: Sequence[Hit]
+    models: str
+    accused: Mapping[str, int]
+    suspects: Sequence[Suspect]
     column_s: float
     timeline: Sequence[tuple[float, Sequence[int]]] = field(repr=False)
 
@@ -167,6 +195,7 @@ def outcome(world: World, looks: Looks, naming: Naming) -> Outcome:
     tally = world.tally
     legitimate = {client for client in tally.clients if looks.legitimate(client)}
     rows = [(fortune, client in legitimate) for client, fortune in tally.clients.items()]
+    accused = world.suspicion.accused if world.suspicion else {}
     return Outcome(
         title=naming.title,
         settings=naming.settings,
@@ -180,6 +209,9 @@ def outcome(world: World, looks: Looks, naming: Naming) -> Outcome:
         verdicts=_verdicts(tally),
         limits=_limits(tally, legitimate),
         worst=_worst(tally, legitimate, addresses=naming.addresses)[: naming.most],
+        models=world.detection.told,
+        accused={"all": len(accused), "legitimate": len(legitimate & accused.keys())},
+        suspects=_suspects(accused, legitimate, addresses=naming.addresses)[: naming.most],
         column_s=tally.timeline.width_ns / _SECOND_NS,
         timeline=[(begin_ns / _SECOND_NS, tuple(fates)) for begin_ns, fates in tally.timeline.rows()],
     )
@@ -252,6 +284,18 @@ def _worst(tally: Tally, legitimate: set[int], *, addresses: bool) -> list[Hit]:
     for key, counts in limits.items():
         [(hits[key].limit, _)] = counts.most_common(1)
     return sorted(hits.values(), key=_weight)
+
+
+def _suspects(accused: Mapping[int, Accusation], legitimate: set[int], *, addresses: bool) -> list[Suspect]:
+    """Return who is accused, the worst first; the worst client of a network tells the reasons."""
+    suspects: dict[int, Suspect] = {}
+    for client in sorted(accused, key=lambda client: (accused[client][:2], -client), reverse=True):
+        standing, _, reasons = accused[client]
+        key = client if addresses else network_of(client)
+        suspect = suspects.setdefault(key, Suspect(key_text(key), 0, 0, standing.name.lower(), reasons[:MOST_REASONS]))
+        suspect.clients += 1
+        suspect.legitimate += client in legitimate
+    return list(suspects.values())
 
 
 def network_of(client: int) -> int:

@@ -4,7 +4,7 @@
 
 It is the part of `proxy.plugins.slot` and `proxy.verdicts` that decides, without their tasks and events. A look costs
 a millisecond whatever it is at, and the analyst's ten a second would take longer than all else. So what is found in a
-request is found LATE_NS or FEWEST requests later, whichever is more, and never more than MOST.
+request is found LATE_NS or FEWEST requests later, whichever is more, and never more than LATEST_NS or MOST.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 FEWEST: Final = 512
 MOST: Final = 2048
-LATE_NS: Final = 5_000_000_000
+LATE_NS: Final = 10_000_000_000
+LATEST_NS: Final = 900_000_000_000
 
 
 class Accusation(NamedTuple):
@@ -58,14 +59,17 @@ class Suspicion:
         self._detector = detector
         self._fusion = Fusion(node.tables.verdicts)
         self._asked: list[Asked] = []
+        self._begun_ns = 0
         self.accused: dict[int, Accusation] = {}
 
     def note(self, client: int, operation: Operation, line: Line, verdict: Verdict, now_ns: int) -> None:
         """Take note of a request that was judged; what follows from it may be in force when this returns."""
         asked = self._asked
+        if not asked:
+            self._begun_ns = now_ns
         asked.append((now_ns, client, operation, line, verdict))
-        count = len(asked)
-        if count >= FEWEST and (count >= MOST or now_ns - asked[0][0] >= LATE_NS):
+        count, age_ns = len(asked), now_ns - self._begun_ns
+        if count >= MOST or (age_ns >= LATE_NS and (count >= FEWEST or age_ns >= LATEST_NS)):
             self.look(now_ns)
 
     def look(self, now_ns: int) -> None:

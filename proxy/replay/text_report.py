@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from proxy.replay.report import Hit, LogFigures, Outcome, Report
+from proxy.replay.report import Hit, LogFigures, Outcome, Report, Suspect
 
 LEGEND = (
     "lost: at least one request was refused, or came from a banned client, which the keyserver had answered. Looks "
@@ -24,6 +24,9 @@ def view(report: Report) -> RenderableType:
         parts.append(_hits(outcome.limits, f"{title}: what did it", "limit or reason"))
         if outcome.worst:
             parts.append(_hits(outcome.worst, f"{title}: who was hit most", "who"))
+        parts.append(f"{title}: {escape(outcome.models)}")
+        if outcome.suspects:
+            parts.append(_suspects(outcome.suspects, f"{title}: accused by the models"))
         if outcome.untold:
             parts.append(UNTOLD)
     return Group(*parts, LEGEND)
@@ -81,10 +84,12 @@ _FIGURES: Sequence[tuple[str, Callable[[Outcome], str]]] = (
     ("  delayed", _clients("delayed")),
     ("  lost something", _clients("lost")),
     ("  banned", _clients("banned")),
+    ("  accused by the models", lambda outcome: _of(outcome.accused["all"], outcome.clients["all"])),
     ("clients that look legitimate", lambda outcome: f"{outcome.legitimate['all']:,}"),
     ("  delayed", _legitimate("delayed")),
     ("  lost something", _legitimate("lost")),
     ("  banned", _legitimate("banned")),
+    ("  accused by the models", lambda outcome: _of(outcome.accused["legitimate"], outcome.legitimate["all"])),
     ("their requests that were refused", lambda outcome: f"{_lost(outcome):,}"),
     ("bans", lambda outcome: f"{outcome.bans:,}"),
     ("longest delay, s", lambda outcome: f"{outcome.worst_wait_s:.1f}"),
@@ -130,4 +135,22 @@ def _hits(hits: Sequence[Hit], title: str, who: str) -> Table:
         table.add_column("mostly by")
     for hit in hits:
         table.add_row(hit.name, *cells(hit), *([hit.limit] if named else []))
+    return table
+
+
+SUSPECT_HEADINGS = ("clients", "look legitimate", "standing", "why")
+
+
+def suspect_cells(suspect: Suspect) -> tuple[str, ...]:
+    """Return what stands in a row below SUSPECT_HEADINGS; a line for each reason."""
+    return f"{suspect.clients:,}", f"{suspect.legitimate:,}", suspect.standing, "\n".join(suspect.reasons)
+
+
+def _suspects(suspects: Sequence[Suspect], title: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("who")
+    for heading in SUSPECT_HEADINGS:
+        table.add_column(heading, justify="right" if heading in SUSPECT_HEADINGS[:2] else "left")
+    for suspect in suspects:
+        table.add_row(suspect.name, *map(escape, suspect_cells(suspect)))
     return table

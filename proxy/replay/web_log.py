@@ -8,7 +8,8 @@ import re
 from typing import Final
 
 from fastpath import parse_address
-from proxy.replay.line import BadLine, Line, clock_time_ns, origin_form, packed
+from proxy.replay.line import COARSE, BadLine, Line, clock_time_ns, origin_form, packed
+from proxy.telemetry.numbers import FLAG_HTTP_1_0
 
 # Some collections of logs put a quote around each line.
 _HEAD: Final = r'"?(\S+) (\S+) [^\[]*\[([^\]]{20,32})\] "'
@@ -34,13 +35,16 @@ def parse(text: str) -> Line | None:
         client = _after_host(second)
     size_bytes = 0 if size == "-" else int(size)
     return Line(
-        clock_time_ns(time), client, method, target, int(status), size_bytes, http_1_0=version == "1.0"
+        clock_time_ns(time), client, method, target, int(status), size_bytes, flags=FLAG_HTTP_1_0 * (version == "1.0")
     )
 
 
 def missing(_: str) -> tuple[str, ...]:
     """Return what it does not tell."""
-    return ("It does not tell how long the keyserver took, so nothing is charged for that.",)
+    return (
+        "It does not tell how long the keyserver took, so nothing is charged for that.",
+        COARSE,
+    )
 
 
 def _rubbish(text: str) -> Line | None:
