@@ -84,8 +84,8 @@ def _adapt(config: Config) -> ModeWord:
 BUILT_IN: Final[dict[str, BuiltIn]] = {
     AntiAbuse.name: BuiltIn(AntiAbuse, "enforce", "HKPGUARD_MODE", _limits),
     RatelimitTarpit.name: BuiltIn(RatelimitTarpit, "enforce", "HKPGUARD_TARPIT__MODE", _tarpit),
-    "ml-abuse-detector": BuiltIn(_ml_abuse_detector, "shadow"),
-    "ratelimit-ml": BuiltIn(_ratelimit_ml, "shadow", "HKPGUARD_ADAPT__MODE", _adapt),
+    "ml-abuse-detector": BuiltIn(_ml_abuse_detector),
+    "ratelimit-ml": BuiltIn(_ratelimit_ml, "off", "HKPGUARD_ADAPT__MODE", _adapt),
 }
 
 

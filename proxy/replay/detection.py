@@ -1,6 +1,8 @@
 """The detector of a run: `ml-abuse-detector` as the configuration says, or why there is none.
 
-A replay does without it if it is off, or if a library or a model is missing. That is told in the report.
+Where the configuration says nothing it looks in shadow mode: what keeps it off in a guard, that requests wait for it,
+is no matter here. A replay does without it if it is set to off, or if a library or a model is missing. That is told in
+the report.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ UNASKED: Final = Detection(f"{NAME} was not asked")
 def detection(config: Config) -> Detection:
     """Return what looks at requests by this configuration; whatever is wrong with it, the replay goes on."""
     settings = config.plugins.get(NAME, PluginConfig())
-    mode = mode_of(config, NAME, settings)
+    mode = "shadow" if settings.mode is None else mode_of(config, NAME, settings)
     if mode == "off":
         return Detection(f"{NAME} is off")
     try:

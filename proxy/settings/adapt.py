@@ -11,5 +11,5 @@ from proxy.settings.section import Section
 class AdaptConfig(Section):
     """How far prices may rise while the site is under attack, and whether cohorts count."""
 
-    mode: Mode = "shadow"  # a site has to see its own forecast before it lets it decide
+    mode: Mode = "off"  # the analyst takes turns of some ms for it, and workers on its core wait so long
     most: Annotated[int, Whole(1, MOST_TIMES)] = 4  # tokens of its class that a request may cost

@@ -44,7 +44,7 @@ def test_cohort_becomes_evidence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "mode"),
     [
-        ({}, "shadow"),
+        ({}, "off"),
         ({"ADAPT__MODE": "enforce"}, "enforce"),
         ({"ADAPT__MODE": "off"}, "off"),
         ({"ADAPT__MODE": "enforce", "MODE": "shadow"}, "shadow"),
