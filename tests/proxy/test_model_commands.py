@@ -81,7 +81,7 @@ def test_train(tmp_path: Path) -> None:
     """A log of honest clients makes a model that is in use from then on; with --dry-run nothing is written."""
     pytest.importorskip("lightgbm")
     log = tmp_path / "access.log"
-    log.write_text(lines(60, 20) + "a line of something else\n")
+    log.write_text(lines(60, 60) + "a line of something else\n")
     state = tmp_path / "state"
     dry = run(state, "train", "--dry-run", str(log))
     assert dry.exit_code == 0, dry.output
