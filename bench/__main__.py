@@ -1,7 +1,7 @@
 """`python -m bench`: every claim of speed, memory and endurance, as a command.
 
 Without a command it runs `proxies`, `memory` and `judge`; a quarter of an hour. `tarpit` takes five minutes more,
-`attacks` three quarters of an hour, `scenarios` a minute, `refresh` two or three. `record` measures nothing: it
+`attacks` three quarters of an hour, `scenarios` and `refresh` three or more each. `record` measures nothing: it
 records traffic for models, in a quarter of an hour.
 """
 
