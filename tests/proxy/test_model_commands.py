@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 
 from models.manifest import read_manifest
 from models.scorer import MAIN, SHIPPED
-from models.training import own
 from models.training.shipped import put
 from proxy.cli import app
 from tests.models.models_for_tests import model
@@ -81,7 +80,9 @@ def lines(clients: int, requests: int) -> str:
 def test_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log of honest clients makes a model that is in use from then on; with --dry-run nothing is written."""
     pytest.importorskip("lightgbm")
-    monkeypatch.setattr(own, "SLACK", 1.0)  # which clients are drawn is chance; whom the bound keeps out: test_own.py
+    monkeypatch.setattr(
+        "models.training.own.SLACK", 1.0
+    )  # which clients are drawn is chance; whom the bound keeps out: test_own.py
     log = tmp_path / "access.log"
     log.write_text(lines(60, 60) + "a line of something else\n")
     state = tmp_path / "state"
