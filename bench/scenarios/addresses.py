@@ -6,6 +6,9 @@ from typing import Final
 UNIVERSITY: Final = bytes([198, 18])
 HOMES: Final = 243  # first byte of the lines of people at home
 MANY: Final = 241  # of the many networks of one scraper
+MANY_NETWORK: Final = f"{MANY}.0.0.0/8"
+CLOUD: Final = 114  # of machines for rent, beside those of that scraper
+CLOUD_NETWORK: Final = "203.0.114.0/24"
 TOR: Final = 242
 TOR_NETWORK: Final = f"{TOR}.0.0.0/8"
 TOR_EXITS: Final = 1000

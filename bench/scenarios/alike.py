@@ -13,9 +13,12 @@ from rich.table import Table
 from bench.scenarios.clock import HOUR, MINUTE
 from bench.scenarios.world import World
 from fastpath.key_arrays import network_keys
-from fastpath.record import NO_UPSTREAM, RECORD_DTYPE
+from fastpath.record import NO_UPSTREAM
+from fastpath.record_array import RECORD_DTYPE
 from models.cohorts import Cohorts
 from models.coldness import Coldness
+from models.steps import whole
+from models.watch import Watch
 from proxy import cold_watch
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action
@@ -61,7 +64,9 @@ class Alike:
         """Know nobody."""
         self._subjects = Subjects(secret)
         self._coldness = Coldness(secret)
-        self._cohorts = Cohorts(coldness=self._coldness)
+        self._watch = Watch()
+        self._lookout = self._watch.lookout()
+        self._cohorts = Cohorts(self._watch.windows, coldness=self._coldness)
         self._block = np.zeros(BLOCK, RECORD_DTYPE)
         self._used = 0
         self._next_ns = 0
@@ -91,9 +96,13 @@ class Alike:
 
     def _look(self, now_ns: int) -> None:
         records, self._used = self._block[: self._used].copy(), 0
-        cold_watch.show(self._coldness, records.tobytes())
-        for finding in self._cohorts.look(records, now_ns):
-            self._named.setdefault(finding.client, self._requests[finding.client])
+        cold_watch.show(self._coldness, records)
+        whole(self._watch.feed(records))
+        for due in self._lookout.take():
+            self._cohorts.note(due, now_ns)
+        for finding in self._cohorts.look(now_ns):
+            if finding is not None:
+                self._named.setdefault(finding.client, self._requests[finding.client])
 
     def shares(self, groups: Sequence[Group], least: int = 8) -> list[Share]:
         """Return what became of each group; a client behind an address that two groups use counts in both."""

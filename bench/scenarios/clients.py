@@ -6,12 +6,15 @@ from random import Random
 from bench.scenarios import addresses
 from bench.scenarios.certificates import Certificate, gpg_get, mail_get, thunderbird_get
 from bench.scenarios.clock import HOUR, MILLISECOND, MINUTE, SECOND, Life
-from bench.scenarios.goals import NobodyDenied
-from bench.scenarios.world import Visitor, World, answered
+from bench.scenarios.goals import Goal, NobodyDenied, NotToldApart
+from bench.scenarios.world import Group, Visitor, World, answered
 
 CHUNK = 21  # fingerprints in a line from gpg to dirmngr; if none of them can be had, gpg gives up
 PARCIMONIE_S = 600
 DAY = 24 * HOUR
+NOBODY_DENIED = NobodyDenied()
+WAKING = (0, DAY - HOUR)  # leaves everybody an hour to end
+BEGINNING = 20 * MINUTE  # of a flood from a thousand networks: until nearly all of them have asked again and again
 
 
 def refresh(visitor: Visitor, keys: Sequence[str], rtt_ns: int) -> Life:
@@ -77,15 +80,34 @@ def parcimonies(world: World, users: int = 500) -> None:
         world.clock.add(life, world.random.randrange(PARCIMONIE_S * SECOND))
 
 
-def build_farm(world: World, requests: int = 10_000, jobs: int = 20) -> None:
+def build_farm(world: World, requests: int = 10_000, jobs: int = 20, network: int = 113) -> None:
     """Let builds behind one address fetch the same ten keys, many jobs at a time, each one key after the other."""
     group = world.group(f"CI behind one NAT, {jobs} jobs", NobodyDenied())
     keys = world.certificates.most_popular(10)
     bursts = requests // (len(keys) * jobs)
     for burst in range(bursts):
         for _ in range(jobs):
-            life = refresh(world.visitor(group, addresses.in_24(113, 9)), keys, 20 * MILLISECOND)
+            life = refresh(world.visitor(group, addresses.in_24(network, 9)), keys, 20 * MILLISECOND)
             world.clock.add(life, burst * DAY // bursts)
+
+
+def cloud_builds(world: World, projects: int = 500, goal: Goal = NOBODY_DENIED) -> None:
+    """Build each project six times a day on a machine that is rented for it, somewhere in the same company's networks.
+
+    Each fetches two keys that everybody has, and one that nobody else asks for.
+    """
+    group = world.group(f"CI in a cloud, {projects} projects", goal)
+    for _ in range(projects):
+        keys = [*world.certificates.keyring(2), world.certificates.rare()]
+        life = _builds(world.visitor(group, addresses.home(0)), keys, world.random)
+        world.clock.add(life, world.random.randrange(4 * HOUR))
+
+
+def _builds(visitor: Visitor, keys: Sequence[str], random: Random) -> Life:
+    while True:
+        visitor.address = addresses.in_networks(addresses.MANY, random.randrange(1000), 1 + random.randrange(254))
+        yield from refresh(visitor, keys, 20 * MILLISECOND)
+        yield 4 * HOUR
 
 
 def thunderbirds(world: World, users: int = 2000) -> None:
@@ -137,10 +159,18 @@ def neighbours(world: World, network: int, users: int = 10) -> None:
         world.clock.add(life, world.random.randrange(4 * HOUR))
 
 
-def uploaders(world: World, users: int = 240) -> None:
+def uploaders(world: World, users: int = 240, after_ns: int = 0) -> None:
     """Upload one's own certificate, once, each from another network."""
     homes = [addresses.in_networks(addresses.HOMES, number) for number in range(users)]
-    _each_uploads(world, f"{users} uploads from home", homes)
+    group = world.group(f"{users} uploads from home", NobodyDenied())
+    _each_uploads(world, group, homes, (after_ns, DAY - HOUR))
+
+
+def first_uploaders(world: World, users: int = 24) -> None:
+    """Upload one's own certificate while a flood begins, whose networks ask for the first time as well."""
+    homes = [addresses.in_networks(addresses.HOMES, 1000 + number) for number in range(users)]
+    group = world.group(f"{users} from home in its first {BEGINNING // MINUTE} min", NotToldApart())
+    _each_uploads(world, group, homes, (0, BEGINNING))
 
 
 def uploaders_over_tor(world: World, users: int = 24, flooded: int = addresses.TOR_EXITS) -> None:
@@ -154,8 +184,10 @@ def uploaders_over_tor(world: World, users: int = 24, flooded: int = addresses.T
     """
     for through, (first, last) in _exits(flooded).items():
         exits = [addresses.tor_exit(world.random, first, last) for _ in range(users)]
-        _each_uploads(world, f"{users} new ones {through}", exits)
-        _each_uploads(world, f"{users} updates {through}", exits, update=True)
+        new = world.group(f"{users} new ones {through}", NotToldApart() if last <= flooded else NobodyDenied())
+        _each_uploads(world, new, exits)
+        updates = world.group(f"{users} updates {through}", NobodyDenied())
+        _each_uploads(world, updates, exits, update=True)
 
 
 def _exits(flooded: int) -> dict[str, tuple[int, int]]:
@@ -163,13 +195,14 @@ def _exits(flooded: int) -> dict[str, tuple[int, int]]:
     return {through: (first, last) for through, (first, last) in ranges.items() if first < last}
 
 
-def _each_uploads(world: World, title: str, where: Sequence[bytes], *, update: bool = False) -> None:
-    group = world.group(title, NobodyDenied())
+def _each_uploads(
+    world: World, group: Group, where: Sequence[bytes], between: tuple[int, int] = WAKING, *, update: bool = False
+) -> None:
     for number, address in enumerate(where):
         certificate = world.certificates.new()
         if update:
             world.node.upload(addresses.in_networks(addresses.HOMES, number), certificate, world.clock.now_ns)
-        world.clock.add(_upload(world.visitor(group, address), certificate), _some_time(world))
+        world.clock.add(_upload(world.visitor(group, address), certificate), world.random.randrange(*between))
 
 
 def _upload(visitor: Visitor, certificate: Certificate) -> Life:
@@ -178,5 +211,4 @@ def _upload(visitor: Visitor, certificate: Certificate) -> Life:
 
 
 def _some_time(world: World) -> int:
-    """Return a time of the day that leaves everybody an hour to end."""
-    return world.random.randrange(DAY - HOUR)
+    return world.random.randrange(*WAKING)

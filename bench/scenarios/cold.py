@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.scenarios.clock import HOUR, MINUTE
 from fastpath import client_key
-from fastpath.record import RECORD_DTYPE
+from fastpath.record_array import RECORD_DTYPE
 from models.coldness import NETWORKS, Coldness
 from proxy import cold_watch
 from proxy.hkp.classes import OperationClass
@@ -56,7 +56,7 @@ class Cold:
             self.highest[each.network] = max(self.highest[each.network], each.score)
 
     def _show(self, now_ns: int) -> None:
-        cold_watch.show(self._coldness, self._block[: self._used].tobytes())
+        cold_watch.show(self._coldness, self._block[: self._used])
         self._used = 0
         self._next_show_ns = now_ns + MINUTE
         if now_ns >= self._next_look_ns:

@@ -47,6 +47,37 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Noticed:
+    """Of those whom no limit can tell from others: the score for cold certificates of each of their networks."""
+
+    least_score: float
+
+    def met(self, tally: Tally, length_ns: int) -> bool:
+        """See `Goal`."""
+        return length_ns > 0 and bool(tally.cold_scores) and tally.cold_scores[0] >= self.least_score
+
+    def __str__(self) -> str:
+        """Say it."""
+        return f"noticed, cold >= {self.least_score:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class NotToldApart:
+    """Of those who do what others do as well, from where they do it: whatever becomes of them (docs/limits.md).
+
+    No rule that refuses the one lets the other pass. So there is no bound, and what became of them is told.
+    """
+
+    def met(self, tally: Tally, length_ns: int) -> bool:
+        """See `Goal`."""
+        return tally.requests > 0 and length_ns > 0
+
+    def __str__(self) -> str:
+        """Say it."""
+        return "not told apart"
+
+
+@dataclass(frozen=True, slots=True)
 class HeldTo:
     """Of vandals: no more gets through than a budget of the class gives."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from ipaddress import ip_network
 from typing import Final, Protocol
 
 from bench.scenarios.certificates import Certificate
@@ -9,6 +10,8 @@ from bench.scenarios.cold import Cold
 from bench.scenarios.dear import Dear
 from bench.scenarios.replies import Replies
 from bench.scenarios.upstream import Cost, Upstream
+from fastpath import Origin
+from fastpath.prefix_build import Rows, build
 from proxy.config import Config
 from proxy.hkp.certs import Cert, Upload
 from proxy.hkp.classes import OperationClass
@@ -54,6 +57,13 @@ class Node(node.Node):
         self._contents = Contents(self.tables, self.subjects)
         self._replies = Replies(self.config, self.subjects)
         self._dear = Dear(self.policy.fat_caps[1] if self.policy.fat_caps else None)
+
+    def place(self, origins: Mapping[str, Origin]) -> None:
+        """Know where networks are, as databases would tell; before anybody asks."""
+        networks = {ip_network(text): origin.pack() for text, origin in origins.items()}
+        prefixes = [(each.network_address.packed, each.prefixlen, word) for each, word in networks.items()]
+        for _ in self.tables.origins.publish(build(Rows.of(prefixes))):
+            pass
 
     def ask(self, address: bytes, target: str, now_ns: int) -> Verdict:
         """Judge one request, and have it answered if it goes on.

@@ -7,11 +7,18 @@ from time import perf_counter
 
 from bench.scenarios import addresses, clients, vandals
 from bench.scenarios.clock import HOUR
+from bench.scenarios.goals import NotToldApart
 from bench.scenarios.world import Group, World
+from fastpath import NetworkKind, Origin
 
 PROFILES: Mapping[str, Mapping[str, str]] = {name: {"HKPGUARD_PROFILE": name} for name in ("default", "strict")}
 NO_BANS = {"HKPGUARD_BANS__MODE": "off"}
 TOR = {"HKPGUARD_SHARED_EXITS": addresses.TOR_NETWORK}
+CLOUD = {
+    addresses.MANY_NETWORK: Origin(64_500, NetworkKind.HOSTING),
+    addresses.CLOUD_NETWORK: Origin(64_500, NetworkKind.HOSTING),
+}
+EXITS = {addresses.TOR_NETWORK: Origin(kind=NetworkKind.TOR)}
 BUILD_FARM = {
     "HKPGUARD_NETWORKS": '[{"cidr": "203.0.113.9/32", "limits": {"cert": {"burst": 1200, "count": 20}}}]',
 }
@@ -26,6 +33,7 @@ class Scenario:
         people: Put into the world, in this order.
         most_hours: It lasts no longer, because nothing else would happen, or too much of the same.
         settings: HKPGUARD_* that its operator has set.
+        origins: What a database would say of networks.
 
     """
 
@@ -33,6 +41,7 @@ class Scenario:
     people: tuple[Callable[[World], None], ...]
     most_hours: float = 24.0
     settings: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, Origin] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,7 @@ def play(scenario: Scenario, environ: Mapping[str, str], hours: float) -> Outcom
     begun_s = perf_counter()
     length_ns = int(min(hours, scenario.most_hours) * HOUR)
     world = World({**environ, **scenario.settings}, length_ns)
+    world.node.place(scenario.origins)
     for populate in scenario.people:
         populate(world)
     world.run()
@@ -83,7 +93,7 @@ def _scenarios() -> Iterator[Scenario]:
     yield Scenario(key="scrape-16", people=(partial(vandals.scrape, count=16),))
     yield Scenario(key="scrape-254", people=(partial(vandals.scrape, count=254),))
     yield Scenario(key="scrape-48", people=(vandals.scrape_48,))
-    networks = partial(vandals.scrape_networks, networks=1000, rate=0.2)
+    networks = partial(vandals.scrape_networks, networks=1000, rate=0.2, goal=NotToldApart())
     yield Scenario(key="scrape-networks", people=(networks,), most_hours=1)
     yield Scenario(key="harvest-1", people=(partial(vandals.harvest, count=1),))
     yield Scenario(key="harvest-254", people=(partial(vandals.harvest, count=254),))
@@ -101,9 +111,26 @@ def _uploads() -> Iterator[Scenario]:
         flood = partial(vandals.flood, exits=exits)
         people = partial(clients.uploaders_over_tor, flooded=exits)
         yield Scenario(key=f"tor-uploads-{exits}", people=(flood, people), settings=TOR)
-    for networks in (4, 100, 1000):
+    for networks in (4, 100):
         flood = partial(vandals.flood_networks, networks=networks)
         yield Scenario(key=f"new-certs-{networks}", people=(flood, clients.uploaders))
+    flood = partial(vandals.flood_networks, networks=1000)
+    later = partial(clients.uploaders, after_ns=clients.BEGINNING)
+    yield Scenario(key="new-certs-1000", people=(flood, clients.first_uploaders, later))
+
+
+def _origins() -> Iterator[Scenario]:
+    """Yield scrapers whom only where they come from holds, and honest people who come from there too."""
+    people = (clients.thunderbirds, partial(clients.build_farm, network=addresses.CLOUD))
+    newcomers = partial(clients.cloud_builds, goal=NotToldApart())
+    slow = partial(vandals.scrape_networks, networks=1000, rate=0.005)
+    later = partial(vandals.scrape_networks, networks=1000, rate=0.005, after_ns=4 * HOUR)
+    fast = partial(vandals.scrape_networks, networks=1000, rate=0.2)
+    yield Scenario(key="scrape-cloud", people=(*people, clients.cloud_builds, later), origins=CLOUD)
+    yield Scenario(key="scrape-cloud-cold", people=(*people, newcomers, slow), origins=CLOUD)
+    yield Scenario(key="scrape-cloud-fast", people=(fast,), origins=CLOUD, most_hours=1)
+    over_tor = (vandals.scrape_over_tor, clients.parcimonies)
+    yield Scenario(key="scrape-tor", people=over_tor, origins=EXITS)
 
 
 def _walks() -> Iterator[Scenario]:
@@ -119,11 +146,11 @@ def _walks() -> Iterator[Scenario]:
         partial(clients.one_refresh, keys=300, rtt_ms=8, home=4040, after_ns=6 * HOUR),
         partial(clients.one_refresh, keys=3000, rtt_ms=8, home=4080, after_ns=10 * HOUR),
     )
-    slow = partial(vandals.scrape_networks, networks=1000, rate=0.01, after_ns=12 * HOUR)
+    slow = partial(vandals.scrape_networks, networks=1000, rate=0.01, after_ns=12 * HOUR, goal=vandals.NOTICED)
     alone = partial(vandals.scrape, count=254, after_ns=6 * HOUR)
     yield Scenario(key="walk-slow", people=(*people, alone, slow), settings=TOR, most_hours=18)
-    fast = partial(vandals.scrape_networks, networks=1000, rate=0.2, after_ns=12 * HOUR)
+    fast = partial(vandals.scrape_networks, networks=1000, rate=0.2, after_ns=12 * HOUR, goal=vandals.NOTICED)
     yield Scenario(key="walk-fast", people=(*people, fast), settings=TOR, most_hours=13)
 
 
-SCENARIOS: Mapping[str, Scenario] = {each.key: each for each in (*_scenarios(), *_uploads(), *_walks())}
+SCENARIOS: Mapping[str, Scenario] = {each.key: each for each in (*_scenarios(), *_uploads(), *_origins(), *_walks())}

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.table import Table
 
 from bench.scenarios.clock import HOUR, MINUTE, SECOND
+from bench.scenarios.goals import NotToldApart
 from bench.scenarios.plan import Outcome
 from bench.scenarios.world import Group
 
@@ -72,9 +73,11 @@ def duration(length_ns: int) -> str:
 
 
 def judged(group: Group, length_ns: int) -> str:
-    """Return the goal of a group, and whether it is met; a dash if it did not come to that."""
+    """Return the goal of a group, and whether it is met, or what became of it; a dash if it did not come to that."""
     if not group.tally.requests:
         return "-"
+    if isinstance(group.goal, NotToldApart):
+        return f"{group.goal}: {group.tally.denied:,} denied"
     word = "met" if group.goal.met(group.tally, length_ns) else MISSED
     return f"{word}: {group.goal}"
 

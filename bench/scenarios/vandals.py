@@ -7,11 +7,12 @@ from functools import partial
 from bench.scenarios import addresses
 from bench.scenarios.certificates import gpg_get, mail_search
 from bench.scenarios.clock import MINUTE, SECOND, Life
-from bench.scenarios.goals import Goal, HeldTo, Refused, UpstreamShare
+from bench.scenarios.goals import Goal, HeldTo, Noticed, NotToldApart, Refused, UpstreamShare
 from bench.scenarios.world import Visitor, World
 
 RATE = 5  # requests per second, as keys.openpgp.org lets one address have
 LEAST_REFUSED = Refused(0.95)
+NOTICED = Noticed(0.5)  # from where on `hkpguard top` lists a network
 GUESSED_RIGHT = 0.03  # of a harvester's addresses
 TOR_UPLOADS = HeldTo(burst=5, each_ns=10 * SECOND)
 NEW_CERTS = HeldTo(burst=600, each_ns=6 * SECOND)
@@ -98,15 +99,26 @@ def scrape_48(world: World) -> None:
     ).begin(world)
 
 
-def scrape_networks(world: World, networks: int, rate: float, after_ns: int = 0) -> None:
+def scrape_networks(world: World, networks: int, rate: float, after_ns: int = 0, goal: Goal = LEAST_REFUSED) -> None:
     """Walk through a dump from many networks, from each no faster than one may."""
     Attack(
         title=f"scraper, {networks:,} /24, {rate}/s each",
-        goal=LEAST_REFUSED,
+        goal=goal,
         rate=rate * networks,
         address=lambda number: addresses.in_networks(addresses.MANY, number % networks),
         act=partial(_take_next, world),
         after_ns=after_ns,
+    ).begin(world)
+
+
+def scrape_over_tor(world: World) -> None:
+    """Walk through a dump over all exits of Tor."""
+    Attack(
+        title=f"scraper, {addresses.TOR_EXITS:,} exits, {RATE}/s",
+        goal=NotToldApart(),
+        rate=RATE,
+        address=lambda _number: addresses.tor_exit(world.random),
+        act=partial(_take_next, world),
     ).begin(world)
 
 

@@ -7,10 +7,11 @@
 
 All or nothing: what one of the budgets refuses, the others get back. What is admitted is remembered: a certificate is
 not new a second time, whatever becomes of its upload. A bare revocation proves no certificate, so it makes none known.
+Of what is refused nothing is remembered but, for a while, that a network or exit was refused.
 
 How those that are of everybody are shared: `sharing.py`. What only brings more of what is known, an update or a bare
-revocation, has its own place there, beside all that is new: who floods with new certificates through an exit does not
-take it from somebody behind the same exit who revokes his own.
+revocation, has its own place there, beside all that is new, and a turn before it: who floods with new certificates
+through an exit does not take it from somebody behind the same exit who revokes his own.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from proxy.hkp.mail import MailRequest
 from proxy.policy.actions import Action, Reason
 from proxy.policy.budgets import TEXTS, BudgetKind
 from proxy.policy.judge import Verdict
-from proxy.policy.sharing import Bill, Sharing
+from proxy.policy.sharing import KNOWN_TURNS, NEW_TURNS, Bill, Share, Sharing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -69,19 +70,24 @@ class Contents:
         """
         if client.exempt or not isinstance(found, Upload | MailRequest):
             return Ruling()
-        bills = list(self._bills(client, found, now_ns))
+        shares = list(self._shares(client, found, now_ns))
+        bills = [*self._shared(client, shares, now_ns), *self._bills(client, found, now_ns)]
         said = [(bill, self._pay(bill, now_ns)) for bill in bills if not bill.forgiving]
         # What is empty took nothing, also in shadow mode.
         paid = [bill for bill, spending in said if spending is None or not spending.retry_after_ns]
         refused = [spending for _, spending in said if spending is not None and not spending.allowed]
         if refused:
             self.refund(paid, now_ns)
+            for share in shares:
+                self._sharing.note_refusal(share, now_ns)
             longest = max(refused, key=lambda each: each.retry_after_ns)
             return Ruling(Verdict(Action.LIMIT, Reason.BUDGET, 429, 0, longest, text=TEXTS[longest.bucket]))
         for bill in bills:
             if bill.forgiving:
                 self._buckets.charge(bill.budget, bill.key, bill.cost, now_ns)
                 paid.append(bill)
+        for share in shares:
+            self._sharing.note(share, now_ns)
         if isinstance(found, Upload):
             self._remember(client, found, now_ns)
         deposit = tuple(bill for bill in paid if bill.budget.kind in RETURNED)
@@ -95,23 +101,38 @@ class Contents:
         for bill in bills:
             self._buckets.refund(bill.budget, bill.key, bill.cost, now_ns)
 
+    def _shares(self, client: Client, found: Upload | MailRequest, now_ns: int) -> Iterator[Share]:
+        """Yield what is asked for of what is of everybody.
+
+        An exit is two members: one for what is new, and one for what is not.
+        """
+        if isinstance(found, MailRequest):
+            return
+        new = len(self._new(found, now_ns))
+        if client.anonymous:
+            member = bucket_key(BudgetKind.EXIT_UPLOADS, client.key, bool(new))
+            yield Share(BudgetKind.EXIT_UPLOADS, member, 1, NEW_TURNS if new else KNOWN_TURNS)
+        if new:
+            yield Share(BudgetKind.NEW_CERTS, client.network, new)
+
+    def _shared(self, client: Client, shares: Iterable[Share], now_ns: int) -> Iterator[Bill]:
+        for share in shares:
+            limit = client.limits[share.kind]
+            if limit is not None:
+                yield from self._sharing.bills(limit, share, now_ns)
+
     def _bills(self, client: Client, found: Upload | MailRequest, now_ns: int) -> Iterator[Bill]:
         if isinstance(found, MailRequest):
             for address in found.addresses:
                 yield from _bill(client, BudgetKind.MAIL_ADDRESS, self._subjects.word_of(address))
             return
-        new = self._new(found, now_ns)
-        if client.shared_exit:
-            yield from self._shared(client, BudgetKind.EXIT_UPLOADS, _exit(client, new), 1, now_ns)
-        if new:
-            yield from self._shared(client, BudgetKind.NEW_CERTS, client.network, len(new), now_ns)
         for cert in found.certs:
             yield from _bill(
                 client, BudgetKind.CERT_UPDATES, self._word(cert), forgiving=self._is_forgiven(client, cert, now_ns)
             )
             if growth := self._growth(cert, now_ns):
                 yield from _bill(client, BudgetKind.CERT_GROWTH, self._word(cert), growth)
-        for cert in new:
+        for cert in self._new(found, now_ns):
             for user_id in dict.fromkeys(cert.user_ids):
                 word = self._subjects.word_of(user_id.decode("utf-8", "replace").strip().lower())
                 yield from _bill(client, BudgetKind.USER_ID, word)
@@ -133,11 +154,6 @@ class Contents:
 
     def _remember(self, client: Client, upload: Upload, now_ns: int) -> None:
         """Take note of an upload that goes on."""
-        new = self._new(upload, now_ns)
-        if client.shared_exit:
-            self._sharing.note(BudgetKind.EXIT_UPLOADS, _exit(client, new), 1, now_ns)
-        if new:
-            self._sharing.note(BudgetKind.NEW_CERTS, client.network, len(new), now_ns)
         for cert in upload.certs:
             if not cert.revocation_only:
                 self._remember_cert(client, cert, now_ns)
@@ -161,16 +177,6 @@ class Contents:
     def _word(self, cert: Cert) -> int:
         """Return one word for a certificate; a bare revocation may name no more of it than its key id."""
         return self._subjects.counted_as(OperationClass.CERT, cert.fingerprint)
-
-    def _shared(self, client: Client, kind: BudgetKind, member: int, cost: int, now_ns: int) -> Iterator[Bill]:
-        limit = client.limits[kind]
-        if limit is not None:
-            yield from self._sharing.bills(limit, kind, member, cost, now_ns)
-
-
-def _exit(client: Client, new: list[Cert]) -> int:
-    """Return who shares with others what comes through exits: an exit, for what is new and for what is not."""
-    return bucket_key(BudgetKind.EXIT_UPLOADS, client.key, bool(new))
 
 
 def _bill(client: Client, kind: BudgetKind, word: int, cost: int = 1, *, forgiving: bool = False) -> Iterator[Bill]:

@@ -1,21 +1,29 @@
 """How a budget of everybody is shared by its members: the exits, or the networks, that uploads come through.
 
     part   of the burst and of the rate one member may have a quarter
-    turn   who had less lately goes before who had more
+    turn   who had less lately goes before who had more, and who was refused once before who comes again and again
 
-Turns. What a member had counts for a while: up to three, one of which is forgotten each 8 hours. Each leaves a twelfth
-of the burst, and a quarter of the longest wait, to members that had fewer. All take from one bucket, so together they
-never have more than the budget gives; how far each may empty it depends on what it had. So members that had k or more
-can bring it down to the depth of k, and whoever had fewer finds what is kept below:
+Turns. There are five. What a member had counts, and that it was refused again; one of what it had is forgotten each
+8 hours, one refusal each 20 minutes. Each turn leaves a fifteenth of the burst, and a fifth of the longest wait, to the
+turns before. All take from one bucket, so together they never have more than the budget gives; how far each may empty
+it depends on its turn. Members of turn k can bring it down to the depth of k, and whoever has an earlier turn finds
+what is kept below:
 
-    had 0   ████████████████ wait      a burst of 600: 600, and up to 60 s of waiting
-    had 3   ████████████               450, and up to 15 s
+    turn 0   ███████████████ wait      a burst of 600: 600, and up to 60 s of waiting
+    turn 4   ███████████               440, and up to 12 s
 
-Of a flood through N members, at whatever rate, this follows. Its first N uploads are like anybody's, and may take all
-there is for as long as N tokens take to come back. From then on its members have had one, and whoever comes for the
-first time goes before them as long as they go on; after as long again so does who comes for the second time, and so on.
-To come first once more a member has to hold still for 8 hours: N that take turns make 3 N such uploads a day, which
-leaves room for others while the budget gives more than that. With a burst below four little or nothing is kept.
+One refusal alone counts nothing: who comes back when it was told to has the turn for which it was told.
+
+What brings nothing new (updates, revocations) is never in the last turn, and what is new never in the first, where both
+take from one budget: a flood of new certificates ends up behind every update, and a flood of updates behind the first
+and the second new certificate of a member.
+
+Of a flood through N members that tries r times a second this follows. Its members are like anybody until they were
+refused again, or had something. Those of whom neither is true become rarer than the tokens within a few times N / r:
+from then on whoever comes for the first time goes before the flood as long as it goes on. If it tries so seldom that
+refusals are forgotten in between, that takes until each member had something, N tokens. To come first once more a
+member has to hold still for 8 hours: N that take turns make 3 N such uploads a day, which leaves room for others while
+the budget gives more. With a burst below five little or nothing is kept.
 
 What cannot be had: who comes through a member that the flood comes through as well is taken to have had what it had.
 """
@@ -36,12 +44,22 @@ if TYPE_CHECKING:
     from fastpath import BucketTable
 
 PARTS: Final = 4  # of a budget one member may have one
-MOST_HAD: Final = 3  # more does not count
-KEPT: Final = 12  # one in so many of the burst is kept from each turn for the one before
-FORGOTTEN_NS: Final = 8 * 3600 * 1_000_000_000
-_EVERYBODY, _PART, _HAD = range(3)  # what a bucket is for
-# A charge goes one burst into debt, so that a burst of two counts to four.
-_LATELY: Final = Budget(Limit(name="lately", burst=2, count=1, period_ns=FORGOTTEN_NS), BudgetKind.NEW_CERTS)
+TURNS: Final = range(5)
+KNOWN_TURNS: Final = TURNS[:-1]  # of what brings nothing new, where both kinds take from one budget
+NEW_TURNS: Final = TURNS[1:]
+KEPT: Final = 15  # one in so many of the burst is kept from each turn for the one before
+HAD_FORGOTTEN_NS: Final = 8 * 3600 * 1_000_000_000
+REFUSED_FORGOTTEN_NS: Final = 20 * 60 * 1_000_000_000
+_EVERYBODY, _PART, _HAD, _REFUSED = range(4)  # what a bucket is for
+
+
+def _counter(name: str, forgotten_ns: int) -> Budget:
+    """Return a bucket that counts: a charge goes one burst into debt, so that a burst of two counts to four."""
+    return Budget(Limit(name=name, burst=2, count=1, period_ns=forgotten_ns), BudgetKind.NEW_CERTS)
+
+
+_LATELY: Final = _counter("lately", HAD_FORGOTTEN_NS)
+_IN_VAIN: Final = _counter("in vain", REFUSED_FORGOTTEN_NS)
 
 
 class Bill(NamedTuple):
@@ -53,6 +71,15 @@ class Bill(NamedTuple):
     forgiving: bool = False  # it counts, and refuses nobody
 
 
+class Share(NamedTuple):
+    """What a member asks for."""
+
+    kind: BudgetKind
+    member: int
+    cost: int
+    turns: range = TURNS  # that it takes, one after the other
+
+
 class Sharing:
     """The members of the shared budgets of a node."""
 
@@ -60,20 +87,29 @@ class Sharing:
         """`buckets`: of the node."""
         self._buckets = buckets
 
-    def bills(self, limit: Limit, kind: BudgetKind, member: int, cost: int, now_ns: int) -> Iterator[Bill]:
-        """Yield what a member has to pay for `cost` tokens of a shared budget."""
-        had = min(self._had(kind, member, now_ns) + cost - 1, MOST_HAD)
-        yield Bill(_part(limit, kind), bucket_key(kind, member, _PART), cost)
-        yield Bill(_turn(limit, kind, had), everybody(kind), cost)
+    def bills(self, limit: Limit, share: Share, now_ns: int) -> Iterator[Bill]:
+        """Yield what a member has to pay for what it asks for."""
+        yield Bill(_part(limit, share.kind), _key(share, _PART), share.cost)
+        yield Bill(_turn(limit, share.kind, self.turn(share, now_ns)), everybody(share.kind), share.cost)
 
-    def note(self, kind: BudgetKind, member: int, cost: int, now_ns: int) -> None:
-        """Take note that a member had `cost` tokens."""
-        self._buckets.charge(_LATELY, bucket_key(kind, member, _HAD), cost, now_ns)
+    def turn(self, share: Share, now_ns: int) -> int:
+        """Return whose turn it is. Of an upload of several it is that of the last."""
+        had = self._count(share, _HAD, HAD_FORGOTTEN_NS, now_ns)
+        refused_again = max(0, self._count(share, _REFUSED, REFUSED_FORGOTTEN_NS, now_ns) - 1)
+        return share.turns[min(had + refused_again + share.cost, len(share.turns)) - 1]
 
-    def _had(self, kind: BudgetKind, member: int, now_ns: int) -> int:
-        """Return how much a member had lately."""
-        forgotten_ns = self._buckets.peek(bucket_key(kind, member, _HAD)) or 0
-        return max(0, -((now_ns - forgotten_ns) // FORGOTTEN_NS))
+    def note(self, share: Share, now_ns: int) -> None:
+        """Take note that a member had what it asked for."""
+        self._buckets.charge(_LATELY, _key(share, _HAD), share.cost, now_ns)
+
+    def note_refusal(self, share: Share, now_ns: int) -> None:
+        """Take note that a member was refused, by whichever budget."""
+        self._buckets.charge(_IN_VAIN, _key(share, _REFUSED), 1, now_ns)
+
+    def _count(self, share: Share, what: int, forgotten_ns: int, now_ns: int) -> int:
+        """Return how much of it is not forgotten, rounded up."""
+        empty_ns = self._buckets.peek(_key(share, what)) or 0
+        return max(0, -((now_ns - empty_ns) // forgotten_ns))
 
 
 def everybody(kind: BudgetKind) -> int:
@@ -87,13 +123,17 @@ def used(limit: Limit, kind: BudgetKind, buckets: BucketTable, now_ns: int) -> f
 
 
 def is_slow(limit: Limit, part: float) -> bool:
-    """Whether so much of the burst is used that the next upload of those who had most would have to wait."""
-    return part * limit.burst > _left(limit, MOST_HAD) - 1
+    """Whether so much of the burst is used that the next upload in the last turn would have to wait."""
+    return part * limit.burst > _left(limit, TURNS[-1]) - 1
 
 
-def _left(limit: Limit, had: int) -> int:
-    """Return how much of the burst a member may use."""
-    return max(1, limit.burst * (KEPT - had) // KEPT)
+def _key(share: Share, what: int) -> int:
+    return bucket_key(share.kind, share.member, what)
+
+
+def _left(limit: Limit, turn: int) -> int:
+    """Return how much of the burst is for those of a turn."""
+    return max(1, limit.burst * (KEPT - turn) // KEPT)
 
 
 @lru_cache(maxsize=64)  # few networks have budgets of their own; it is only quicker
@@ -103,7 +143,7 @@ def _part(limit: Limit, kind: BudgetKind) -> Budget:
 
 
 @lru_cache(maxsize=64)
-def _turn(limit: Limit, kind: BudgetKind, had: int) -> Budget:
-    """Return the budget as a member finds it; the rate, and so the bucket, is that of all."""
-    wait_ns = limit.max_delay_ns * (MOST_HAD + 1 - had) // (MOST_HAD + 1)
-    return Budget(replace(limit, burst=_left(limit, had), max_delay_ns=wait_ns), kind)
+def _turn(limit: Limit, kind: BudgetKind, turn: int) -> Budget:
+    """Return the budget as those of a turn find it; the rate, and so the bucket, is that of all."""
+    wait_ns = limit.max_delay_ns * (len(TURNS) - turn) // len(TURNS)
+    return Budget(replace(limit, burst=_left(limit, turn), max_delay_ns=wait_ns), kind)

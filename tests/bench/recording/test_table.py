@@ -42,12 +42,25 @@ def recording(folder: Path) -> Path:
 def test_everybody_is_who_he_was(tmp_path: Path) -> None:
     """Records go to the run that had the address in that mode; runs of two recordings are different ones."""
     once = table_of_recordings([recording(tmp_path / "one")])
+    once = once.at(~once.shared)
     assert list(zip(once.tool, once.client.tolist(), once.requests.tolist(), once.label, strict=True)) == [
         ("a", 0, 8, "legitimate"), ("a", 1, 8, "legitimate"), ("b", 0, 8, "abusive"), ("b", 0, 15, "abusive"),
     ]  # fmt: skip
     both = table_of_recordings([tmp_path / "one", recording(tmp_path / "two")])
-    assert len(set(both.run)) == 4
+    assert len(set(both.run[~both.shared])) == 4
     assert not any("127." in word for column in both[:6] for word in column)
+
+
+def test_several_behind_one_address(tmp_path: Path) -> None:
+    """Honest clients of a tool are there once more, three and six of them behind one address; abusive ones are not."""
+    made = table_of_recordings([recording(tmp_path / "one")])
+    shared = made.at(made.shared)
+    assert set(zip(shared.tool, shared.run, strict=True)) == {
+        ("a", "0-a-shadow-3-together"), ("a", "0-a-shadow-6-together"),
+    }  # fmt: skip
+    assert shared.requests[shared.run == "0-a-shadow-6-together"].tolist() == [8, 15, 30, 60]
+    again = table_of_recordings([tmp_path / "one"])
+    assert (again.features == made.features).all()
 
 
 def test_a_log_without_subjects(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from bench.scenarios import table
 from bench.scenarios.clock import HOUR, MINUTE, SECOND
-from bench.scenarios.goals import Goal, HeldTo, NobodyDenied, Refused, UpstreamShare
+from bench.scenarios.goals import Goal, HeldTo, NobodyDenied, Noticed, NotToldApart, Refused, UpstreamShare
 from bench.scenarios.plan import Outcome
 from bench.scenarios.world import Group, Tally
 
@@ -34,6 +34,20 @@ def test_goals_are_bounds(goal: Goal, requests: int, denied: int, upstream_us: i
     assert goal.met(tally, HOUR) is met
     outcome = Outcome("one", HOUR, [Group("somebody", goal, tally)], 0, 0.1)
     assert bool(table.missed([outcome])) is not met
+
+
+@pytest.mark.parametrize(("scores", "met"), [([0.5, 0.9], True), ([0.49, 0.9], False), ([], False)])
+def test_who_is_to_be_noticed(scores: list[float], met: bool) -> None:  # noqa: FBT001 - a row
+    """Each of its networks, by its score."""
+    assert Noticed(0.5).met(Tally(requests=9, cold_scores=scores), HOUR) is met
+
+
+@pytest.mark.parametrize("denied", [0, 24])
+def test_what_becomes_of_who_is_not_told_apart_is_told(denied: int) -> None:
+    """It is neither met nor missed, and no fault."""
+    group = Group("somebody", NotToldApart(), Tally(requests=24, denied=denied))
+    assert table.judged(group, HOUR) == f"not told apart: {denied} denied"
+    assert table.missed([Outcome("one", HOUR, [group], 0, 0.1)]) == []
 
 
 def test_nothing_is_claimed_of_who_did_not_come() -> None:

@@ -3,7 +3,9 @@
 import pytest
 
 from bench.scenarios.clock import HOUR
+from bench.scenarios.goals import NotToldApart
 from bench.scenarios.plan import NO_BANS, PROFILES, SCENARIOS, Scenario, play
+from bench.scenarios.table import missed
 from proxy.config import Config
 
 
@@ -50,6 +52,17 @@ def test_a_network_gets_its_burst_and_one_certificate_in_five_seconds(key: str) 
     scraper = outcome.groups[0].tally
     assert scraper.requests == 54_000
     assert 1000 <= scraper.different <= 1.1 * (1000 + 3 * 3600 // 5)
+
+
+@pytest.mark.parametrize(("key", "hours"), [("tor-uploads-10", 3), ("new-certs-1000", 2)])
+def test_floods_of_uploads_leave_others_theirs(key: str, hours: float) -> None:
+    """Whoever can be told from the flood has what he uploads; whoever cannot is counted, and no fault."""
+    outcome = play(SCENARIOS[key], {}, hours)
+    assert missed([outcome]) == []
+    others = [group for group in outcome.groups[1:] if not isinstance(group.goal, NotToldApart)]
+    assert sum(group.tally.requests for group in others) > 0
+    assert sum(group.tally.denied for group in others) == 0
+    assert sum(group.tally.denied for group in outcome.groups[1:]) > 0
 
 
 def test_no_scenario_is_longer_than_it_may_be() -> None:

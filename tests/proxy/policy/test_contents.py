@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SECOND = 1_000_000_000
-HOUR = 3600 * SECOND
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
 NOW = 1_000_000 * SECOND
 ALICE, NEIGHBOUR, BOB, CAROL = "192.0.2.1", "192.0.2.77", "198.51.100.1", "203.0.113.1"
 TOR, TOR_TOO = "185.220.101.1", "185.220.101.2"
@@ -338,7 +339,7 @@ def test_exits_share_a_budget(tables: Tables) -> None:
     assert world.outcomes(TOR, new(1), new(2), new(3)) == [ALLOW, ALLOW, LIMIT]
     others = [f"185.220.101.{number}" for number in range(2, 12)]
     admitted = [world.outcomes(address, new(number)) for number, address in enumerate(others, 10)]
-    assert admitted == [[ALLOW]] * 6 + [[LIMIT]] * 4
+    assert admitted == [[ALLOW]] * 5 + [[LIMIT]] * 5  # one is kept for who uploads what is known
     assert world.refused_by(TOR_TOO, new(50)) == BudgetKind.EXIT_UPLOADS
     assert world.outcomes(ALICE, *(new(number) for number in range(60, 70))) == [ALLOW] * 10
 
@@ -372,6 +373,35 @@ def test_flood_through_some_exits(tables: Tables, exits: int) -> None:
                 assert verdict is None or verdict.action == DELAY
                 waits.append(0 if verdict is None else verdict.wait_ns)
     assert max(waits) <= 10 * SECOND
+
+
+def test_updates_pass_a_flood_from_its_beginning(tables: Tables) -> None:
+    """Through whichever exit, before each exit of the flood had its first upload: they are known, its are new."""
+    world = World(tables, {"BUDGETS__NEW_CERTS__MODE": "off"})
+    world.outcomes(ALICE, *(new(number) for number in range(10)))
+    for second in range(1000):
+        world.now_ns += SECOND
+        for each in range(5):
+            number = 5 * second + each
+            world.contents.judge(world.client(f"185.220.101.{number % 200}"), forged(number), world.now_ns)
+        if second % 100 == 99:
+            assert world.outcomes(f"185.220.101.{second // 10}", new(second // 100)) != [LIMIT]
+
+
+def test_who_asks_on_goes_behind_who_does_not(tables: Tables) -> None:
+    """Of two who had nothing yet, who was refused again and again; after an hour they are alike."""
+    world = World(tables, {**no_delay("NEW_CERTS", 15), "BUDGETS__NEW_CERTS__COUNT": "60"})
+    for number in range(15):
+        assert world.outcomes(f"10.0.{number}.1", new(number)) == [ALLOW]
+    assert world.outcomes(BOB, new(100), new(100), new(100)) == [LIMIT] * 3
+    world.now_ns += MINUTE
+    assert world.outcomes(BOB, new(100)) == [LIMIT]
+    assert world.outcomes(CAROL, new(101)) == [ALLOW]
+    world.now_ns += HOUR
+    for number in range(15):
+        world.outcomes(f"10.1.{number}.1", new(200 + number))
+    world.now_ns += MINUTE
+    assert world.outcomes(BOB, new(100)) == [ALLOW]
 
 
 def test_flood_of_revocations(tables: Tables) -> None:
