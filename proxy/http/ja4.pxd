@@ -1,0 +1,1 @@
+cdef bytes ja4(const unsigned char *message, Py_ssize_t size)
