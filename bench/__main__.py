@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from bench import attacks, chart, machine, memory, openloop, planes, refresh, replay, report, seclusion, tarpit
+from bench import attacks, chart, machine, memory, openloop, planes, refresh, replay, report, seclusion, swap, tarpit
 from bench.attackers import AttackError
 from bench.attacks import Siege
 from bench.certserver import SOURCES
@@ -36,6 +36,7 @@ from bench.scenarios import alike
 from bench.scenarios import plan as days
 from bench.scenarios import table as fortunes
 from bench.sieges import CONNECTIONS, SCENARIOS, Origin
+from bench.swap import SwapError
 from bench.tarpit import TarpitError, Trial
 from bench.verify import AnswerError
 from bench.visitors import VisitorsError
@@ -54,6 +55,7 @@ FAULTS = (
     AnswerError,
     AttackError,
     RefreshError,
+    SwapError,
     TarpitError,
     VisitorsError,
     OSError,
@@ -266,6 +268,19 @@ def both_planes(*, rounds: Rounds = 6, seconds: Seconds = 4.0) -> None:
         rate, measured = planes.measure(choose_cores(), rounds, seconds)
     console.print(planes.table(rate, measured))
     console.print(report.save("planes", about, planes.content(rate, measured)))
+
+
+@app.command("swap")
+def swapped(*, rounds: Rounds = 5, seconds: Seconds = 4.0) -> None:
+    """Swap a million prefixes under full load; exit code 1 if a request failed, or p99 is 5 % longer."""
+    about = machine.describe()
+    with faults_end_it():
+        measured = swap.measure(choose_cores(), rounds, seconds)
+    console.print(swap.table(measured))
+    console.print(report.save("swap", about, swap.content(measured)))
+    for each in swap.missed(measured):
+        console.print(each, style="red")
+    raise typer.Exit(bool(swap.missed(measured)))
 
 
 @app.command()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fastpath.record import RECORD_DTYPE
+from fastpath.record_array import RECORD_DTYPE
 from models.features import FEATURES, compute
 from models.scorer import MAIN, SECOND, SHIPPED, Scorer
 from models.windows import TURN, Windows

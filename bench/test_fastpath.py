@@ -212,7 +212,7 @@ def write_some(ring: Ring) -> None:
     """Write as many records as nearly fill the ring."""
     write = ring.write
     for n in range(RECORDS):
-        write(n, ALICE, 2, 3, 400, 0, 500, 200, 2_000, 200, 1, 0, 0, 0, 0, 0, 0, ADDRESS, SUBJECT)
+        write(n, ALICE, 2, 3, 400, 0, 500, 200, 2_000, 200, 1, 0, 0, 0, 0, 0, 0, ADDRESS, SUBJECT, b"")
 
 
 def test_ring_write(benchmark: BenchmarkFixture) -> None:

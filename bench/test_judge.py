@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from fastpath import Region, client_key, monotonic_ns
+from fastpath import NetworkKind, Origin, Region, client_key, monotonic_ns
+from fastpath.prefix_build import Rows, build
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.http.head import read_request
@@ -40,6 +41,16 @@ def test_profile(benchmark: Callable[..., Any]) -> None:
     region = Region.create(clients=1024, workers=1, upstreams=1)
     policy = Policy(Config.from_env(NETWORKS), Tables.of(region))
     benchmark(policy.profile, bytes([192, 0, 2, 1]))
+
+
+def test_profile_by_origin(benchmark: Callable[..., Any]) -> None:
+    """The same where a database knows the address, and no network is named."""
+    region = Region.create(clients=1024, workers=1, upstreams=1)
+    tables = Tables.of(region)
+    rows = Rows.of([(bytes([192, 0, 2, 0]), 24, Origin(64_500, NetworkKind.HOSTING).pack())])
+    for _ in tables.origins.publish(build(rows)):
+        pass
+    benchmark(Policy(Config.from_env({}), tables).profile, bytes([192, 0, 2, 1]))
 
 
 def test_read_request(benchmark: Callable[..., Any]) -> None:

@@ -18,8 +18,10 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fastpath.prefix_build import Rows, build
+from fastpath.origin import LISTED_PRICED, MOST_ASN, NetworkKind
+from fastpath.prefix_build import Rows, assembled, build
 from fastpath.prefixes import PrefixBook, prefix_bytes
+from proxy.intel.layers import Layers, Rule, overlaid
 
 SECOND = 10**9
 MILLION = 1_000_000
@@ -103,6 +105,19 @@ def test_build(benchmark: BenchmarkFixture, share: float) -> None:
     rows = a_million(share)
     measure(benchmark, 1, lambda: build(rows), 3)
     benchmark.extra_info["mb"] = round(len(build(rows)) / MB, 1)
+
+
+def test_compose(benchmark: BenchmarkFixture) -> None:
+    """Holders, kinds and lists, 1.5 million prefixes in all, laid over each other, with two rules; seconds."""
+    asns, kinds, lists = (a_million(0.5, count) for count in (700_000, 600_000, 200_000))
+    layers = Layers(
+        asns=[asns._replace(values=asns.values % (MOST_ASN + 1))],
+        kinds=[kinds._replace(values=kinds.values % len(NetworkKind))],
+        listed=[lists._replace(values=LISTED_PRICED + lists.values % 2)],
+        rules=[Rule(asns=(1, 2, 3)), Rule(kinds=(NetworkKind.HOSTING,))],
+    )
+    measure(benchmark, 1, lambda: assembled(overlaid(layers), 0), 3)
+    benchmark.extra_info["ranges"] = sum(map(len, overlaid(layers)))
 
 
 @mixes

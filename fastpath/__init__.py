@@ -20,7 +20,9 @@ from fastpath.keys import (
     parse_network,
 )
 from fastpath.leases import CLIENT_BUSY, TOTAL_BUSY, Leases
+from fastpath.origin import NetworkKind, Origin
 from fastpath.peer_book import PeerBook
+from fastpath.prefixes import PrefixBook
 from fastpath.record import RECORD_BYTES, Record, records
 from fastpath.region import Control, Region
 from fastpath.ring import Ring, notable
@@ -56,7 +58,10 @@ __all__ = [
     "Limit",
     "LimitSet",
     "Mode",
+    "NetworkKind",
+    "Origin",
     "PeerBook",
+    "PrefixBook",
     "Record",
     "Region",
     "ReplyCache",

@@ -21,9 +21,9 @@ _MAPPED: Final = bytes(10) + b"\xff\xff"
 _HALF: Final = np.uint64(32)
 _MAPPED_HALF: Final = np.uint64(0xFFFF)  # what stands above the IPv4 address
 _LINE_WORDS: Final = 8
+RANGE: Final = np.dtype([("high", "u8"), ("low", "u8"), ("value", "u8")])
 _ROW: Final = np.dtype([("high", "u8"), ("low", "u8"), ("length", "u4"), ("value", "u4")])
-_RANGE: Final = np.dtype([("high", "u8"), ("low", "u8"), ("value", "u8")])
-if (_ROW.itemsize, _RANGE.itemsize) != (ROW_BYTES, RANGE_BYTES):
+if (_ROW.itemsize, RANGE.itemsize) != (ROW_BYTES, RANGE_BYTES):
     raise ImportError("fastpath.prefix_ranges was compiled with other rows")
 
 _MASKS: Final = [(1 << MOST_BITS) - (1 << MOST_BITS - length) for length in range(MOST_BITS + 1)]
@@ -74,8 +74,28 @@ class Rows(NamedTuple):
             raise ValueError(f"prefix length {self.lengths.max()} not in 0..{MOST_BITS}")
 
 
+class Ranges(NamedTuple):
+    """What prefixes say, as the addresses from which on another value holds; arrays of RANGE, in order.
+
+    The first range of each family begins at its address 0. Addresses of IPv4 stand in the first 32 bits.
+    """
+
+    four: NDArray[np.void]
+    six: NDArray[np.void]
+
+
 def build(rows: Rows) -> memoryview:
     """Return a set of these prefixes, for `PrefixSet` and `PrefixBook.publish`. Pure.
+
+    Raises:
+        ValueError: The arrays do not fit.
+
+    """
+    return assembled(flattened(rows), len(rows.networks))
+
+
+def flattened(rows: Rows) -> Ranges:
+    """Return the ranges of prefixes, in which nothing is nested any more.
 
     Raises:
         ValueError: The arrays do not fit.
@@ -86,9 +106,24 @@ def build(rows: Rows) -> memoryview:
     high, low = words[:, 0] & _HIGH_MASKS[rows.lengths], words[:, 1] & _LOW_MASKS[rows.lengths]
     four = (high == 0) & (low >> _HALF == _MAPPED_HALF) & (rows.lengths >= MAPPED_BITS)
     six = ~four
-    ranges4 = _ranges(low[four] << _HALF, np.zeros_like(low[four]), rows.lengths[four] - MAPPED_BITS, rows.values[four])
-    ranges6 = _ranges(high[six], low[six], rows.lengths[six], rows.values[six])
-    return _assembled(len(high), ranges4, ranges6)
+    lengths4 = rows.lengths[four] - MAPPED_BITS
+    return Ranges(
+        _ranges(low[four] << _HALF, np.zeros_like(low[four]), lengths4, rows.values[four]),
+        _ranges(high[six], low[six], rows.lengths[six], rows.values[six]),
+    )
+
+
+def assembled(ranges: Ranges, prefixes: int) -> memoryview:
+    """Return a set of ranges; `prefixes`: how many it is said to be built of."""
+    plan = layout(len(ranges.four), len(ranges.six))
+    octets = np.zeros(plan.size, np.uint8)
+    octets.view(np.uint64)[: _LINE_WORDS // 2] = MAGIC_WORD, prefixes, len(ranges.four), len(ranges.six)
+    _put_levels(octets, plan.levels4, (ranges.four["high"] >> _HALF).astype(np.uint32))
+    _put(octets, plan.values4, ranges.four["value"].astype(np.uint32))
+    _put_levels(octets, plan.levels6, ranges.six["high"])
+    _put(octets, plan.lows6, ranges.six["low"])
+    _put(octets, plan.values6, ranges.six["value"].astype(np.uint32))
+    return octets.data
 
 
 def _mapped(network: bytes, length: int) -> bytes:
@@ -103,20 +138,8 @@ def _ranges(high: Words, low: Words, lengths: NDArray[np.uint8], values: NDArray
     rows = np.empty(len(order), _ROW)
     rows["high"], rows["low"] = high[order], low[order]
     rows["length"], rows["value"] = lengths[order], values[order]
-    ranges = np.empty(2 * len(order) + 1, _RANGE)
+    ranges = np.empty(2 * len(order) + 1, RANGE)
     return ranges[: flatten(rows, ranges)]
-
-
-def _assembled(prefixes: int, ranges4: NDArray[np.void], ranges6: NDArray[np.void]) -> memoryview:
-    plan = layout(len(ranges4), len(ranges6))
-    octets = np.zeros(plan.size, np.uint8)
-    octets.view(np.uint64)[: _LINE_WORDS // 2] = MAGIC_WORD, prefixes, len(ranges4), len(ranges6)
-    _put_levels(octets, plan.levels4, (ranges4["high"] >> _HALF).astype(np.uint32))
-    _put(octets, plan.values4, ranges4["value"].astype(np.uint32))
-    _put_levels(octets, plan.levels6, ranges6["high"])
-    _put(octets, plan.lows6, ranges6["low"])
-    _put(octets, plan.values6, ranges6["value"].astype(np.uint32))
-    return octets.data
 
 
 def _put_levels(octets: NDArray[np.uint8], levels: list[tuple[int, int]], keys: NDArray[Any]) -> None:

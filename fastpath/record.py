@@ -4,13 +4,12 @@ import struct
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-import numpy as np
-
-RECORD_FORMAT: Final = "<qQQQ5IH7B3x16s64s"
+RECORD_FORMAT: Final = "<qQQQ5IH7B3x16s64s16s"
 _STRUCT: Final = struct.Struct(RECORD_FORMAT)
 _TIME: Final = attrgetter("time_ns")
 RECORD_BYTES: Final = _STRUCT.size
 SUBJECT_BYTES: Final = 64
+FINGERPRINT_BYTES: Final = 16
 NO_UPSTREAM: Final = 255
 FIRST_ERROR: Final = 400
 
@@ -37,6 +36,7 @@ class Record(NamedTuple):
     upstream: int  # index; NO_UPSTREAM: none was asked
     address: bytes  # 16 bytes, IPv4 as mapped
     subject: bytes  # cut at 64 bytes, maybe within a character
+    fingerprint: bytes = bytes(FINGERPRINT_BYTES)  # of the client's program (TLS); all 0: none
 
     @property
     def refused(self) -> bool:
@@ -44,19 +44,8 @@ class Record(NamedTuple):
         return self.upstream == NO_UPSTREAM and self.status >= FIRST_ERROR
 
 
-RECORD_DTYPE: Final = np.dtype(
-    {
-        "names": list(Record._fields),
-        "formats": ["<i8", *["<u8"] * 3, *["<u4"] * 5, "<u2", *["u1"] * 7, "V16", f"S{SUBJECT_BYTES}"],
-        "offsets": [*range(0, 32, 8), *range(32, 52, 4), 52, *range(54, 61), 64, 80],
-        "itemsize": RECORD_BYTES,
-    }
-)
-"""The same layout for `np.frombuffer`: a block of records as an array, without copying."""
-
-
 def records(raw: bytes) -> list[Record]:
     """Return the records in bytes that `Ring.take` gave, of one ring or of several, in the order of time."""
-    taken = [Record._make((*fields[:-1], fields[-1].rstrip(b"\0"))) for fields in _STRUCT.iter_unpack(raw)]
+    taken = [Record._make((*fields[:-2], fields[-2].rstrip(b"\0"), fields[-1])) for fields in _STRUCT.iter_unpack(raw)]
     taken.sort(key=_TIME)
     return taken

@@ -5,9 +5,9 @@ does not matter. Nothing is written at the start except the header, so memory be
 is used. Huge pages are not asked for: with them a hundred clients would make the whole table resident.
 
     header | control | generations | upstreams | leases | bans | verdicts | crowd | buckets | distinct
-    | sightings | peers | costs | epochs | tariff | cache | counters x workers | rings x workers | table
+    | sightings | peers | costs | epochs | tariff | cache | counters x workers | rings x workers | origins | table
 
-Each section begins at a cache line, the table at a page. The sizes follow from three counts in the header, so
+Each section begins at a cache line, the last two at a page. The sizes follow from the counts in the header, so
 whoever attaches can check them.
 """
 
@@ -29,13 +29,14 @@ from fastpath.distinct import DISTINCT_BYTES
 from fastpath.epochs import EPOCH_BYTES
 from fastpath.leases import LEASE_BYTES
 from fastpath.peer_book import PEER_BOOK_BYTES
+from fastpath.prefixes import MOST_PREFIXES, prefix_bytes
 from fastpath.ring import RING_BYTES
 from fastpath.sightings import SIGHTING_BYTES
 from fastpath.table import table_bytes
 from fastpath.tariff import TARIFF_BYTES
 
 MAGIC: Final = b"hkpguard"
-VERSION: Final = 4  # of the layout of all sections; raise it with any change
+VERSION: Final = 5  # of the layout of all sections; raise it with any change
 MAX_CLIENTS: Final = 2**28
 MAX_WORKERS: Final = 256  # a lease names its worker in a byte
 MAX_UPSTREAMS: Final = 255  # a record names its upstream in a byte, 255 is none
@@ -43,7 +44,8 @@ UPSTREAM_WORDS: Final = 4  # down_until_ns, failures, active_ok, checked_ns
 CONTROL_WORDS: Final = 8
 LINE_BYTES: Final = 64
 SECRET_BYTES: Final = 16
-_HEADER: Final = struct.Struct("<8sIxxxxQQIIQ16s")  # magic, version, size, clients, workers, upstreams, replies, secret
+USUAL_PREFIXES: Final = 1_000_000
+_HEADER: Final = struct.Struct("<8sIxxxxQQIIQQ16s")  # magic, version, size, `Counts`, secret
 
 
 class Control(IntEnum):
@@ -54,6 +56,9 @@ class Control(IntEnum):
     ANALYST_HEARTBEAT_NS = 2  # analyst: CLOCK_MONOTONIC of its last turn
     RELOAD_OK = 3  # supervisor: 1 if the last reload was accepted
     RELOAD_FAILURES = 4  # supervisor: reloads refused since the start
+    ORIGIN_RULES = (
+        5  # analyst: which rules the origins were composed by (`proxy.policy.origins`); 0: none, or others soon
+    )
 
 
 class Counts(NamedTuple):
@@ -63,6 +68,7 @@ class Counts(NamedTuple):
     workers: int
     upstreams: int
     reply_bytes: int = LEAST_DATA_BYTES  # of the cache
+    prefixes: int = USUAL_PREFIXES  # of the book of origins
 
     def check(self) -> None:
         """Raise ValueError unless all are in range."""
@@ -71,12 +77,13 @@ class Counts(NamedTuple):
             ("workers", self.workers, 1, MAX_WORKERS),
             ("upstreams", self.upstreams, 0, MAX_UPSTREAMS),
             ("reply_bytes", self.reply_bytes, LEAST_DATA_BYTES, MOST_DATA_BYTES),
+            ("prefixes", self.prefixes, 1, MOST_PREFIXES),
         ):
             if not least <= value <= most:
                 raise ValueError(f"{name} {value} not in {least}..{most}")
 
     def sizes(self) -> tuple[int, ...]:
-        """Return the sizes of the sections before the table, in their order, bytes."""
+        """Return the sizes of the sections before the origins, in their order, bytes."""
         return (
             _HEADER.size,
             8 * CONTROL_WORDS,
@@ -121,6 +128,7 @@ class Region:
         epochs: For `Epochs`.
         tariff: For `Tariff`.
         cache: For `ReplyCache`.
+        origins: For `PrefixBook`.
         table: For `ClientTable`.
 
     """
@@ -134,14 +142,22 @@ class Region:
         self.bans, self.verdicts, self.crowd, *parts = parts
         self.buckets, self.distinct, self.sightings, self.peers, *parts = parts
         self.costs, self.epochs, self.tariff, self.cache, *parts = parts
-        self._counters, self._rings, self.table = parts
+        self._counters, self._rings, self.origins, self.table = parts
         self.secret = bytes(header[_HEADER.size - SECRET_BYTES : _HEADER.size])
         self.control = control.cast("q")
         self.generations = generations[: 8 * counts.workers].cast("Q")
         self.upstreams = upstreams[: 8 * UPSTREAM_WORDS * counts.upstreams].cast("q")
 
     @classmethod
-    def create(cls, *, clients: int, workers: int, upstreams: int, reply_bytes: int = LEAST_DATA_BYTES) -> Self:
+    def create(
+        cls,
+        *,
+        clients: int,
+        workers: int,
+        upstreams: int,
+        reply_bytes: int = LEAST_DATA_BYTES,
+        prefixes: int = USUAL_PREFIXES,
+    ) -> Self:
         """Make a region with a fresh secret.
 
         Args:
@@ -149,13 +165,14 @@ class Region:
             workers: 1..256.
             upstreams: 0..255.
             reply_bytes: Of replies in the cache, 1 MiB to 64 GiB; memory is taken as they come.
+            prefixes: Capacity of the book of origins, 1 to 67,108,864; likewise.
 
         Raises:
             ValueError: A count is out of range.
             OSError: The kernel refuses a memory file of that size.
 
         """
-        counts = Counts(clients, workers, upstreams, reply_bytes)
+        counts = Counts(clients, workers, upstreams, reply_bytes, prefixes)
         counts.check()
         size = _edges(counts)[-1]
         fd = os.memfd_create("hkpguard", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -219,5 +236,6 @@ def _edges(counts: Counts) -> list[int]:
     """Return the offsets at which the sections begin, and the end of the last one, bytes."""
     small = accumulate((_rounded(size, LINE_BYTES) for size in counts.sizes()), initial=0)
     *begins, last = small
-    table = _rounded(last, mmap.PAGESIZE)
-    return [*begins, table, table + table_bytes(counts.clients)]
+    origins = _rounded(last, mmap.PAGESIZE)
+    table = origins + prefix_bytes(counts.prefixes)  # whole pages
+    return [*begins, origins, table, table + table_bytes(counts.clients)]

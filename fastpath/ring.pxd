@@ -13,7 +13,7 @@ cdef class Ring:
         self, int64_t time_ns, uint64_t client, uint64_t request_id, uint64_t subject_hash,
         int64_t upstream_us, int64_t wait_us, int64_t total_us, int64_t received, int64_t sent,
         uint16_t status, uint8_t operation, uint8_t action, uint8_t reason, uint8_t source, uint8_t method,
-        uint8_t flags, uint8_t upstream, bytes address, bytes subject,
+        uint8_t flags, uint8_t upstream, bytes address, bytes subject, bytes fingerprint,
     ) except -1
     cpdef bytes take(self, uint64_t most)
     cdef bytes copy(self, uint64_t first, uint64_t count)

@@ -40,14 +40,16 @@ class Ring:
         upstream: int,
         address: bytes,
         subject: bytes,
+        fingerprint: bytes,
         /,
     ) -> bool:
         """Append a record (fields: `Record`); False if the ring was full and it was lost.
 
-        Times in µs and bytes stop at 0 and 2**32-1; the subject is cut at 64 bytes.
+        Times in µs and bytes stop at 0 and 2**32-1; the subject is cut at 64 bytes; b"" is no
+        fingerprint.
 
         Raises:
-            ValueError: The address has neither 4 nor 16 bytes.
+            ValueError: The address has neither 4 nor 16 bytes, or the fingerprint neither 0 nor 16.
             OverflowError: Another field does not fit.
 
         """

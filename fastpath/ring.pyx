@@ -26,6 +26,7 @@ cdef enum:
     TAIL = 8
     HEADER_BYTES = 128
     SUBJECT = 64
+    FINGERPRINT = 16
     LIMITED = 2  # the action
     SEEN = 1024
 
@@ -51,6 +52,7 @@ cdef packed struct Entry:
     uint8_t padding[3]
     uint8_t address[16]
     uint8_t subject[SUBJECT]
+    uint8_t fingerprint[FINGERPRINT]
 
 
 RING_RECORDS = RECORDS
@@ -83,6 +85,16 @@ cdef inline int write_subject(Entry *entry, bytes subject) except -1:
     cdef Py_ssize_t size = min(len(subject), SUBJECT)
     memcpy(entry.subject, data, size)
     memset(entry.subject + size, 0, SUBJECT - size)
+    return 0
+
+
+cdef inline int write_fingerprint(Entry *entry, bytes fingerprint) except -1:
+    if len(fingerprint) == FINGERPRINT:
+        memcpy(entry.fingerprint, <const unsigned char *>fingerprint, FINGERPRINT)
+    elif len(fingerprint) == 0:
+        memset(entry.fingerprint, 0, FINGERPRINT)
+    else:
+        raise ValueError(f"fingerprint has {len(fingerprint)} bytes, not 0 or {FINGERPRINT}")
     return 0
 
 
@@ -125,10 +137,10 @@ cdef class Ring:
         self, int64_t time_ns, uint64_t client, uint64_t request_id, uint64_t subject_hash,
         int64_t upstream_us, int64_t wait_us, int64_t total_us, int64_t received, int64_t sent,
         uint16_t status, uint8_t operation, uint8_t action, uint8_t reason, uint8_t source, uint8_t method,
-        uint8_t flags, uint8_t upstream, bytes address, bytes subject,
+        uint8_t flags, uint8_t upstream, bytes address, bytes subject, bytes fingerprint,
     ) except -1:
-        if address is None or subject is None:
-            raise TypeError("address or subject is None")
+        if address is None or subject is None or fingerprint is None:
+            raise TypeError("address, subject or fingerprint is None")
         cdef uint64_t head = peek_word(self.words + HEAD)
         cdef Entry *entry = self.entries + head % RECORDS
         if head - load_acquire(self.words + TAIL) >= RECORDS:
@@ -136,6 +148,7 @@ cdef class Ring:
             return False
         write_address(entry, address)
         write_subject(entry, subject)
+        write_fingerprint(entry, fingerprint)
         entry.time_ns, entry.client, entry.request_id = time_ns, client, request_id
         entry.subject_hash = subject_hash
         entry.upstream_us, entry.wait_us = saturated(upstream_us), saturated(wait_us)

@@ -1,6 +1,10 @@
 """Recordings as the table of features that models are trained on: `python -m bench.recording.table DIR...`.
 
 Addresses and subjects stay in the recordings; nothing of them is in the table.
+
+In a recording each client has an address of its own, which is not so elsewhere: an office or a university has one for
+all. So there are clients in the table besides (`SHARED`) that are several honest ones of a tool put together, begun
+within two hours. They are of one tool so that whatever is left out in training with its tool is left out altogether.
 """
 
 import json
@@ -13,11 +17,15 @@ from numpy.typing import NDArray
 
 from bench.peers import ROOT
 from fastpath import client_key, parse_address
-from models.training.table import Table, Who, joined, table_of, write
+from models.training.table import ABUSIVE, SHARED, Table, Who, joined, table_of, write
 from proxy.replay.records import records_of
 
 SHIPPED = ROOT / "models" / "data" / "features.csv.gz"
 Records = NDArray[np.void]
+SEED = 5
+TOGETHER = (3, 6)
+WITHIN_NS = 7_200_000_000_000
+START_NS = 10**15
 
 
 def table_of_recordings(folders: Sequence[Path]) -> Table:
@@ -30,7 +38,8 @@ def table_of_recordings(folders: Sequence[Path]) -> Table:
 
 def table_of_recording(folder: Path) -> Table:
     """Return the table of a recording."""
-    return table_of(_clients(folder / "runs.jsonl", {mode: _records(folder, mode) for mode in ("shadow", "enforce")}))
+    clients = [*_clients(folder / "runs.jsonl", {mode: _records(folder, mode) for mode in ("shadow", "enforce")})]
+    return table_of([*clients, *_shared(clients)])
 
 
 def _records(folder: Path, mode: str) -> Records:
@@ -52,6 +61,32 @@ def _clients(runs: Path, records: Mapping[str, Records]) -> Iterator[tuple[Who, 
             key = np.uint64(client_key(parse_address(address)))
             first, end = np.searchsorted(of_mode["client"], [key, key + np.uint64(1)])
             yield who, number, of_mode[first:end]
+
+
+def _shared(clients: Sequence[tuple[Who, int, Records]]) -> Iterator[tuple[Who, int, Records]]:
+    """Yield several honest clients of each tool as one."""
+    dice = np.random.default_rng(SEED)
+    of_tool: dict[tuple[str, str], list[tuple[Who, Records]]] = {}
+    for who, _, records in clients:
+        if who.label != ABUSIVE and len(records):
+            of_tool.setdefault((who.tool, who.mode), []).append((who, records))
+    for (tool, mode), runs in sorted(of_tool.items()):
+        for together in TOGETHER if len(runs) > 1 else ():
+            chosen = dice.choice(len(runs), together, replace=len(runs) < together)
+            begin_ns = dice.integers(0, WITHIN_NS, together)
+            records = np.concatenate(
+                [_moved(runs[place][1], begin) for place, begin in zip(chosen, begin_ns, strict=True)]
+            )
+            who = runs[0][0]._replace(run=f"{tool}-{mode}-{together}-together".replace(" ", "-"), mode=SHARED)
+            yield who, 0, records[np.argsort(records["time_ns"], kind="stable")]
+
+
+def _moved(records: Records, begin_ns: int) -> Records:
+    """Return records as if they had come from one address, from another time on."""
+    moved = records.copy()
+    moved["time_ns"] += START_NS + begin_ns - records["time_ns"][0]
+    moved["client"] = 1
+    return moved
 
 
 if __name__ == "__main__":

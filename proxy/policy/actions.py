@@ -48,3 +48,4 @@ class Reason(IntEnum):
     UNWANTED = 17  # a body that holds what may not be
     BUDGET = 18  # used up by others too: by the network, or for what was asked for
     VERDICT = 19  # what the client has done before, taken together
+    ORIGIN = 20  # where it comes from: a rule of the operator, or a list

@@ -5,7 +5,18 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from fastpath import BUCKETS, BanTable, BucketTable, ClientTable, DistinctTable, PeerBook, Sightings, Tariff
+from fastpath import (
+    BUCKETS,
+    BanTable,
+    BucketTable,
+    ClientTable,
+    Control,
+    DistinctTable,
+    PeerBook,
+    PrefixBook,
+    Sightings,
+    Tariff,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +36,8 @@ class BudgetKind(IntEnum):
     MAIL_ADDRESS = BUCKETS + 6
     EXIT_UPLOADS = BUCKETS + 7
     NEW_CERTS = BUCKETS + 8
+    HOSTING_CERTS = BUCKETS + 9
+    TOR_CERTS = BUCKETS + 10
 
 
 MISSES: Final = 254
@@ -40,6 +53,8 @@ TEXTS: Final[Mapping[int, str]] = {
     BudgetKind.MAIL_ADDRESS: "Rate limit reached for mail to this address.",
     BudgetKind.EXIT_UPLOADS: "Rate limit reached for uploads from shared exits.",
     BudgetKind.NEW_CERTS: "Rate limit reached for new keys.",
+    BudgetKind.HOSTING_CERTS: "Rate limit reached for the provider of this network.",
+    BudgetKind.TOR_CERTS: "Rate limit reached for Tor.",
 }
 """What a refused client is told; `proxy.http.refusal` has the words that are not to be used."""
 
@@ -55,6 +70,8 @@ class Tables(NamedTuple):
     sightings: Sightings  # and what
     peers: PeerBook  # that were learnt
     tariff: Tariff  # what requests cost while the site is under attack
+    origins: PrefixBook  # where addresses are: `fastpath.origin`
+    origin_rules: memoryview  # one word: by which rules they were composed
 
     @classmethod
     def of(cls, region: Region) -> Self:
@@ -68,4 +85,6 @@ class Tables(NamedTuple):
             Sightings(region.sightings, region.secret),
             PeerBook(region.peers),
             Tariff(region.tariff),
+            PrefixBook(region.origins, region.counts.prefixes),
+            region.control[Control.ORIGIN_RULES : Control.ORIGIN_RULES + 1],
         )

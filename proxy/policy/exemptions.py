@@ -4,7 +4,7 @@ A key stands for many addresses, so what matters is whether it shares one with t
 hit the peer 2001:db8::7 as well.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
@@ -50,12 +50,21 @@ LOCAL_PROXIES: Final = (IPv4Network("127.0.0.1/32"), IPv6Network("::1/128"))
 
 
 class Exemptions:
-    """What the configuration says of bans of certain networks; immutable."""
+    """What the configuration says of bans of certain networks; immutable, but for what origins say."""
 
-    def __init__(self, never: Iterable[Network] = (), shared: Iterable[Network] = ()) -> None:
-        """Take the networks that are never banned, and those behind which many people are."""
+    def __init__(
+        self,
+        never: Iterable[Network] = (),
+        shared: Iterable[Network] = (),
+        is_shared: Callable[[int], bool] = lambda _key: False,
+    ) -> None:
+        """Take the networks that are never banned, and those behind which many people are.
+
+        `is_shared`: tells of a client or network whether its origin says so (`proxy.policy.origins`).
+        """
         self._never = Overlaps(never)
         self._shared = Overlaps(shared)
+        self._is_shared = is_shared
 
     def never(self, key: int) -> bool:
         """Tell whether nobody may ban a client or network: it is allowed, a peer or a trusted proxy, or holds one."""
@@ -63,7 +72,7 @@ class Exemptions:
 
     def shared(self, key: int) -> bool:
         """Tell whether a client or network is, or holds, an exit that many people share: bans are short."""
-        return key in self._shared
+        return key in self._shared or self._is_shared(key)
 
     def may_widen_to(self, network: int) -> bool:
         """Tell whether a network may be banned for what others in it did.

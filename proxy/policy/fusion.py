@@ -161,10 +161,14 @@ class Fusion:
             if (change := self._decide(subject, now_ns))
         ]
 
-    def turn(self, now_ns: int) -> list[Change]:
-        """Let evidence that is over go, and return what that has changed."""
+    def due(self, now_ns: int) -> bool:
+        """Tell whether evidence is over that has not been let go."""
+        return bool(self._due) and self._due[0][0] <= now_ns
+
+    def turn(self, now_ns: int, most: int = MOST_CASES) -> list[Change]:
+        """Let evidence that is over go, in `most` cases, and return what that has changed."""
         over: dict[int, None] = {}
-        while self._due and self._due[0][0] <= now_ns:
+        while self.due(now_ns) and len(over) < most:
             due_ns, subject = heappop(self._due)
             if (case := self._cases.get(subject)) and case.due_ns == due_ns:
                 case.due_ns = 0

@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastpath.buckets cimport BucketTable, Budget
 from fastpath.distinct cimport DistinctTable
@@ -32,6 +32,11 @@ cdef class Client:
     cdef readonly tuple budgets
     cdef readonly tuple frugal
     cdef readonly bint shared_exit
+    cdef readonly bint anonymous
+    cdef readonly uint32_t origin
+    cdef readonly uint64_t pool  # 0: none
+    cdef readonly Budget of_pool
+    cdef readonly Budget frugal_of_pool
     cdef readonly bint exempt
     cdef readonly bint peer
 

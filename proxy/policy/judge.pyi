@@ -94,6 +94,12 @@ class Client:
     @property
     def shared_exit(self) -> bool: ...
     @property
+    def anonymous(self) -> bool: ...
+    @property
+    def origin(self) -> int: ...
+    @property
+    def pool(self) -> int: ...
+    @property
     def exempt(self) -> bool: ...
     @property
     def peer(self) -> bool: ...
@@ -164,12 +170,22 @@ class AllowedNetwork(Check):
 class PeersOnly(Check):
     """Keeps reconciliation traffic to peers: a tiny request there costs the server seconds (HKP.md 0, finding 8)."""
 
+class AllowedOrigin(Check):
+    """Acts on the rules by origin and on lists of networks: refuses with 403, or prices as for a suspect.
+
+    Who is exempt or a peer has no rule in its origin.
+    """
+
+    def __init__(self, says: bytes) -> None:
+        """`says`: of `proxy.policy.origins.sayings`."""
+
 class WithinLimits(Check):
     """The token buckets, all or nothing.
 
     Of the client: `price` tokens of the total and one of the operation's class, or as many as the tariff says. Of its
     network: what the subject is worth if the network has not asked for it lately. Of the mail domain: one token,
-    likewise.
+    likewise. Of the pool of its hosting company, or of Tor: one token for a certificate that nobody has asked for
+    lately.
     """
 
     def __init__(

@@ -9,11 +9,13 @@ and it takes all or nothing.
 from fastpath.bans cimport DELAYED, LIMITED, TARPIT, WELCOME, BanTable
 from fastpath.buckets cimport mix
 
-from fastpath import Limit, network_key
+from fastpath import BUCKETS, Limit, network_key
 from fastpath import Mode as GcraMode
+from fastpath.origin import RULE_SHIFT as _RULE_SHIFT
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action, Reason
 from proxy.policy.budgets import TEXTS, BudgetKind
+from proxy.policy import origins
 
 cdef enum:
     STATUS_FORBIDDEN = 403
@@ -23,9 +25,15 @@ cdef enum:
 cdef int SUSPECT_TIMES = 4  # what the requests of a suspect cost in their class
 cdef int64_t SUSPECT_WAIT_NS = 2 * <int64_t>1_000_000_000  # of one who is delayed: half a request a second on each connection
 cdef int64_t KNOWN_NS = 12 * 3600 * <int64_t>1_000_000_000  # what a network asked for costs it nothing so long
+cdef int64_t COLD_NS = 26 * 86_400 * <int64_t>1_000_000_000  # nearly as long as a sighting can be told from none
 # Subjects that are new to its network and that a client may ask for before it counts as one that has had much.
 cdef Budget _SHARE = Budget(
     Limit(name="share", burst=60, count=60, period_ns=86_400 * <int64_t>1_000_000_000, mode=GcraMode.ENFORCE), 255
+)
+
+# The same of certificates that are new to everybody, and of a network of a pool.
+cdef Budget _COLD_SHARE = Budget(
+    Limit(name="cold-share", burst=10, count=10, period_ns=86_400 * <int64_t>1_000_000_000, mode=GcraMode.ENFORCE), 253
 )
 
 # Plain integers: a look-up in an enumeration would be most of the work here.
@@ -37,6 +45,7 @@ cdef int _TARPIT = Action.TARPIT
 cdef int _BY_VERDICT = Reason.VERDICT
 cdef int _BY_LIMIT = Reason.LIMIT
 cdef int _BY_BUDGET = Reason.BUDGET
+cdef int _BY_ORIGIN = Reason.ORIGIN
 cdef int _TRAP = Reason.TRAP
 cdef int _CANARY = Reason.CANARY
 cdef dict _TEXTS = dict(TEXTS)
@@ -47,6 +56,9 @@ cdef int _IDENTITY = OperationClass.IDENTITY
 cdef int _FIRST_BUDGET = BudgetKind.DISTINCT_CERTS
 cdef int _DISTINCT_IDENTITIES = BudgetKind.DISTINCT_IDENTITIES - BudgetKind.DISTINCT_CERTS
 cdef int _DOMAIN = BudgetKind.DOMAIN - BudgetKind.DISTINCT_CERTS
+cdef int RULE_SHIFT = _RULE_SHIFT
+cdef int _CLASSES = BUCKETS
+cdef uint64_t _ANYBODY = mix(_CERT, 0, 0)  # as if it were a network that asks for whatever any network asks for
 cdef dict _REASONS = {400: Reason.MALFORMED, 404: Reason.UNKNOWN, 405: Reason.METHOD, 501: Reason.NOT_OFFERED}
 
 
@@ -82,6 +94,14 @@ cdef Verdict _TRAPPED_SHADOW = Verdict(_ALLOW, _TRAP, 0, 0, None, _TARPIT)
 
 cdef Verdict _SUSPECTED = Verdict(_LIMIT, _BY_VERDICT, STATUS_LIMITED)
 cdef Verdict _HELD = Verdict(_TARPIT, _BY_VERDICT, STATUS_NOT_FOUND)
+cdef int _PRICED = origins.PRICED
+cdef dict _BY_SAYING = {
+    origins.DENIED: Verdict(
+        _DENY, _BY_ORIGIN, STATUS_FORBIDDEN, 0, None, 0, "", "This server does not take such requests from this network."
+    ),
+    origins.PRICED_SHADOW: Verdict(_ALLOW, _BY_ORIGIN, 0, 0, None, _DELAY),
+    origins.DENIED_SHADOW: Verdict(_ALLOW, _BY_ORIGIN, 0, 0, None, _DENY),
+}
 cdef Verdict _SLOWED_SHADOW = Verdict(_ALLOW, _BY_VERDICT, 0, 0, None, _DELAY)
 cdef Verdict _SUSPECTED_SHADOW = Verdict(_ALLOW, _BY_VERDICT, 0, 0, None, _LIMIT)
 
@@ -100,6 +120,10 @@ cdef class Client:
         self.budgets = profile.budgets
         self.frugal = profile.frugal
         self.shared_exit = profile.shared_exit
+        self.anonymous = profile.anonymous
+        self.origin = profile.origin
+        if profile.pool is not None:
+            self.pool, self.of_pool, self.frugal_of_pool = profile.pool
         self.exempt = profile.exempt
         self.peer = profile.peer
 
@@ -217,6 +241,26 @@ cdef class NotSuspected(Check):
         return None
 
 
+cdef class AllowedOrigin(Check):
+    cdef bytes says
+
+    def __init__(self, bytes says not None):
+        if len(says) != origins.RULES * _CLASSES:
+            raise ValueError(f"{len(says)} bytes, not {origins.RULES * _CLASSES}")
+        self.says = says
+
+    cpdef Verdict judge(self, Facts facts, int64_t now_ns):
+        cdef uint32_t rule = facts.client.origin >> RULE_SHIFT
+        cdef int said
+        if rule == 0:
+            return None
+        said = (<const unsigned char *><const char *>self.says)[rule * _CLASSES + facts.kind]
+        if said == _PRICED:
+            facts.times = SUSPECT_TIMES
+            return None
+        return _BY_SAYING.get(said)
+
+
 cdef class WithinLimits(Check):
     cdef ClientTable clients
     cdef BucketTable buckets
@@ -257,60 +301,86 @@ cdef class WithinLimits(Check):
         What is refused is not remembered, so a retry costs the same again. What is admitted is, and stays paid
         even if the client leaves: the next attempt is free.
         """
-        cdef Spending of_domain, spending
+        cdef Spending of_wider, spending
         cdef uint64_t asker
         if facts.subject == 0 or facts.kind > _IDENTITY:
             return None
         asker = mix(facts.kind, facts.client.network, 0)
         if self.sightings.seen(asker, facts.subject, KNOWN_NS, now_ns):
             return None
-        of_domain = self._spend_of_domain(facts, now_ns)
-        if of_domain is not None and not of_domain.allowed:
-            return of_domain
+        of_wider = self._spend_of_domain(facts, now_ns) if facts.domain else self._spend_of_pool(facts, now_ns)
+        if of_wider is not None and not of_wider.allowed:
+            return of_wider
         spending = self._spend_of_network(asker, facts, now_ns)
         if spending is not None and not spending.allowed:
-            self._refund_domain(facts, of_domain, now_ns)
+            self._refund_wider(facts, of_wider, now_ns)
             return spending
         self.sightings.add(asker, facts.subject, now_ns)
         self.distinct.add(asker, facts.subject, now_ns)
-        return _weightier(spending, of_domain)
+        if facts.client.origin != 0 and facts.kind == _CERT:  # else nobody has a pool
+            self.sightings.add(_ANYBODY, facts.subject, now_ns)
+        return _weightier(spending, of_wider)
 
     cdef Spending _spend_of_network(self, uint64_t asker, Facts facts, int64_t now_ns):
+        """Take a token of the network, of which its clients are the members."""
+        cdef Client client = facts.client
+        cdef Budget budget = client.budgets[0 if facts.kind == _CERT else _DISTINCT_IDENTITIES]
+        if budget is None:
+            return None
+        return self._take(budget, client.frugal[facts.kind - _CERT], asker, _SHARE, client.key, now_ns)
+
+    cdef bint _is_cold(self, Facts facts, int64_t now_ns) except -1:
+        """Whether the client's pool has to pay: for a certificate that nobody, anywhere, has asked for lately."""
+        if facts.client.pool == 0 or facts.kind != _CERT:
+            return False
+        return not self.sightings.seen(_ANYBODY, facts.subject, COLD_NS, now_ns)
+
+    cdef Spending _spend_of_pool(self, Facts facts, int64_t now_ns):
+        """Take a token of the pool, of which networks are the members."""
+        cdef Client client = facts.client
+        if not self._is_cold(facts, now_ns):
+            return None
+        return self._take(client.of_pool, client.frugal_of_pool, client.pool, _COLD_SHARE, client.network, now_ns)
+
+    cdef Spending _take(
+        self, Budget budget, Budget frugal, uint64_t of_all, Budget much, uint64_t member, int64_t now_ns
+    ):
         """
-        Take a token of the network.
+        Take a token of what many have together.
 
         Who has had much already leaves an eighth of the burst to those who have not, so that the neighbours of a
         scraper still get their keys.
         """
-        cdef Budget budget = facts.client.budgets[0 if facts.kind == _CERT else _DISTINCT_IDENTITIES]
-        cdef uint64_t own = mix(_SHARE.kind, asker, facts.client.key)
-        cdef Spending share, spending
-        if budget is None:
-            return None
-        share = self.buckets.spend(_SHARE, own, 1, now_ns)
+        cdef uint64_t own = mix(much.kind, of_all, member)
+        cdef Spending share = self.buckets.spend(much, own, 1, now_ns), spending
         if share is None:
-            spending = self.buckets.spend(budget, asker, 1, now_ns)
+            spending = self.buckets.spend(budget, of_all, 1, now_ns)
             if spending is not None and not spending.allowed:
-                self.buckets.refund(_SHARE, own, 1, now_ns)
+                self.buckets.refund(much, own, 1, now_ns)
             return spending
-        spending = self.buckets.spend(facts.client.frugal[facts.kind - _CERT], asker, 1, now_ns)
+        spending = self.buckets.spend(frugal, of_all, 1, now_ns)
         if spending is None or spending.allowed:  # it goes on having much; else it would jump the queue now and then
-            self.buckets.charge(_SHARE, own, 1, now_ns)
+            self.buckets.charge(much, own, 1, now_ns)
         return spending
 
     cdef Spending _spend_of_domain(self, Facts facts, int64_t now_ns):
         """Let the mail domain that is searched pay for one more address, whoever asks."""
         cdef Budget budget = facts.client.budgets[_DOMAIN]
-        if facts.domain == 0 or budget is None:
+        if budget is None:
             return None
         return self.buckets.spend(budget, mix(budget.kind, facts.domain, 0), 1, now_ns)
 
-    cdef int _refund_domain(self, Facts facts, Spending said, int64_t now_ns) except -1:
-        """Give back what the domain paid: nothing if its budget is in shadow mode and was empty, as `said`."""
-        cdef Budget budget = facts.client.budgets[_DOMAIN]
-        if facts.domain == 0 or budget is None or (said is not None and said.retry_after_ns):
+    cdef int _refund_wider(self, Facts facts, Spending said, int64_t now_ns) except -1:
+        """Give back what the domain or the pool paid: nothing if the budget is in shadow mode and was empty, as `said`."""
+        cdef Client client = facts.client
+        cdef Budget budget = client.budgets[_DOMAIN] if facts.domain else client.of_pool
+        if budget is None or (said is not None and said.retry_after_ns):
             return 0
-        self.buckets.refund(budget, mix(budget.kind, facts.domain, 0), 1, now_ns)
+        if facts.domain:
+            self.buckets.refund(budget, mix(budget.kind, facts.domain, 0), 1, now_ns)
+        elif self._is_cold(facts, now_ns):
+            self.buckets.refund(budget, client.pool, 1, now_ns)
+            self.buckets.refund(_COLD_SHARE, mix(_COLD_SHARE.kind, client.pool, client.network), 1, now_ns)
         return 0
 
 

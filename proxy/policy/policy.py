@@ -7,12 +7,15 @@ it was judged by.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
-from fastpath import BUCKETS, Budget, Limit, LimitSet, Mode
+from fastpath import BUCKETS, Budget, Limit, LimitSet, Mode, NetworkKind, bucket_key
+from fastpath.origin import MOST_ASN, MOST_RULES, RULE_SHIFT
 from proxy.policy.budgets import BudgetKind, Tables
 from proxy.policy.judge import (
     AllowedNetwork,
+    AllowedOrigin,
     Check,
     Facts,
     NotBanned,
@@ -26,10 +29,11 @@ from proxy.policy.judge import (
 )
 from proxy.policy.misses import Misses
 from proxy.policy.networks import NetworkMap, network_set
+from proxy.policy.origins import ANONYMOUS, SHARED, Pool, digest, kind_in, sayings, without_rule
 from proxy.settings.limits import BudgetName, ClassName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from proxy.config import Config, ModeWord
     from proxy.policy.networks import Network
@@ -41,6 +45,13 @@ FAT_OF_CLIENT, FAT_OF_ALL, FAT_QUEUE_NS = 1, 2, 10_000_000_000
 LEFT_PART = 8  # of the burst of a network: what those leave who have had much
 NETWORK_KINDS = (BudgetKind.DISTINCT_CERTS, BudgetKind.DISTINCT_IDENTITIES)
 BUDGET_NAMES: tuple[BudgetName, ...] = get_args(BudgetName)  # in the order of BudgetKind; likewise
+# Who has a budget together with other networks: all of one company, by its ASN, or all of the world.
+POOLS = {
+    NetworkKind.HOSTING: BudgetKind.HOSTING_CERTS,
+    NetworkKind.VPN: BudgetKind.HOSTING_CERTS,
+    NetworkKind.TOR: BudgetKind.TOR_CERTS,
+}
+MOST_ORIGINS = 4096  # whose profiles are kept
 
 
 class Cap(NamedTuple):
@@ -63,6 +74,9 @@ class Profile(NamedTuple):
     exempt: bool = False
     peer: bool = False
     shared_exit: bool = False  # many people are behind it: Tor, a carrier's NAT, a VPN
+    anonymous: bool = False  # its uploads have one budget with those of others like it
+    origin: int = 0  # `fastpath.origin`; the rule in it is one that holds
+    pool: Pool | None = None
 
 
 class Policy:
@@ -84,10 +98,15 @@ class Policy:
             OperationOffered(),
             AllowedNetwork(),
             PeersOnly(),
+            AllowedOrigin(_sayings(config)),
             WithinLimits(tables.clients, tables.buckets, tables.distinct, tables.sightings, tables.tariff),
         )
         self.misses = _misses(config, tables)
         self._everybody = _profile(config)
+        self._place = partial(_placed, _pools(self._everybody))
+        self._of_origin = lru_cache(MOST_ORIGINS)(partial(self._place, self._everybody))
+        self._origins, self._composed_by = tables.origins, tables.origin_rules
+        self._rules = digest(config.origin_rules)
         self._networks = NetworkMap((network.cidr, _profile(config, network)) for network in config.networks)
         self._allow = network_set(config.allow)
         self._peers = network_set(config.peers)
@@ -110,20 +129,71 @@ class Policy:
 
     def profile(self, address: bytes) -> Profile:
         """Return what the clients of the network that holds `address` are granted."""
+        origin = self._origin(address)
         if self._plain:
-            return self._everybody
+            return self._of_origin(origin) if origin else self._everybody
         profile = self._networks.get(address) or self._everybody
         exempt = self._allow.get(address) is not None
         peer = address in self._learnt or self._peers.get(address) is not None
-        shared_exit = self._exits.get(address) is not None
-        if exempt or peer or shared_exit:
-            return profile._replace(exempt=exempt, peer=peer, shared_exit=shared_exit)
-        return profile
+        listed = self._exits.get(address) is not None
+        if exempt or peer or listed:
+            profile = profile._replace(exempt=exempt, peer=peer, shared_exit=listed, anonymous=listed)
+        return self._place(profile, origin) if origin else profile
+
+    def _origin(self, address: bytes) -> int:
+        """Return where an address is, with the rule that holds there: none that was made of other rules than ours.
+
+        The analyst takes the word of the rules away before it puts another set in place, and sets it behind that.
+        """
+        before = self._composed_by[0]
+        origin = self._origins.look_up(address)
+        if origin >> RULE_SHIFT > MOST_RULES or before == self._composed_by[0] == self._rules:
+            return origin
+        return without_rule(origin)
 
 
 def _mode(config: Config, word: ModeWord) -> Mode:
     """Return the mode of a part of the policy, which is never stricter than that of the whole."""
     return min(MODES[word], MODES[config.mode])
+
+
+def _sayings(config: Config) -> bytes:
+    modes = [_mode(config, rule.mode) for rule in config.origin_rules]
+    return sayings(config.origin_rules, modes, _mode(config, config.intel.mode))
+
+
+def _pools(profile: Profile) -> dict[int, Pool]:
+    """Return the pools by kind of network, with the keys of their kinds."""
+    pools = {}
+    for kind, budget in POOLS.items():
+        limit, compiled = profile.limits[budget], profile.budgets[budget - BUCKETS]
+        if limit is not None and compiled is not None:
+            pools[int(kind)] = Pool(bucket_key(budget, 0), compiled, _frugal(limit, budget))
+    return pools
+
+
+def _placed(pools: Mapping[int, Pool], profile: Profile, origin: int) -> Profile:
+    """Return a profile for clients of an origin, whom rules do not touch if they are exempt or peers."""
+    kind = kind_in(origin)
+    return profile._replace(
+        shared_exit=profile.shared_exit or kind in SHARED,
+        anonymous=profile.anonymous or kind in ANONYMOUS,
+        origin=without_rule(origin) if profile.exempt or profile.peer else origin,
+        pool=_pool_of(pools, kind, origin & MOST_ASN),
+    )
+
+
+def _pool_of(pools: Mapping[int, Pool], kind: int, asn: int) -> Pool | None:
+    """Return what a client has together with others of its ASN, or with all exits of Tor."""
+    pool = pools.get(kind)
+    if pool is None or kind == NetworkKind.TOR:
+        return pool
+    return pool._replace(key=bucket_key(pool.key, asn)) if asn else None
+
+
+def _frugal(limit: Limit, kind: BudgetKind) -> Budget:
+    """Return a budget as those find it who leave something to others."""
+    return Budget(replace(limit, burst=limit.burst - limit.burst // LEFT_PART), kind)
 
 
 def _suspicion(config: Config, tables: Tables) -> tuple[Check, ...]:
@@ -146,8 +216,7 @@ def _profile(config: Config, network: NetworkConfig | None = None) -> Profile:
         caps=caps,
         budgets=tuple(Budget(limit, kind) if limit else None for limit, kind in kinds),
         frugal=tuple(
-            Budget(replace(limit, burst=limit.burst - limit.burst // LEFT_PART), kind) if limit else None
-            for limit, kind in zip(shared, NETWORK_KINDS, strict=False)
+            _frugal(limit, kind) if limit else None for limit, kind in zip(shared, NETWORK_KINDS, strict=False)
         ),
     )
 

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from fastpath._buckets_py import MOST_OFFSET_NS
+from proxy.settings.cluster import cluster_file_problems, cluster_problems
+from proxy.settings.intel import MOST_FEEDS, feed_path
+from proxy.settings.key_file import read_keys
 from proxy.settings.kinds import DAY, SECOND, Address, Duration, Network
 from proxy.settings.limits import LONGEST_PERIOD_NS
 from proxy.settings.sources import SettingPath
@@ -44,23 +47,44 @@ def conflicts(config: "Config") -> list[Conflict]:
         *_trust(config),
         *_admin(config),
         *_webhook(config),
+        *_feeds(config),
+        *(Conflict(*problem) for problem in cluster_problems(config)),
     ]
 
 
 def file_conflicts(config: "Config") -> list[Conflict]:
     """Return what is wrong with files that settings name: no node must start, or be reloaded, with such."""
+    of_cluster = (Conflict(*problem) for problem in cluster_file_problems(config))
+    return [*_certificate(config), *_key_files(config), *of_cluster]
+
+
+def _certificate(config: "Config") -> Iterator[Conflict]:
     if not config.tls_cert or not config.tls_key:
-        return []
+        return
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(config.tls_cert, config.tls_key, password="")
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        return [Conflict((("tls_cert",), ("tls_key",)), f"cannot be used with HKPGUARD_TLS_KEY: {error}")]
-    return []
+        yield Conflict((("tls_cert",), ("tls_key",)), f"cannot be used with HKPGUARD_TLS_KEY: {error}")
+
+
+def _key_files(config: "Config") -> Iterator[Conflict]:
+    for word in ("reporters_file", "bouncers_file"):
+        path = getattr(config.intel, word)
+        try:
+            read_keys(path)
+        except (OSError, ValueError) as error:
+            yield Conflict((("intel", word),), f"cannot be used: {error}")
 
 
 def warnings(config: "Config") -> list[str]:
     """Return what is allowed but probably not meant, in sentences for `hkpguard check`."""
-    return [*_long_delays(config), *_short_delays(config), *_public_admin(config), *_trusting_all(config)]
+    return [
+        *_long_delays(config),
+        *_short_delays(config),
+        *_public_admin(config),
+        *_trusting_all(config),
+        *_store_in_clear(config),
+    ]
 
 
 def _sizes(config: "Config") -> Iterator[Conflict]:
@@ -183,6 +207,26 @@ def _webhook(config: "Config") -> Iterator[Conflict]:
         yield Conflict(paths, "must be https:// where it is no loopback address, unless WEBHOOK__INSECURE is on")
 
 
+def _feeds(config: "Config") -> Iterator[Conflict]:
+    if len(config.feeds) > MOST_FEEDS:
+        yield Conflict((feed_path("<name>", "url"),), f"there are {len(config.feeds)} feeds, {MOST_FEEDS} are allowed")
+    if config.intel.price > config.intel.deny:
+        paths = (("intel", "price"), ("intel", "deny"))
+        yield Conflict(paths, f"must not be above HKPGUARD_INTEL__DENY, which is {config.intel.deny}")
+    for name, feed in config.feeds.items():
+        if feed.url is None:
+            yield Conflict((feed_path(name, "url"),), "must be set: where the list is")
+            continue
+        url = urlsplit(feed.url)
+        if url.scheme == "http" and not feed.insecure and not _is_loopback(url.hostname or ""):
+            problem = "must be https:// where it is no loopback address, unless INSECURE of the feed is on"
+            yield Conflict((feed_path(name, "url"), feed_path(name, "insecure")), problem)
+        if feed.local and feed.format == "taxii":
+            yield Conflict((feed_path(name, "url"), feed_path(name, "format")), "must be a URL: TAXII is no file")
+        if feed.bounds.start >= feed.bounds.stop:
+            yield Conflict((feed_path(name, "least"), feed_path(name, "most")), "must not be above MOST of the feed")
+
+
 def _long_delays(config: "Config") -> Iterator[str]:
     """Find what a program that reads does not wait for; who uploads may wait longer, and does by default."""
     read = [(name, budget) for name, budget in config.budgets_for().items() if name in READS]
@@ -230,6 +274,12 @@ def _public_admin(config: "Config") -> Iterator[str]:
 def _trusting_all(config: "Config") -> Iterator[str]:
     if any(network.prefixlen == 0 for network in config.trusted_proxies):
         yield "HKPGUARD_TRUSTED_PROXIES has every address in it: clients can choose how they are counted"
+
+
+def _store_in_clear(config: "Config") -> Iterator[str]:
+    url = config.redis_url
+    if url and not url.tls and any(not _is_loopback(each.host) for each in url.hosts):
+        yield "HKPGUARD_REDIS_URL: addresses of clients and the password go over the network in clear; use rediss://"
 
 
 def _text(time_ns: int) -> str:

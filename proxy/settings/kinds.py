@@ -364,7 +364,8 @@ class OrEmpty(Kind[T | None]):
         """See `Kind`: no value is empty, so nobody need ask the inner kind about empty text."""
         if given in ("", []) or (isinstance(given, str) and not given.strip()):
             return None
-        return self.inner.parse(given) or None
+        value = self.inner.parse(given)
+        return None if value == () else value
 
     def render(self, value: T | None) -> str:
         """See `Kind`."""

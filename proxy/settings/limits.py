@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal, TypeVar, get_args
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import ErrorDetails
 
 from proxy.settings.kinds import (
@@ -23,6 +23,7 @@ from proxy.settings.kinds import (
     Whole,
 )
 from proxy.settings.section import Key, Section, keys
+from proxy.settings.tables import read_tables
 
 ModeWord = Literal["enforce", "shadow", "off"]
 ClassName = Literal[
@@ -44,7 +45,16 @@ CLASS_NAMES: Final[tuple[ClassName, ...]] = get_args(ClassName)
 # Budgets are not of one client: of its network (the first two), of what it asks for, of a class of clients, of all.
 NetworkBudgetName = Literal["distinct_certs", "distinct_identities"]
 BudgetName = Literal[
-    NetworkBudgetName, "domain", "cert_updates", "cert_growth", "user_id", "mail_address", "exit_uploads", "new_certs"
+    NetworkBudgetName,
+    "domain",
+    "cert_updates",
+    "cert_growth",
+    "user_id",
+    "mail_address",
+    "exit_uploads",
+    "new_certs",
+    "hosting_certs",
+    "tor_certs",
 ]
 BUDGET_NAMES: Final[tuple[BudgetName, ...]] = get_args(BudgetName)
 
@@ -150,6 +160,9 @@ BUDGET_DEFAULTS: Final[Mapping[BudgetName, Mapping[str, int | str]]] = {
     "mail_address": {"burst": 1, "count": 1, "period": "1h"},
     "exit_uploads": {"burst": 5, "count": 1, "period": "10s", "max_delay": "1m"},
     "new_certs": {"burst": 600, "count": 600, "period": "1h", "max_delay": "1m"},
+    "hosting_certs": {"burst": 4000, "count": 1, "period": "5s", "max_delay": "10s"},
+    # In shadow mode: through the same exits come those who scrape and those who read, so it would refuse both.
+    "tor_certs": {"burst": 10_000, "count": 1, "period": "2s", "max_delay": "10s", "mode": "shadow"},
 }
 
 
@@ -165,6 +178,8 @@ class Budgets(Section):
     mail_address: BudgetConfig  # mails to one address
     exit_uploads: BudgetConfig  # of all shared exits together
     new_certs: BudgetConfig  # certificates that were not seen before, of everybody
+    hosting_certs: BudgetConfig  # cold certificates that the clients of one hosting company ask for, by its ASN
+    tor_certs: BudgetConfig  # cold certificates that are asked for through all exits of Tor
 
     @model_validator(mode="before")
     @classmethod
@@ -208,33 +223,15 @@ LIMIT_KEYS: Final = tuple(keys(LimitConfig))
 BUDGET_KEYS: Final = tuple(keys(BudgetConfig))
 
 
+_NETWORK_FIELDS: Final = (
+    f"a network has cidr, limits and budgets, a limit {', '.join(key.path[0] for key in LIMIT_KEYS)}"
+)
+
+
 def _networks_from(given: object) -> tuple[NetworkConfig, ...]:
     """Read JSON text or a TOML array of tables; the most specific network comes first."""
-    try:
-        tables = json.loads(given.strip() or "[]") if isinstance(given, str) else given
-        networks = TypeAdapter(list[NetworkConfig]).validate_python(tables)
-    except json.JSONDecodeError as error:
-        problem = f"is not JSON: {error}"
-        raise ValueError(problem) from None
-    except ValidationError as error:
-        raise ValueError(*(text for fault in error.errors() for text in _in_our_words(fault))) from None
+    networks = read_tables(given, NetworkConfig, fields=_NETWORK_FIELDS, wrong_word=_not_a_name)
     return tuple(sorted(networks, key=lambda network: (-network.cidr.prefixlen, str(network.cidr))))
-
-
-def _in_our_words(fault: ErrorDetails) -> list[str]:
-    place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in fault["loc"] if step != "[key]")
-    texts = {
-        "missing": "must be given",
-        "extra_forbidden": "is unknown; "
-        f"a network has cidr, limits and budgets, a limit {', '.join(key.path[0] for key in LIMIT_KEYS)}",
-        "literal_error": _not_a_name(fault),
-        "list_type": "must be a list of tables",
-        "model_type": "must be a table",
-        "dict_type": "must be a table",
-    }
-    if fault["type"] == "value_error":
-        return [f"{place}={fault['input']} {problem}" for problem in fault["ctx"]["error"].args]
-    return [f"{place} {texts.get(fault['type'], fault['msg'])}".strip()]
 
 
 def _not_a_name(fault: ErrorDetails) -> str:

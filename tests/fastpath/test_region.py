@@ -11,6 +11,7 @@ from fastpath.bans import BAN_TABLE_BYTES, BanTable
 from fastpath.counters import Counters
 from fastpath.crowd import Crowd, crowd_bytes
 from fastpath.leases import Leases
+from fastpath.prefixes import PrefixBook
 from fastpath.region import Control, Counts, Region
 from fastpath.ring import Ring
 from fastpath.table import ClientTable
@@ -21,14 +22,14 @@ Together = Callable[[Callable[[int], None], int], None]
 @pytest.fixture
 def region() -> Iterator[Region]:
     """Return a small region."""
-    region = Region.create(clients=100, workers=3, upstreams=2)
+    region = Region.create(clients=100, workers=3, upstreams=2, prefixes=100)
     yield region
     region.close()
 
 
 def sections(region: Region) -> dict[str, memoryview]:
     """Return all sections by name."""
-    names = ("control", "generations", "upstreams", "leases", "bans", "verdicts", "crowd", "table")
+    names = ("control", "generations", "upstreams", "leases", "bans", "verdicts", "crowd", "table", "origins")
     named = {name: getattr(region, name) for name in names}
     for worker in range(region.counts.workers):
         named |= {f"ring {worker}": region.ring(worker), f"counters {worker}": region.counters(worker)}
@@ -45,6 +46,7 @@ def test_everything_fits_its_section(region: Region) -> None:
         assert Leases(region.leases, region.generations, worker, region.secret).acquire(1, 7, 1, 1) == -1 or not worker
     assert BanTable(region.bans, region.secret).used(0) == 0
     assert (len(region.generations), len(region.upstreams), len(region.control)) == (3, 8, 8)
+    assert PrefixBook(region.origins, 100).look_up(bytes(4)) == 0
     assert len(region.bans) - BAN_TABLE_BYTES in range(64)
     assert len(region.crowd) - crowd_bytes(3) in range(64)
 
@@ -65,7 +67,7 @@ def test_sections_begin_at_cache_lines(region: Region) -> None:
     """Writers of different sections do not share a line."""
     for name, section in sections(region).items():
         start = ctypes.addressof(ctypes.c_char.from_buffer(section))
-        assert start % (4096 if name == "table" else 64) == 0, name
+        assert start % (4096 if name in {"table", "origins"} else 64) == 0, name
 
 
 def test_secrets_differ() -> None:
@@ -85,6 +87,7 @@ def test_at_rest_nothing_is_resident() -> None:
     ClientTable(region.table, region.secret)
     BanTable(region.bans, region.secret)
     Crowd(region.crowd, 2, 0, region.secret)
+    PrefixBook(region.origins, region.counts.prefixes)
     assert os.fstat(region.fd).st_size > 140_000_000
     assert os.fstat(region.fd).st_blocks * 512 <= 8_192
     region.close()
@@ -116,12 +119,15 @@ def test_the_size_cannot_change(region: Region) -> None:
         (Counts(8, 257, 1), "workers 257 not in"),
         (Counts(8, 1, -1), "upstreams -1 not in 0..255"),
         (Counts(8, 1, 256), "upstreams 256 not in"),
+        (Counts(8, 1, 1, prefixes=0), "prefixes 0 not in 1..67108864"),
     ],
 )
 def test_out_of_range(counts: Counts, text: str) -> None:
     """A count out of range is named with its range."""
     with pytest.raises(ValueError, match=text):
-        Region.create(clients=counts.clients, workers=counts.workers, upstreams=counts.upstreams)
+        Region.create(
+            clients=counts.clients, workers=counts.workers, upstreams=counts.upstreams, prefixes=counts.prefixes
+        )
 
 
 @pytest.mark.parametrize("worker", [-1, 3])
@@ -150,7 +156,7 @@ def test_an_empty_file_is_no_region() -> None:
     ("offset", "form", "value", "text"),
     [
         (0, "8s", b"otherone", "not a memory region of hkpguard"),
-        (8, "I", 1, "layout version 1, not 4"),
+        (8, "I", 1, "layout version 1, not 5"),
         (16, "Q", 4096, "bytes, not"),
         (24, "Q", 108, "bytes, not"),
         (24, "Q", 2**60, "clients 1152921504606846976 not in"),
@@ -160,7 +166,7 @@ def test_an_empty_file_is_no_region() -> None:
 )
 def test_a_header_that_does_not_fit(region: Region, offset: int, form: str, value: object, text: str) -> None:
     """A region of another magic, version or size is refused, each with its reason."""
-    header = bytearray(os.pread(region.fd, 64, 0))
+    header = bytearray(os.pread(region.fd, 72, 0))
     struct.pack_into(f"<{form}", header, offset, value)
     with pytest.raises(ValueError, match=text):
         Region.attach(file_with(bytes(header), os.fstat(region.fd).st_size))
@@ -168,5 +174,5 @@ def test_a_header_that_does_not_fit(region: Region, offset: int, form: str, valu
 
 def test_a_file_of_another_size(region: Region) -> None:
     """A header that was copied without its region is refused."""
-    with pytest.raises(ValueError, match="memory region has 64 bytes, not"):
-        Region.attach(file_with(os.pread(region.fd, 64, 0), 64))
+    with pytest.raises(ValueError, match="memory region has 72 bytes, not"):
+        Region.attach(file_with(os.pread(region.fd, 72, 0), 72))

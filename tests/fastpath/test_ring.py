@@ -20,7 +20,7 @@ A_RECORD = Record(
     upstream_us=2**32 - 1, wait_us=2, total_us=3, received=4, sent=5,
     status=65_535, operation=255, action=254, reason=253, source=252, method=251, flags=250,
     upstream=NO_UPSTREAM,
-    address=ADDRESS, subject=b"0x" + b"A" * 62,
+    address=ADDRESS, subject=b"0x" + b"A" * 62, fingerprint=bytes(range(240, 256)),
 )  # fmt: skip
 
 
@@ -48,6 +48,7 @@ def test_a_record_comes_back(shared: Shared) -> None:
         ("address", b"\xc0\0\2\1", bytes(10) + b"\xff\xff\xc0\0\2\1"),
         ("subject", b"x" * 65, b"x" * 64),
         ("subject", b"", b""),
+        ("fingerprint", b"", bytes(16)),
     ],
 )
 def test_what_does_not_fit(shared: Shared, field: str, value: Any, kept: object) -> None:
@@ -74,6 +75,8 @@ def test_a_short_subject_does_not_show_an_older_one(shared: Shared) -> None:
     ("changes", "error"),
     [
         ({"address": bytes(5)}, ValueError),
+        ({"fingerprint": bytes(15)}, ValueError),
+        ({"fingerprint": None}, TypeError),
         ({"status": 65_536}, OverflowError),
         ({"operation": 256}, OverflowError),
         ({"upstream": -1}, OverflowError),

@@ -11,6 +11,7 @@ import pytest
 
 from fastpath import client_key
 from fastpath.record import RECORD_BYTES
+from fastpath.record_array import record_array
 from proxy.config import Config, ConfigError
 from proxy.plugins import discovery
 from proxy.plugins.instance import Hosted, PluginFailure
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MIB = 1 << 20
-BLOCK = block(record("192.0.2.1"), record("192.0.2.2"))
+BLOCK = record_array(block(record("192.0.2.1"), record("192.0.2.2")))
 HEAD = LOOKING[: LOOKING.index("    def look")].format(name="tried")
 
 
@@ -256,7 +257,7 @@ def stop(self):
 
 def test_records_of_tests_are_whole() -> None:
     """The block of these tests is two records."""
-    assert len(BLOCK) == 2 * RECORD_BYTES
+    assert BLOCK.nbytes == 2 * RECORD_BYTES
 
 
 FAULTY = {  # what is wrong with which plugin, and what is said of it

@@ -114,7 +114,7 @@ def stored(gpg: Gpg, fingerprint: str) -> str:
     [
         ({}, [VANDAL], 10, 1 / 10),
         ({"BUDGETS__NEW_CERTS__BURST": "100"}, addresses("127.66.0.{}", range(1, 255)), 25, 1 / 24),  # a quarter
-        ({"SHARED_EXITS": "127.66.0.0/16"}, addresses("127.66.{}.7", range(1, 101)), 5, 1 / 10),
+        ({"SHARED_EXITS": "127.66.0.0/16"}, addresses("127.66.{}.7", range(1, 101)), 4, 1 / 10),  # one is for updates
     ],
     ids=["one client", "a network", "all exits"],
 )

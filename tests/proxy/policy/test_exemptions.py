@@ -110,3 +110,15 @@ def test_loopback() -> None:
     """Addresses of this machine, and networks that hold them."""
     for text, loops in (("127.0.0.77", True), ("127.0.0.0/24", True), ("::1", True), ("128.0.0.1", False)):
         assert (parse_network(text) in LOOPBACK) is loops
+
+
+def test_shared_by_origin() -> None:
+    """An exit that its origin tells is spared like one that is named, as long as it tells; it may be banned."""
+    exits = {parse_network("192.0.2.7"), parse_network("192.0.2.0/24")}
+    given = Exemptions(networks("198.51.100.0/24"), (), exits.__contains__)
+    assert [given.shared(parse_network(text)) for text in ("192.0.2.7", "192.0.2.8")] == [True, False]
+    assert not given.never(parse_network("192.0.2.7"))
+    assert not given.may_widen_to(parse_network("192.0.2.0/24"))
+    exits.clear()
+    assert given.may_widen_to(parse_network("192.0.2.0/24"))
+    assert not given.shared(parse_network("192.0.2.7"))

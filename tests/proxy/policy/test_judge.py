@@ -87,6 +87,7 @@ def test_checks_are_cheap_to_costly(tables: Tables) -> None:
         "OperationOffered",
         "AllowedNetwork",
         "PeersOnly",
+        "AllowedOrigin",
         "WithinLimits",
     ]
 
