@@ -1,7 +1,7 @@
 """Cohorts: clients of many networks that behave alike, and have something in common that is suspicious.
 
-    records -> Windows -> clients that are due -> features -> cell (how it behaves) -+-> cohorts -> findings
-                                               -> marks (what speaks against it)    -+
+    clients that are due (Watch) -> cell (how it behaves)             -+-> cohorts -> findings
+                                 -> marks (what speaks against it)    -+
 
 Alike. The features of a client (`models.features`) are rounded coarsely, those that describe a program and not a
 person, and all together make a *cell*: one number. There are two roundings, half a step apart, so that one who is at
@@ -17,7 +17,8 @@ alike as well; but what they obtain is not cold. And where all is cold, on a sma
 
 Only those are found who are marked themselves, so an honest client that happens to behave alike is left alone.
 
-Who is seen last in a cell is what counts, for six hours. Memory, for 16,384 rows: windows of 6.5 MB and 0.7 MB.
+How a client behaved when it was looked at last is what counts, for six hours, of the 16,384 that were looked at last.
+Memory: 35 bytes for each window, 2.3 MB for 65,536.
 
 Not found: who does it among more honest clients that behave the same way, as a walk at the pace of gpg where many
 refresh; who gives each of its clients another program and another pace, or mixes what is cold with as much that
@@ -34,25 +35,26 @@ import numpy as np
 from fastpath.key_arrays import network_keys
 from models.coldness import SECOND_NS, proven
 from models.detector import Finding
-from models.features import NAMES, compute
+from models.features import NAMES
 from models.strands import FORGET_NS
-from models.windows import Windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from models.coldness import Coldness, Standing
+    from models.coldness import Coldness
+    from models.steps import Steps
+    from models.watch import Due
+    from models.windows import Windows
 
-    Records = NDArray[np.void]
     Columns = NDArray[np.void]
     Keys = NDArray[np.uint64]
     Flags = NDArray[np.bool_]
     Places = NDArray[np.intp]
 
 COHORT: Final = "cohort"
-ROWS: Final = 16_384
+MOST_CLIENTS: Final = 16_384
 MARKED: Final = 8  # networks
 ABOVE: Final = 0.4
 WEIGHT: Final = 3.0  # alone it moves nobody; with what marks a member it does
@@ -103,25 +105,25 @@ class Cohort(NamedTuple):
 
 
 class Cohorts:
-    """Looks at records of one node; bounded.
+    """Looks at clients of one node; bounded.
 
     Attributes:
         found: The cohorts that there were when it looked last.
 
     """
 
-    def __init__(self, *, coldness: Coldness | None = None, windows: Windows | None = None, rows: int = ROWS) -> None:
+    def __init__(self, windows: Windows, *, coldness: Coldness | None = None) -> None:
         """Know nobody.
 
         Args:
-            coldness: Fed by somebody else; without it nobody is marked for what is cold.
-            windows: Empty ones, of as many rows as `rows`.
-            rows: How many clients there are.
+            windows: Whose rows they are. Like `coldness` they are fed by somebody else.
+            coldness: Without it nobody is marked for what is cold.
 
         """
         self.found: list[Cohort] = []
         self._coldness = coldness
-        self._windows = windows or Windows(rows)
+        self._windows = windows
+        rows = windows.rows
         self._key = np.zeros(rows, np.uint64)
         self._cells = np.zeros((rows, len(_ROUNDINGS)), np.uint64)
         self._marks = np.zeros((rows, len(TEXTS)), np.bool_)
@@ -129,36 +131,29 @@ class Cohorts:
         self._look_s = 0
         self._said: OrderedDict[int, int] = OrderedDict()  # until when, of clients
 
-    def look(self, records: Records, now_ns: int) -> list[Finding]:
-        """Return what is to be said now; members of a cohort are named again before an hour is over.
+    def look(self, now_ns: int) -> Iterator[Finding | None]:
+        """Yield what is to be said now; None: nothing yet, but a step is done (`models.steps`).
 
-        Args:
-            records: Of RECORD_DTYPE, in the order of time.
-            now_ns: Of the last of them, or later.
-
+        Members of a cohort are named again before an hour is over.
         """
         now_s = now_ns // SECOND_NS
-        self._windows.feed(records)
-        if len(rows := self._windows.due()):
-            self._note(rows, now_ns)
         if now_s < self._look_s:
-            return []
+            return
         self._look_s = now_s + LOOK_S
-        self.found = list(self._cohorts(now_s))
-        return list(self._findings(now_s))
+        self.found = yield from self._cohorts(now_s)
+        yield from self._findings(now_s)
 
     @property
     def members(self) -> set[int]:
         """Whoever is in a cohort, by their keys."""
         return {client for cohort in self.found for client in cohort.clients.tolist()}
 
-    def _note(self, rows: NDArray[np.int32], now_ns: int) -> None:
+    def note(self, due: Due, now_ns: int) -> None:
         """Keep how clients behave, and what speaks against them."""
-        columns, clients = self._windows.columns(rows), self._windows.keys(rows)
-        self._key[rows] = clients
-        self._cells[rows] = cells(compute(columns))
-        self._marks[rows] = self._marked(columns, clients, now_ns)
-        self._seen_s[rows] = now_ns // SECOND_NS
+        self._key[due.rows] = due.clients
+        self._cells[due.rows] = cells(due.features)
+        self._marks[due.rows] = self._marked(due.columns, due.clients, now_ns)
+        self._seen_s[due.rows] = now_ns // SECOND_NS
 
     def _marked(self, columns: Columns, clients: Keys, now_ns: int) -> Flags:
         return np.column_stack(
@@ -170,23 +165,31 @@ class Cohorts:
         )
 
     def _cold(self, clients: Keys, now_ns: int) -> Flags:
-        """Tell which clients are in networks that obtained mostly what was cold, by what was usual then."""
+        """Tell whose networks obtained mostly what was cold: it is at least half way from what was usual to all."""
         if self._coldness is None:
             return np.zeros(len(clients), np.bool_)
-        networks, places = np.unique(network_keys(clients), return_inverse=True)
-        standings = (self._coldness.standing(network, now_ns) for network in networks.tolist())
-        cold = [each.asked >= LEAST and _mostly(each) for each in standings]
-        return np.array(cold, np.bool_)[places]
+        _, asked, cold, usual = self._coldness.activity(network_keys(clients), now_ns)
+        flags: Flags = (asked >= LEAST) & (usual < ALL_COLD * asked) & (2 * cold >= usual + asked)
+        return flags
 
-    def _cohorts(self, now_s: int) -> Iterator[Cohort]:
-        rows = np.flatnonzero(self._seen_s > now_s - FORGET_NS // SECOND_NS)
-        rows = rows[self._windows.keys(rows.astype(np.int32)) == self._key[rows]]  # not of who left his row to others
+    def _cohorts(self, now_s: int) -> Steps[list[Cohort]]:
+        rows = self._seen_lately(now_s)
         clients, marks = self._key[rows], self._marks[rows]
         networks = network_keys(clients)
+        found: list[Cohort] = []
         for rounding in range(len(_ROUNDINGS)):
-            group = _Group(self._cells[rows, rounding], networks)
+            group = yield from _grouped(self._cells[rows, rounding], networks)
             for about in range(len(TEXTS)):
-                yield from group.cohorts(about, clients, marks[:, about])
+                found += group.cohorts(about, clients, marks[:, about])
+                yield
+        return found
+
+    def _seen_lately(self, now_s: int) -> Places:
+        rows: Places = np.flatnonzero(self._seen_s > now_s - FORGET_NS // SECOND_NS)
+        rows = rows[self._windows.keys(rows.astype(np.int32)) == self._key[rows]]  # not of who left his row to others
+        if len(rows) > MOST_CLIENTS:
+            rows = rows[np.argpartition(self._seen_s[rows], -MOST_CLIENTS)[-MOST_CLIENTS:]]
+        return rows
 
     def _findings(self, now_s: int) -> Iterator[Finding]:
         left = MOST_FOUND
@@ -205,28 +208,38 @@ class Cohorts:
             self._said.popitem(last=False)
 
 
-class _Group:
-    """Clients by their cells; a network counts once in a cell, however many clients it has there."""
+class _Group(NamedTuple):
+    """Clients by their cells; a network counts once in a cell, however many clients it has there.
 
-    def __init__(self, client_cells: Keys, networks: Keys) -> None:
-        """Arrays by client, shape (n,)."""
-        cell_values, self._cell = np.unique(client_cells, return_inverse=True)
-        pairs, first, self._pair = np.unique(client_cells ^ networks * _SPREAD, return_index=True, return_inverse=True)
-        self._cell_of_pair = self._cell[first]
-        self._pairs = len(pairs)
-        self._networks = np.bincount(self._cell_of_pair, minlength=len(cell_values))
+    Pairs are of a cell and a network.
+    """
+
+    cell: Places  # of each client
+    pair: Places  # of each client
+    cell_of_pair: Places
+    networks: Places  # how many are in each cell
 
     def cohorts(self, about: int, clients: Keys, marks: Flags) -> Iterator[Cohort]:
         """Yield the cohorts of clients that are marked."""
-        marked_pairs = np.bincount(self._pair[marks], minlength=self._pairs) > 0
-        marked = np.bincount(self._cell_of_pair[marked_pairs], minlength=len(self._networks))
-        share = proven(self._networks.astype(np.float64), marked.astype(np.float64))
+        marked_pairs = np.bincount(self.pair[marks], minlength=len(self.cell_of_pair)) > 0
+        marked = np.bincount(self.cell_of_pair[marked_pairs], minlength=len(self.networks))
+        share = proven(self.networks.astype(np.float64), marked.astype(np.float64))
         # One more of each kind: where nobody else is known, half of the others are taken to be marked.
-        usual = (marked.sum() - marked + 1) / (self._networks.sum() - self._networks + 2)
+        usual = (marked.sum() - marked + 1) / (self.networks.sum() - self.networks + 2)
         above = (share - usual) / (1 - usual)
         for cell in np.flatnonzero((marked >= MARKED) & (above >= ABOVE)):
-            members = clients[marks & (self._cell == cell)]
+            members = clients[marks & (self.cell == cell)]
             yield Cohort(about, int(marked[cell]), float(share[cell]), float(usual[cell]), members)
+
+
+def _grouped(client_cells: Keys, networks: Keys) -> Steps[_Group]:
+    """Group clients; arrays by client, shape (n,)."""
+    cell_values, cell = np.unique(client_cells, return_inverse=True)
+    yield
+    _, first, pair = np.unique(client_cells ^ networks * _SPREAD, return_index=True, return_inverse=True)
+    yield
+    cell_of_pair = cell[first]
+    return _Group(cell, pair, cell_of_pair, np.bincount(cell_of_pair, minlength=len(cell_values)))
 
 
 def cells(features: NDArray[np.float32]) -> Keys:
@@ -234,11 +247,6 @@ def cells(features: NDArray[np.float32]) -> Keys:
     steps = features[:, _COLUMNS] / _WIDTHS
     rounded = [np.floor(steps + offset).astype(np.int64).astype(np.uint64) for offset in _ROUNDINGS]
     return np.column_stack([(each * _ODD).sum(axis=1, dtype=np.uint64) * _SPREAD for each in rounded])
-
-
-def _mostly(standing: Standing) -> bool:
-    """Tell whether what a network obtained was colder than half way from what was usual to all."""
-    return standing.usual < ALL_COLD and 2 * standing.cold >= (standing.usual + 1) * standing.asked
 
 
 def _most(some: NDArray[np.int32], of_all: NDArray[np.int32]) -> Flags:

@@ -180,10 +180,13 @@ class Coldness:
 
     def standing(self, network: int, now_ns: int) -> Standing:
         """Return the figures of a network; all are 0 if it did not ask lately."""
-        self._fade(now_ns // SECOND_NS)
-        activity = self._networks.of(network)
-        [standing] = self._standings(activity) or [Standing(network, 0.0, 0.0, 0.0, 0.0, 0.0)]
+        [standing] = self._standings(self.activity(np.array([network], np.uint64), now_ns))
         return standing
+
+    def activity(self, networks: Words, now_ns: int) -> Activity:
+        """Return what networks asked for, in their order; all figures are 0 of who did not ask lately."""
+        self._fade(now_ns // SECOND_NS)
+        return self._networks.of(networks, self._words(networks))
 
     def coldest(self, most: int, now_ns: int) -> list[Standing]:
         """Return the networks with the highest scores, these first, at most so many."""

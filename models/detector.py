@@ -1,14 +1,13 @@
 """Who behaves like an abuser: from records to what is to be said of clients, and why.
 
-    records -> Windows -> clients that are due -> features -> trees    -> "behaviour", accuses
-                                                           -> forest   -> "unusual", a second opinion
-    networks that ask for what nobody else does (Coldness) ------------> "coldness"
+    clients that are due (Watch) -> their features -> trees    -> "behaviour", accuses
+                                                   -> forest   -> "unusual", a second opinion
+    networks that ask for what nobody else does (Coldness) ----> "coldness"
 
-Sequential test. A client is looked at after 8, 15, 30, 60, 120 and 240 requests, then every 240. Each look is at all
-that it did lately, and says the log-odds of that; it is accused as soon as they reach the bound of the model, for
-which the share of honest clients that are accused ever, at any look, was set (`models.training.calibration`). Who is
-below the bound is watched on. What speaks against him meanwhile is said as well, but with no more weight than moves
-nobody by itself.
+Looks. A client is looked at after 8, 15, 30, 60, 120 and 240 requests, then every 240. Each look is at all
+that it did lately, and says the log-odds of that; it is accused as soon as they reach the bound of the model for so
+many requests, which no honest client reached at any look (`models.training.calibration`). Who is below the bound is
+watched on. What speaks against him meanwhile is said as well, but with no more weight than moves nobody by itself.
 
 What speaks for somebody is not said: to look like gpg is easily done.
 """
@@ -18,25 +17,24 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import numpy as np
+
 from fastpath.key_arrays import network_keys
 from models.coldness import MINUTE_S, SECOND_NS
-from models.features import compute
 from models.marks import IDENTITY, WORDS
-from models.windows import Windows
+from models.scorer import bounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from models.coldness import Coldness
     from models.scorer import Reason, Scorer
     from models.text import TextScorer
+    from models.watch import Due
 
-    Records = NDArray[np.void]
     Keys = NDArray[np.uint64]
-    Figures = NDArray[np.float64]
 
 BEHAVIOUR, UNUSUAL, COLDNESS = "behaviour", "unusual", "coldness"
 WORTH_SAYING: Final = 1.0  # log-odds
@@ -46,7 +44,7 @@ COLD_WEIGHT: Final = 3.0
 COLD: Final = 0.5  # a score of models.coldness that counts
 MOST_COLD: Final = 64  # networks
 MOST_ACCUSED: Final = 65_536
-MOST_TEXTS: Final = 64
+MOST_TEXTS: Final = 32
 
 
 class Finding(NamedTuple):
@@ -59,7 +57,7 @@ class Finding(NamedTuple):
 
 
 class Detector:
-    """Looks at records of one node; bounded.
+    """Looks at clients of one node; bounded.
 
     Attributes:
         looks: At how many clients it looked so far.
@@ -74,7 +72,6 @@ class Detector:
         second: Scorer | None = None,
         text: TextScorer | None = None,
         coldness: Coldness | None = None,
-        windows: Windows | None = None,
         most_weight: float = 7.0,
         brief: bool = False,
     ) -> None:
@@ -85,7 +82,6 @@ class Detector:
             second: The second opinion.
             text: What adds remarks on searched texts to an accusation.
             coldness: Fed by somebody else.
-            windows: Empty ones.
             most_weight: Of an accusation.
             brief: Tell the features that speak against a client only where it is accused. Each time costs as much as
                 thirty records, and of those who are undecided there are many.
@@ -95,80 +91,69 @@ class Detector:
         self.looks = 0
         self.accused: OrderedDict[tuple[int, str], None] = OrderedDict()
         self._coldness = coldness
-        self._windows = windows or Windows()
         self._most_weight = most_weight
         self._brief = brief
         self._cold: dict[int, float] = {}  # scores of networks
         self._cold_until_s = 0
 
-    def look(self, records: Records, now_ns: int) -> list[Finding]:
-        """Return what is to be said now of the clients of these records.
-
-        Args:
-            records: Of RECORD_DTYPE, in the order of time.
-            now_ns: Of the last of them, or later.
-
-        """
-        self._windows.feed(records)
-        rows = self._windows.due()
-        if not len(rows):
-            return []
-        self.looks += len(rows)
-        columns, clients = self._windows.columns(rows), self._windows.keys(rows)
-        features, requests = compute(columns), columns["requests"]
-        found = [
-            *self._behaviour(clients, features, requests, records),
-            *self._unusual(clients, features, requests),
-            *self._coldest(clients, now_ns),
-        ]
+    def look(self, due: Due, now_ns: int) -> Iterator[Finding | None]:
+        """Yield what is to be said of clients now; None: nothing yet, but a step is done (`models.steps`)."""
+        self.looks += len(due.clients)
+        yield from self._behaviour(due)
+        yield from self._unusual(due)
+        yield from self._coldest(due.clients, now_ns)
         while len(self.accused) > MOST_ACCUSED:
             self.accused.popitem(last=False)
-        return found
 
-    def _behaviour(
-        self, clients: Keys, features: NDArray[np.float32], requests: NDArray[np.int32], records: Records
-    ) -> Iterator[Finding]:
-        log_odds = self.scorer.score(features, requests)
-        accuse = self.scorer.manifest.accuse
-        for place in self._to_be_said(clients, log_odds >= WORTH_SAYING, BEHAVIOUR):
-            client, found, made = int(clients[place]), float(log_odds[place]), int(requests[place])
+    def _behaviour(self, due: Due) -> Iterator[Finding | None]:
+        requests = due.columns["requests"]
+        log_odds = self.scorer.score(due.features, requests)
+        yield None
+        accuse = bounds(self.scorer.manifest, requests)
+        for place in self._to_be_said(due.clients, log_odds >= WORTH_SAYING, BEHAVIOUR):
+            client, found, made = int(due.clients[place]), float(log_odds[place]), int(requests[place])
             if found < WORTH_SAYING:
                 yield self._taken_back(client, BEHAVIOUR)
                 continue
-            certain = found >= accuse
+            certain = found >= accuse[place]
             most = self._most_weight if certain else UNDECIDED_MOST
             weight = min(max(found, self.scorer.manifest.weight) if certain else found, most)
             parts = [
                 f"behaves like an abuser in its last {made} requests"
                 if certain
                 else f"undecided after {made} requests",
-                f"log-odds {found:.1f} of {accuse:.1f}",
-                *(map(told, self.scorer.explain(features[place], made)) if certain or not self._brief else ()),
-                *(self._remarks(client, records) if certain else ()),
-                f"{self.scorer.manifest.name} {self.scorer.manifest.version}",
+                f"log-odds {found:.1f} of {accuse[place]:.1f}",
+                *(map(told, self.scorer.explain(due.features[place], made)) if certain or not self._brief else ()),
             ]
+            if certain and self.text is not None:
+                yield None
+                parts += self.text.remarks(_searched(client, due))
+            parts.append(f"{self.scorer.manifest.name} {self.scorer.manifest.version}")
             yield self._said(client, BEHAVIOUR, weight, "; ".join(parts))
 
-    def _unusual(self, clients: Keys, features: NDArray[np.float32], requests: NDArray[np.int32]) -> Iterator[Finding]:
+    def _unusual(self, due: Due) -> Iterator[Finding | None]:
         if self.second is None:
             return
         manifest = self.second.manifest
-        unusual = self.second.score(features, requests) >= manifest.accuse
-        for place in self._to_be_said(clients, unusual, UNUSUAL):
-            client = int(clients[place])
+        requests = due.columns["requests"]
+        unusual = self.second.score(due.features, requests) >= bounds(manifest, requests)
+        yield None
+        for place in self._to_be_said(due.clients, unusual, UNUSUAL):
+            client = int(due.clients[place])
             if unusual[place]:
                 reason = f"unlike any honest client known; {manifest.name} {manifest.version}"
                 yield self._said(client, UNUSUAL, UNUSUAL_WEIGHT, reason)
             else:
                 yield self._taken_back(client, UNUSUAL)
 
-    def _coldest(self, clients: Keys, now_ns: int) -> Iterator[Finding]:
+    def _coldest(self, clients: Keys, now_ns: int) -> Iterator[Finding | None]:
         if self._coldness is None:
             return
         if now_ns // SECOND_NS >= self._cold_until_s:
             coldest = self._coldness.coldest(MOST_COLD, now_ns)
             self._cold = {each.network: each.score for each in coldest if each.score >= COLD}
             self._cold_until_s = now_ns // SECOND_NS + MINUTE_S
+            yield None
         if not self._cold:
             return
         for client, network in zip(clients.tolist(), network_keys(clients).tolist(), strict=True):
@@ -193,13 +178,13 @@ class Detector:
         del self.accused[client, kind]
         return Finding(client, kind, 0.0, "does not hold any more")
 
-    def _remarks(self, client: int, records: Records) -> list[str]:
-        """Return what there is to say of the texts that a client searched for in these records."""
-        if self.text is None:
-            return []
-        own = records[records["client"] == client]
-        texts = own["subject"][(own["operation"] == IDENTITY) | (own["operation"] == WORDS)][-MOST_TEXTS:]
-        return self.text.remarks(texts.tolist())
+
+def _searched(client: int, due: Due) -> list[bytes]:
+    """Return the last texts that a client searched for."""
+    operation = due.records["operation"]
+    texts = (due.records["client"] == client) & ((operation == IDENTITY) | (operation == WORDS))
+    found: list[bytes] = due.records["subject"][np.flatnonzero(texts)[-MOST_TEXTS:]].tolist()
+    return found
 
 
 def told(reason: Reason) -> str:

@@ -81,7 +81,7 @@ class Manifest(Strict):
         training_data: Where they come from.
         licence: Of the training data.
         calibration: Of its raw scores.
-        accuse: Log-odds from which on a client is called an abuser.
+        accuse: Log-odds from which on a client is called an abuser, one for each of the looks of the calibration.
         weight: Log-odds that this is worth as evidence, at least; 0: it is none.
         metrics: What was measured on tools, or texts, that were not in training.
         made_with: Versions of the libraries that made it.
@@ -98,16 +98,18 @@ class Manifest(Strict):
     training_data: Line
     licence: Line
     calibration: Calibration
-    accuse: FiniteFloat
+    accuse: tuple[FiniteFloat, ...]
     weight: FiniteFloat
     metrics: dict[Word, FiniteFloat]
     made_with: dict[Word, Word]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
     @model_validator(mode="after")
-    def _one_median_each(self) -> Manifest:
+    def _one_of_each(self) -> Manifest:
         if len(self.medians) != len(self.features):
             raise ValueError("medians are not one for each feature")
+        if len(self.accuse) != len(self.calibration.looks):
+            raise ValueError("bounds are not one for each look")
         return self
 
 

@@ -20,6 +20,7 @@ from fastpath.record import SUBJECT_BYTES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from models.steps import Steps
     from models.strands import Strands
 
     Records = NDArray[np.void]
@@ -115,8 +116,8 @@ def octaves(values: NDArray[np.unsignedinteger | np.signedinteger]) -> Whole:
     return found
 
 
-def marks_of(records: Records, strands: Strands, kept: Kept) -> Marks:
-    """Return what each record adds.
+def marks_of(records: Records, strands: Strands, kept: Kept) -> Steps[Marks]:
+    """Find out, step by step, what each record adds.
 
     Args:
         records: Of RECORD_DTYPE, in the order of the strands, shape (n,).
@@ -132,7 +133,8 @@ def marks_of(records: Records, strands: Strands, kept: Kept) -> Marks:
     _mark_manners(marks, records)
     _mark_time(marks, records, strands, kept)
     _mark_uploads(marks, records)
-    _mark_lookups(marks, records, strands, kept)
+    yield
+    yield from _mark_lookups(marks, records, strands, kept)
     return marks
 
 
@@ -192,12 +194,13 @@ def _mark_uploads(marks: Marks, records: Records) -> None:
     marks["upload_squares"] = steps * steps
 
 
-def _mark_lookups(marks: Marks, records: Records, strands: Strands, kept: Kept) -> None:
+def _mark_lookups(marks: Marks, records: Records, strands: Strands, kept: Kept) -> Steps[None]:
     """Tell what is searched for, and whether it was there."""
     lookups = _lookups_of(records)
     where, text, family = lookups
     _mark_misses(marks, records, lookups)
     _mark_order(marks, strands, kept, lookups)
+    yield
     texts = family > _KEY_ID
     _mark_texts(marks, Lookups(where[texts], text[texts], family[texts]))
     identities = where[family == _IDENTITY]

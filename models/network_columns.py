@@ -84,9 +84,12 @@ class NetworkColumns:
         for figures in (self._columns.asked, self._columns.cold, self._columns.usual):
             np.multiply(figures, left, out=figures)
 
-    def of(self, network: int) -> Activity:
-        """Return one network, or nothing."""
-        return self._columns.at(np.flatnonzero(self._columns.networks == np.uint64(network)))
+    def of(self, networks: Words, words: Words) -> Activity:
+        """Return the figures of networks, in their order, as `add` takes them; 0 of who is not known."""
+        rows = self._rows(networks, words)
+        found = self._columns.at(rows)
+        known = found.networks == networks
+        return Activity(networks, *(np.where(known, figures, 0.0) for figures in found[1:]))
 
     def all(self) -> Activity:
         """Return all networks that are known, in no order."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from models.manifest import Calibration
+    from models.manifest import Calibration, Manifest
 
     Features = NDArray[np.float32]
     Figures = NDArray[np.float64]
@@ -111,12 +111,22 @@ class Scorer:
 
 def log_odds(calibration: Calibration, raw: Figures, requests: Counts) -> Figures:
     """Return what raw scores of clients with so many requests mean."""
-    rows = np.maximum(np.searchsorted(calibration.looks, requests, side="right") - 1, 0)
+    rows = rows_of(calibration, requests)
     found = np.empty(len(raw), np.float64)
     for row in np.unique(rows):
         these = rows == row
         found[these] = np.interp(raw[these], calibration.raw, calibration.log_odds[row])
     return found
+
+
+def bounds(manifest: Manifest, requests: Counts) -> Figures:
+    """Return from which log-odds on clients with so many requests are accused."""
+    return np.array(manifest.accuse)[rows_of(manifest.calibration, requests)]
+
+
+def rows_of(calibration: Calibration, requests: Counts) -> NDArray[np.intp]:
+    """Return which of the looks of a calibration clients with so many requests are at."""
+    return np.maximum(np.searchsorted(calibration.looks, requests, side="right") - 1, 0)
 
 
 def runner(path: Path, model: bytes, sample: NDArray[np.generic]) -> Callable[[NDArray[np.generic]], Figures]:

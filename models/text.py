@@ -64,7 +64,7 @@ class TextScorer:
     def remarks(self, texts: Sequence[bytes]) -> list[str]:
         """Return what there is to say of texts of one client: which kinds they are of, and how many of them."""
         scores = np.array(self.score(texts)).reshape(-1, len(KINDS))
-        counts = (scores >= self.manifest.accuse).sum(axis=0)
+        counts = (scores >= self.manifest.accuse[0]).sum(axis=0)
         return [
             f"{count} of {len(texts)} searched texts look {kind}"
             for kind, count in zip(("like injections", "machine-made"), counts.tolist(), strict=True)

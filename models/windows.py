@@ -10,7 +10,7 @@ are made free between turns of TURN records, counted from the first one ever fed
 same windows, however the stream is cut into blocks.
 
 Memory, for 65,536 rows: two panes of 156 bytes and 81 bytes of what else there is of a row: 26 MB.
-A turn takes about a millisecond: the analyst may feed that much, or less, and rest between.
+A turn takes about a millisecond, in five steps.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from fastpath.key_arrays import network_keys
-from fastpath.record import RECORD_BYTES, RECORD_DTYPE
+from fastpath.record_array import RECORD_DTYPE, gather
 from models.marks import BANNED, MARKS, PEAKS, SUMS, Kept, are_lookups, marks_of, matrix_of
 from models.row_index import RowIndex
+from models.steps import whole
 from models.strands import Strands
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from models.steps import Steps
 
     Flags = NDArray[np.bool_]
     Records = NDArray[np.void]
@@ -49,9 +52,7 @@ _SUMS: Final = slice(0, len(SUMS))
 _PEAKS: Final = slice(len(SUMS), len(SUMS) + len(PEAKS))
 _MEMBERS: Final = slice(len(SUMS) + len(PEAKS), None)
 _WIDTH: Final = WINDOW.itemsize // 4
-# NumPy copies records field by field, in ten times the time that it takes to copy them as they lie in memory. So they
-# are gathered as lumps, and windows are kept as a matrix.
-_LUMP: Final = np.dtype((np.void, RECORD_BYTES))
+# Windows are kept as a matrix: NumPy copies records field by field, in ten times the time.
 
 
 class Grouping(NamedTuple):
@@ -97,21 +98,30 @@ class Windows:
         self._seen = np.zeros(rows, np.int64)  # the place of its last record in the stream
         self._fed = 0
 
+    @property
+    def rows(self) -> int:
+        """How many windows there can be."""
+        return len(self._key)
+
     def feed(self, records: Records) -> None:
         """Add records of RECORD_DTYPE, in the order of time.
 
         Those of who is banned are left out: they show the ban, not what somebody does.
         """
+        whole(self.feeding(records))
+
+    def feeding(self, records: Records) -> Steps[None]:
+        """`feed`, step by step; windows are not to be looked at before the last one."""
         records = np.asarray(records, RECORD_DTYPE)  # joined blocks have lost the gap in the layout
         banned = records["reason"] == BANNED
         if banned.any():
-            records = _gather(records, np.flatnonzero(~banned))
+            records = gather(records, np.flatnonzero(~banned))
         start = 0
         while start < len(records):
             if self._fed % TURN == 0:
                 self._make_room()
             block = records[start : start + TURN - self._fed % TURN]
-            self._add(block)
+            yield from self._add(block)
             self._fed += len(block)
             start += len(block)
 
@@ -150,11 +160,11 @@ class Windows:
         self._kept.requests[gone] = 0
         self.evicted += len(gone)
 
-    def _add(self, records: Records) -> None:
+    def _add(self, records: Records) -> Steps[None]:
         """Add records of one turn."""
         keys = self._grouping.keys(records)
         order = np.argsort(keys, kind="stable")
-        records, keys = _gather(records, order), keys[order]
+        records, keys = gather(records, order), keys[order]
         starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
         placed = self._index.place(keys[starts])
         rows = np.repeat(placed, np.diff(np.append(starts, len(records))))
@@ -162,10 +172,13 @@ class Windows:
         self._seen[rows] = self._fed + order  # the last one stays
         alive = self._kept.requests[placed] > 0
         strands = Strands(starts, rows, records["time_ns"], self._kept.time_ns[placed], alive)
-        marks = marks_of(records, strands, self._kept)
+        yield
+        marks = yield from marks_of(records, strands, self._kept)
+        yield
         numbers = strands.count(self._kept.requests)
         self._look_at[strands.renewed] = FIRST_LOOKS[0]
         self._fill(strands, numbers, marks, self._members(records))
+        yield
 
     def _members(self, records: Records) -> tuple[Flags, Keys]:
         """Return which records have something to be told apart, and a well-mixed word of it."""
@@ -220,8 +233,3 @@ def _merge(windows: Matrix, others: Matrix) -> None:
     windows[:, _SUMS] += others[:, _SUMS]
     np.maximum(windows[:, _PEAKS], others[:, _PEAKS], out=windows[:, _PEAKS])
     windows[:, _MEMBERS] |= others[:, _MEMBERS]
-
-
-def _gather(records: Records, places: NDArray[np.intp]) -> Records:
-    """Return records in another order."""
-    return records.view(_LUMP)[places].view(RECORD_DTYPE)

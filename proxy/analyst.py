@@ -1,13 +1,21 @@
 """The analyst: everything of a node that is not the request path. One process beside the workers.
 
-For now it drains the rings of records (access log, history, cold certificates), checks the upstreams, and serves the
-admin API. If it dies the workers go on; it comes back and reads the rings where its predecessor stopped.
+It takes records out of the rings and shows them to all who look at them:
+
+    rings -> history -> warden (bans), captives -> access log -+-> coldness -> windows, detectors, other plugins
+                                                               `- half a second of records at a time
+
+It checks the upstreams as well, and serves the admin API. All that takes long is done in pieces, with rests between
+(`proxy.rests`). If it dies the workers go on; it comes back and reads the rings where its predecessor stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import gc
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -16,8 +24,22 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from fastpath import RECORD_BYTES, BanTable, BucketTable, Control, PeerBook, Ring, monotonic_ns, notable, records
+from fastpath import (
+    RECORD_BYTES,
+    BanTable,
+    BucketTable,
+    Control,
+    PeerBook,
+    PrefixBook,
+    Ring,
+    monotonic_ns,
+    notable,
+    records,
+)
+from fastpath.record_array import record_array
 from models.coldness import Coldness
+from models.steps import whole
+from models.watch import Watch
 from proxy import cold_watch
 from proxy.admin.api import build_app
 from proxy.admin.event_stream import EventStream
@@ -26,12 +48,20 @@ from proxy.admin.state import Known, NodeState
 from proxy.budget_watch import BudgetWatch
 from proxy.channel import Channel
 from proxy.http.probe import answers
+from proxy.intel.composer import Composer
+from proxy.intel.desk import IntelDesk
+from proxy.intel.watch import IntelWatch
 from proxy.load_watch import LoadWatch
+from proxy.locations import Locations
 from proxy.peers import PeerWatch
 from proxy.plugins.bus import Bus
+from proxy.plugins.contract import Common
 from proxy.plugins.events import ConfigReloaded, UpstreamDown, UpstreamUp
 from proxy.plugins.manager import Manager
 from proxy.plugins.sinks import Sinks
+from proxy.policy.origins import holds_shared
+from proxy.rests import Rests
+from proxy.settings.kinds import SECOND
 from proxy.telemetry import log
 from proxy.telemetry.log import AccessLog
 from proxy.telemetry.metrics import NodeMetrics
@@ -41,18 +71,25 @@ from proxy.worker import health_of, health_rules
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterator
 
     from fastpath import Region
+    from models.steps import Steps
     from proxy.config import Config
     from proxy.http.health import Health
     from proxy.settings.kinds import Address
 
 DRAIN_SECONDS = 0.1
 RECORDS_PER_TURN = 2048
-# A process that works without rest is interrupted by the kernel's clock only, every 4 ms, and a worker on the same
-# core waits so long. What costs more than a few us a record is done in pieces of half a ms, with rests between.
-PIECE_BYTES = 32 * RECORD_BYTES
-REST_SECONDS = 0.002
+BEHIND_BYTES = RECORDS_PER_TURN * RECORD_BYTES  # a turn of so much, or more, is done without rests
+# Records in a step of some 0.2 ms.
+NOTABLE_AT_ONCE = 16
+LINES_AT_ONCE = 24
+COLD_AT_ONCE = 512
+# An array operation costs more than what it does to ten records. So plugins see records by the half second.
+LOOK_NS = SECOND // 2
+LOOK_BYTES = 4096 * RECORD_BYTES
+NICENESS = 0  # 0..19: how far the analyst stands back behind workers on the same core
 
 
 class Analyst:
@@ -68,19 +105,41 @@ class Analyst:
         self._history = History()
         self._bus = Bus(config.events.replay)
         self._sinks = Sinks(config, self._bus)
-        self._warden = Warden(config, BanTable(region.bans, region.secret), publish=self._bus.publish)
+        book = PrefixBook(region.origins, region.counts.prefixes)
+        is_shared = functools.partial(holds_shared, book)
+        bans = BanTable(region.bans, region.secret)
+        self._warden = Warden(config, bans, publish=self._bus.publish, is_shared=is_shared)
         verdicts = BanTable(region.verdicts, region.secret)
         self._verdicts = Verdicts(verdicts, self._warden, publish=self._bus.publish)
-        self._plugins = Manager(config, self._bus, self._verdicts)
         self._coldness = Coldness(region.secret)
-        known = Known(self._history, self._warden, self._coldness, self._verdicts)
+        self._rests = Rests()
+        self._turn: Steps[None] | None = None  # what is being done
+        self._unseen = bytearray()  # records that were not shown to plugins yet
+        self._next_look_ns = 0
+        self._locations = Locations(config)
+        common = Common(self._coldness, Watch(), self._locations.atlas, book)
+        self._plugins = Manager(config, self._bus, self._verdicts, common=common, rests=self._rests)
+        known = Known(self._history, self._warden, self._coldness, self._verdicts, self._locations)
         self._state = NodeState(config, region, self._health, known)
         self._peers = PeerWatch(config, config.sync, PeerBook(region.peers))
         buckets = BucketTable(region.buckets, region.secret)
         self._budgets = BudgetWatch(config, buckets, publish=self._bus.publish)
         self._load = LoadWatch(config, region, publish=self._bus.publish)
+        self._composer = Composer(config, region)
+        self._intel = IntelWatch(config)
+        self._desk = IntelDesk(config, self._warden, self._verdicts)
         self._up = [True] * len(config.upstream)  # what was told of them
-        self._state.watched += [self._peers, self._budgets, self._load, self._plugins, self._sinks]
+        self._state.watched += [
+            self._peers,
+            self._budgets,
+            self._load,
+            self._composer,
+            self._intel,
+            self._desk,
+            self._locations,
+            self._plugins,
+            self._sinks,
+        ]
         self._state.required.append(self._plugins)
         self._access_log = AccessLog(config.log, sys.stdout)
         self._log = structlog.get_logger().bind(process="analyst")
@@ -92,13 +151,16 @@ class Analyst:
         self._channel = Channel(self._loop, channel, reload=self._reload, orphaned=stop.set)
         metrics = NodeMetrics(self._region, self._warden, self._coldness, self._budgets)
         self._events = EventStream(self._bus, self._config.events.listeners)
-        metrics.add(self._verdicts, self._load, self._plugins, self._sinks, self._events)
-        app = build_app(self._state, metrics, self._config, self._events, self._plugins)
+        metrics.add(self._verdicts, self._load, self._composer, self._intel, self._desk)
+        metrics.add(self._plugins, self._sinks, self._events)
+        metrics.add(self._locations)
+        app = build_app(self._state, metrics, self._config, events=self._events, plugins=self._plugins, desk=self._desk)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.SockSite(runner, sock).start()
         self._sinks.start()
-        work = (self._drain_rings(), self._check_all(), self._peers.run(), self._plugins.run(), self._load.run())
+        watches = (self._peers, self._load, self._composer, self._intel, self._locations)
+        work = (self._drain_rings(), self._check_all(), self._run_plugins(), *(each.run() for each in watches))
         beside = [asyncio.create_task(each) for each in work]
         for task in beside:
             task.add_done_callback(lambda _task: stop.set())  # without it we are no use: the supervisor replaces us
@@ -108,10 +170,7 @@ class Analyst:
         self._bus.close()  # listeners leave
         await runner.cleanup()
         self._sinks.close()
-        busy = True
-        while busy:
-            busy, unusual = self._drain()
-            self._look_at(unusual)
+        self._drain()
         self._warden.close()
         self._load.close()
         await self._plugins.close()
@@ -119,31 +178,60 @@ class Analyst:
     async def _drain_rings(self) -> None:
         while True:
             self._region.control[Control.ANALYST_HEARTBEAT_NS] = monotonic_ns()
-            busy, unusual = self._drain()
-            for start in range(0, len(unusual), PIECE_BYTES):
-                self._look_at(unusual[start : start + PIECE_BYTES])
-                await asyncio.sleep(REST_SECONDS)
-            self._verdicts.turn(monotonic_ns())
-            self._warden.turn(monotonic_ns())
-            self._budgets.turn(monotonic_ns())
-            self._load.turn(monotonic_ns())
-            await asyncio.sleep(0 if busy else DRAIN_SECONDS)
+            block = self._take()
+            self._rests.behind = len(block) >= BEHIND_BYTES
+            self._turn = self._steps(block)
+            await self._rests.through(self._turn)
+            await asyncio.sleep(0 if self._rests.behind else DRAIN_SECONDS)
 
-    def _drain(self) -> tuple[bool, bytes]:
-        """Take a turn of records from all rings; return whether there may be more, and those to look at closely."""
-        blocks = [ring.take(RECORDS_PER_TURN) for ring in self._rings]
-        block = b"".join(blocks)
+    def _drain(self) -> None:
+        """Finish the turn that was interrupted, and do all that is left in the rings."""
+        if self._turn is not None:
+            whole(self._turn)
+        while block := self._take():
+            whole(self._steps(block))
+
+    def _take(self) -> bytes:
+        """Take a turn of records from all rings."""
+        return b"".join([ring.take(RECORDS_PER_TURN) for ring in self._rings])
+
+    def _steps(self, block: bytes) -> Steps[None]:
+        """Do a turn, step by step: the records of `block`, and what is due."""
         self._history.feed(block)
-        self._plugins.feed(block)
-        cold_watch.show(self._coldness, block)
-        with contextlib.suppress(OSError):  # nobody reads the log any more: go on without
-            self._access_log.write(block)
-        return any(len(each) == RECORDS_PER_TURN * RECORD_BYTES for each in blocks), notable(block)
+        for unusual in _parts(notable(block), NOTABLE_AT_ONCE):
+            self._warden.feed(unusual)
+            self._history.captives.feed(records(unusual))
+            yield
+        for part in _parts(block, LINES_AT_ONCE):
+            with contextlib.suppress(OSError):  # nobody reads the log any more: go on without
+                self._access_log.write(part)
+            yield
+        yield from self._show(block)
+        yield from self._verdicts.turn(monotonic_ns())
+        self._warden.turn(monotonic_ns())
+        self._budgets.turn(monotonic_ns())
+        yield
+        self._load.turn(monotonic_ns())
 
-    def _look_at(self, unusual: bytes) -> None:
-        """Hand over records that may be evidence against somebody."""
-        self._warden.feed(unusual)
-        self._history.captives.feed(records(unusual))
+    def _show(self, block: bytes) -> Steps[None]:
+        """Show records to those who look at many at a time, if it is time for that."""
+        self._unseen += block
+        now_ns = monotonic_ns()
+        if not self._unseen or (len(self._unseen) < LOOK_BYTES and now_ns < self._next_look_ns):
+            return
+        self._next_look_ns = now_ns + LOOK_NS
+        made, self._unseen = record_array(bytes(self._unseen)), bytearray()
+        yield
+        for start in range(0, len(made), COLD_AT_ONCE):
+            cold_watch.show(self._coldness, made[start : start + COLD_AT_ONCE])
+            yield
+        yield from self._plugins.feed(made)
+
+    async def _run_plugins(self) -> None:
+        await self._plugins.start()
+        gc.collect()
+        gc.freeze()  # what start-up made lives on: else the collector would look at it all again, for 50 ms
+        await asyncio.Event().wait()
 
     async def _check_all(self) -> None:
         """Ask all upstreams, again and again."""
@@ -182,6 +270,10 @@ class Analyst:
         self._peers.reload(config, config.sync)
         self._budgets.reload(config)
         self._load.reload(config)
+        self._composer.reload(config)
+        self._intel.reload(config)
+        self._desk.reload(config)
+        self._locations.reload(config)
         self._state.reload(config, generation)
         self._events.most = config.events.listeners
         self._sinks.reload(config)
@@ -190,8 +282,15 @@ class Analyst:
         self._access_log = AccessLog(config.log, sys.stdout)
 
 
+def _parts(block: bytes, count: int) -> Iterator[bytes]:
+    """Yield so many records of a block after the other."""
+    size = count * RECORD_BYTES
+    return (block[start : start + size] for start in range(0, len(block), size))
+
+
 def run(config: Config, region: Region, sock: socket.socket, channel: socket.socket) -> int:
     """Be the analyst; return the exit status."""
+    os.nice(NICENESS)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     loop.run_until_complete(Analyst(loop, config, region).run(sock, channel))

@@ -17,22 +17,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from fastpath.key_arrays import network_keys
-from fastpath.record import RECORD_DTYPE
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Reason
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from models.coldness import Coldness
 
 FOUND: Final = 200
 
 
-def show(coldness: Coldness, block: bytes) -> None:
-    """Show what was asked for in a block of records (`Ring.take`)."""
-    records = np.frombuffer(block, RECORD_DTYPE)
+def show(coldness: Coldness, records: NDArray[np.void]) -> None:
+    """Show what was asked for in records of RECORD_DTYPE, in the order of time."""
     counts = (records["operation"] == OperationClass.CERT) & (records["status"] == FOUND)
     counts &= records["reason"] != Reason.ALLOWED_NETWORK
     if counts.any():

@@ -15,7 +15,10 @@ from proxy.plugins.discovery import plugin_conflicts
 from proxy.settings.abuse import BansConfig, TarpitConfig, TrapsConfig
 from proxy.settings.adapt import AdaptConfig
 from proxy.settings.checks import Conflict, conflicts, file_conflicts, warnings
+from proxy.settings.cluster import ClusterConfig
 from proxy.settings.events import EventsConfig
+from proxy.settings.geo import Files
+from proxy.settings.intel import Feeds, IntelConfig, is_of_feed, read_feeds, settings_of_feeds
 from proxy.settings.kinds import (
     HOUR,
     KIB,
@@ -54,9 +57,11 @@ from proxy.settings.limits import (
 )
 from proxy.settings.listen import Listen, ListenAt
 from proxy.settings.misses import MissesConfig
+from proxy.settings.origins import ORIGIN_RULES, OriginRule
 from proxy.settings.plugins import Plugins, concealed, is_of_plugin, read_plugins, settings_of
 from proxy.settings.section import Key, Section, keys
-from proxy.settings.sources import MASK, ConfigError, Fault, Setting, SettingPath, nested, read, variable
+from proxy.settings.sources import MASK, ConfigError, Fault, Setting, SettingPath, masked, nested, read, variable
+from proxy.settings.store_url import StoreAt, StoreUrl
 from proxy.settings.sync import SyncConfig
 from proxy.settings.uploads import UploadsConfig
 from proxy.settings.verdicts import VerdictsConfig
@@ -180,20 +185,28 @@ class Config(Section):
     proxy_protocol: Annotated[Literal["off", "require"], Choice(("off", "require"))] = "off"
     upstream_proxy_protocol: Annotated[Literal["off", "v2"], Choice(("off", "v2"))] = "off"
     state_dir: Annotated[str, FilePath()] = "./state"
+    redis_url: Annotated[StoreUrl | None, OrEmpty(StoreAt())] = None  # None: the node stands alone
+    cluster: ClusterConfig = ClusterConfig()
     workers: Annotated[int, Whole(1, MOST_WORKERS)] = Field(default_factory=usable_cores)
     mode: Mode = "enforce"
     trusted_proxies: Networks = ()
     forwarded_header: Annotated[ForwardedHeader, Choice(get_args(ForwardedHeader))] = "x-forwarded-for"
     table_clients: Annotated[int, Whole(1024, 134_217_728)] = 1_048_576
+    table_prefixes: Annotated[int, Whole(1024, 67_108_864)] = 1_000_000
     allow: Networks = ()
     peers: Networks = ()
     shared_exits: Networks = ()
     shared_exits_file: File = None  # one network a line, `#` begins a comment
+    geoip_city: Files = ()  # databases of locations, see docs/geo.md
+    geoip_country: Files = ()
+    geoip_asn: Files = ()
+    geoip_anonymous: Files = ()
     bans: BansConfig = BansConfig()
     traps: TrapsConfig = TrapsConfig()
     tarpit: TarpitConfig = TarpitConfig()
     verdicts: VerdictsConfig = VerdictsConfig()
     networks: Annotated[tuple[NetworkConfig, ...], NETWORKS] = ()  # the most specific first
+    origin_rules: Annotated[tuple[OriginRule, ...], ORIGIN_RULES] = ()  # the first that fits holds
     limits: Limits = Field(default_factory=lambda: Limits.model_validate({}))
     budgets: Budgets = Field(default_factory=lambda: Budgets.model_validate({}))
     profile: Annotated[Literal["default", "strict"], Choice(("default", "strict"))] = "default"
@@ -202,6 +215,8 @@ class Config(Section):
     uploads: UploadsConfig = UploadsConfig()
     misses: MissesConfig = MissesConfig()
     adapt: AdaptConfig = AdaptConfig()
+    intel: IntelConfig = IntelConfig()
+    feeds: Feeds = Field(default_factory=dict)  # by name; not in KEYS: they are named by those who set them
     unknown: Annotated[Literal["refuse", "pass"], Choice(("refuse", "pass"))] = "refuse"
     static_paths: Annotated[tuple[str, ...] | None, OrEmpty(ListOf(PathPrefix()))] = None  # None: built in
     word_search: OnOff = True
@@ -235,16 +250,17 @@ class Config(Section):
             ConfigError: With every fault: unknown keys, bad values, settings that do not fit together.
 
         """
-        settings, faults = read(environ, KEYS, is_of_plugin)
+        settings, faults = read(environ, KEYS, lambda path: is_of_plugin(path) or is_of_feed(path))
         of_plugins = [settings.pop(path) for path in [*settings] if is_of_plugin(path)]
         plugins, plugin_faults = read_plugins(of_plugins)
+        feeds, feed_faults = read_feeds([settings.pop(path) for path in [*settings] if is_of_feed(path)])
         bad = [(setting, problem) for setting in settings.values() for problem in _problems(setting)]
         faults += [Fault(setting.name, _shown(setting), problem) for setting, problem in bad]
         doubtful = {setting.path for setting, _ in bad}
         good = {path: setting for path, setting in settings.items() if path not in doubtful}
-        config = cls.model_validate({**nested(good), "plugins": plugins})
+        config = cls.model_validate({**nested(good), "plugins": plugins, "feeds": feeds})
         faults += _faults_of(conflicts(config), settings, doubtful)
-        faults += plugin_faults
+        faults += plugin_faults + feed_faults
         if try_files:
             faults += _faults_of(file_conflicts(config), settings, doubtful)
             faults += plugin_conflicts(config.plugins, of_plugins)
@@ -294,18 +310,20 @@ class Config(Section):
         """
         default = Config.model_validate({})
         plugins = [f"{name}={concealed(name, text)}" for name, text in settings_of(self.plugins)]
-        return [line for key in KEYS.values() for line in _described(key, self, default)] + plugins
+        feeds = [f"{name}={text}" for name, text in settings_of_feeds(self.feeds)]
+        return [line for key in KEYS.values() for line in _described(key, self, default)] + feeds + plugins
 
     def environ(self) -> dict[str, str]:
         """Return the environment that gives an equal Config, secrets in clear."""
-        return {key.variable: key.text(self) for key in KEYS.values()} | dict(settings_of(self.plugins))
+        own = {key.variable: key.text(self) for key in KEYS.values()}
+        return own | dict(settings_of_feeds(self.feeds)) | dict(settings_of(self.plugins))
 
     def warnings(self) -> list[str]:
         """Return what is allowed but probably not meant, in sentences for `hkpguard check`."""
         return warnings(self)
 
 
-KEYS: Final[Mapping[SettingPath, Key]] = {key.path: key for key in keys(Config, besides=("plugins",))}
+KEYS: Final[Mapping[SettingPath, Key]] = {key.path: key for key in keys(Config, besides=("plugins", "feeds"))}
 
 
 def _problems(setting: Setting) -> list[str]:
@@ -314,7 +332,8 @@ def _problems(setting: Setting) -> list[str]:
 
 def _shown(setting: Setting) -> object:
     """Return the value as a fault may repeat it."""
-    return MASK if KEYS[setting.path].kind.secret and setting.value else setting.value
+    key = KEYS.get(setting.path)  # None: of a feed
+    return MASK if key and key.kind.secret and setting.value else setting.value
 
 
 def _faults_of(
@@ -332,4 +351,4 @@ def _described(key: Key, config: Config, default: Config) -> Iterator[str]:
     value, usual = key.text(config), key.text(default)
     if value != usual:
         yield f"# default: {usual or 'empty'}"
-    yield f"{key.variable}={MASK if value and key.kind.secret else value}"
+    yield f"{key.variable}={MASK if value and key.kind.secret else masked(value)}"

@@ -37,6 +37,7 @@ def run(config: Config, environ: Mapping[str, str], beside: Mapping[str, Run] | 
         workers=config.workers,
         upstreams=len(config.upstream),
         reply_bytes=config.cache.bytes,
+        prefixes=config.table_prefixes,
     )
     context = make_context(config.tls_cert, config.tls_key) if config.tls_cert and config.tls_key else None
     everything = [sock for group in groups for sock in group]

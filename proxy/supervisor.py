@@ -329,5 +329,8 @@ NEEDS_RESTART = (
     "admin_token",
     "workers",
     "table_clients",
+    "table_prefixes",
     "state_dir",
+    "redis_url",
+    "cluster",
 )

@@ -86,6 +86,7 @@ class Warden:
         wall: Callable[[], int] = time.time_ns,
         random: Callable[[], float] | None = None,
         publish: Callable[[Event], None] = unheard,
+        is_shared: Callable[[int], bool] = lambda _key: False,
     ) -> None:
         """Take up the bans that are written down in HKPGUARD_STATE_DIR, and those in the table.
 
@@ -96,6 +97,7 @@ class Warden:
             wall: The clock of the day, ns since 1970.
             random: Returns numbers from 0.0 to 1.0, without 1.0.
             publish: Takes what others should hear of: bans from now on, not those that are taken up.
+            is_shared: Tells whether the origin of a client or network is one where many people share an address.
 
         """
         self._log = structlog.get_logger().bind(process="analyst")
@@ -110,6 +112,7 @@ class Warden:
         self._unsaved: set[int] | None = None  # keys; None: everything
         self._widened: set[int] = set()  # networks that are banned with their clients
         self._publish: Callable[[Event], None] = unheard
+        self._is_shared = is_shared
         self._use(config)
         self._ladder = Ladder(config.bans, self._exemptions, random or SystemRandom().random)
         self._store = BanStore(config.state_dir)
@@ -125,7 +128,7 @@ class Warden:
         self._first_rung_ns = config.bans.ladder_ns[0]
         self._standing = Standing.TARPIT if config.bans.refusal == "tarpit" else Standing.BANNED
         never = config.allow + config.peers + config.trusted_proxies
-        self._exemptions = Exemptions(never, (*self._exits.read(config), *LOCAL_PROXIES))
+        self._exemptions = Exemptions(never, (*self._exits.read(config), *LOCAL_PROXIES), self._is_shared)
         self._canaries_count = config.traps.mode == "enforce" or self.mode == "shadow"
         self._verdicts_count = config.verdicts.mode in {"enforce", self.mode}
 

@@ -1,4 +1,6 @@
-"""`python -m models.training train` makes the models that are shipped, `evaluate` says what they are worth."""
+"""`python -m models.training train` makes the models that are shipped, `evaluate` says what they are worth, `validate`
+what the way to train them is, without the tools for tests.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import sys
 
 from models.training import shipped
 
-USAGE = "usage: python -m models.training train|evaluate"
+USAGE = "usage: python -m models.training train|evaluate|validate"
 
 
 def main(arguments: list[str]) -> int:
@@ -18,6 +20,9 @@ def main(arguments: list[str]) -> int:
         return 0
     if arguments == ["evaluate"]:
         print("\n".join(shipped.report()))  # noqa: T201 - likewise
+        return 0
+    if arguments == ["validate"]:
+        print("\n".join(shipped.validation_report()))  # noqa: T201 - likewise
         return 0
     print(USAGE, file=sys.stderr)  # noqa: T201 - likewise
     return 2

@@ -1,15 +1,18 @@
 """What raw scores mean: log-odds, and from where on somebody is accused.
 
 Raw scores of clients whose tool was not in training (`fit.raw_outside`) are fitted by Platt's method: a straight line
-in log-odds, one for who made few requests so far and one for the others, with targets that leave room for what was
+in log-odds, one for each of FROM, with targets that leave room for what was
 not seen: of a hundred honest clients nothing can be learnt that is 1,000 to 1. Isotonic regression would say
 "certain" wherever no honest client happened to score.
 
-Accusation. Each look is at everything that a client did lately, so its log-odds are the logarithm of the likelihood
-ratio of all of it, and Wald's sequential test needs no more: accuse when it reaches log((1 - MISSED) / ERRING), and at
-most ERRING of the honest clients are accused at any look, however often one looks. The log-odds are shy, for the reason
-above, and so fewer are. How many is measured: the bound is raised, where it has to be, until no more than FALSE_ALARMS
-of the honest clients of the calibration are accused, and nobody who refreshes.
+Accusation. Whoever has made more requests is better known, so there is a bound for each line: MARGIN above the honest
+client that scored highest at any look there, as a tool that was left out of training; above one of a thousand, where
+there are so many. So each look is taken, and the share of honest clients that are accused is measured over all looks
+together, as it is wanted. Nothing is taken from theory here: the log-odds are shy, for the reason above, and where few
+were recorded a rule that reads a chance of error from them errs. Nobody who refreshes is accused, at any look.
+
+What this is worth. If honest tools were drawn by chance, the worst client of the next one would be above the worst of
+n others with a chance of 1 in n + 1. MARGIN is what that is lowered by; by how much was measured (validation.py).
 
 Weight. That somebody is accused says more than his log-odds do, because it was measured: it is the logarithm of the
 share of abusers that are accused (each tool counted once) over that of honest clients, which is not taken for less
@@ -18,13 +21,12 @@ than one of all there are, and two.
 
 from __future__ import annotations
 
-from math import log
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from models.manifest import Calibration
-from models.scorer import log_odds
+from models.scorer import log_odds, rows_of
 from models.windows import FIRST_LOOKS
 
 if TYPE_CHECKING:
@@ -37,13 +39,10 @@ if TYPE_CHECKING:
     Whole = NDArray[np.integer[Any]]
 
 FALSE_ALARMS: Final = 0.001  # of honest clients, as measured
-ERRING: Final = 0.1  # likewise, as the log-odds have it
-MISSED: Final = 0.05  # of abusers
-ACCUSE: Final = log((1 - MISSED) / ERRING)
-MARGIN: Final = 0.25  # log-odds above the honest client that scores highest
+MARGIN: Final = 1.0  # log-odds above the honest client that scores highest
 MOST: Final = 10.0  # log-odds, either way
 KNOTS: Final = np.linspace(-10.0, 10.0, 41)
-FROM: Final = (int(FIRST_LOOKS[0]), 30)  # requests from which on each line holds
+FROM: Final = (int(FIRST_LOOKS[0]), 15, 30)  # requests from which on each line holds
 STEEPEST, FLATTEST = 4.0, 0.05
 STEPS: Final = 50
 
@@ -100,7 +99,7 @@ def line(looks: Looks, which: Flags, sure: Sequence[float]) -> tuple[float, floa
 class Accusation(NamedTuple):
     """When a client is accused, and what that weighs; log-odds."""
 
-    bound: float
+    bounds: tuple[float, ...]  # for each of FROM
     weight: float
 
 
@@ -113,14 +112,27 @@ def accusation(calibration: Calibration, looks: Looks, spared: Flags) -> Accusat
         spared: Which of them are at clients who must never be accused.
 
     """
-    clients, first = np.unique(looks.client, return_index=True)
     found = log_odds(calibration, looks.raw, looks.requests)
-    highest = np.full(int(clients[-1]) + 1, -np.inf)
-    np.maximum.at(highest, looks.client, found)
-    highest, abusive, weight = highest[clients], looks.abusive[first], looks.weight[first]
-    ranked = np.sort(highest[~abusive])[::-1]
-    worst = max(float(ranked[int(FALSE_ALARMS * len(ranked))]), float(found[spared].max(initial=-np.inf)))
-    bound = max(ACCUSE, worst + MARGIN)
-    hits = weight[abusive & (highest >= bound)].sum() / weight[abusive].sum()
-    false = (np.count_nonzero(highest[~abusive] >= bound) + 1) / (len(ranked) + 2)
-    return Accusation(round(bound, 4), round(float(np.clip(np.log(max(hits, 1e-9) / false), 0.0, MOST)), 4))
+    row = rows_of(calibration, looks.requests)
+    bounds = np.array([_bound(found, looks, spared, row == place) for place in range(len(FROM))])
+    clients, first = np.unique(looks.client, return_index=True)
+    accused = np.zeros(int(clients[-1]) + 1, np.bool_)
+    accused[looks.client[found >= bounds[row]]] = True
+    accused, abusive, weight = accused[clients], looks.abusive[first], looks.weight[first]
+    hits = weight[abusive & accused].sum() / weight[abusive].sum()
+    false = (np.count_nonzero(accused & ~abusive) + 1) / (np.count_nonzero(~abusive) + 2)
+    return Accusation(
+        tuple(bounds.round(4).tolist()), round(float(np.clip(np.log(max(hits, 1e-9) / false), 0.0, MOST)), 4)
+    )
+
+
+def _bound(found: Figures, looks: Looks, spared: Flags, which: Flags) -> float:
+    """Return the log-odds from which on clients are accused at some of the looks; MOST if no honest one is there."""
+    honest = which & ~looks.abusive
+    if not honest.any():
+        return MOST
+    highest = np.full(int(looks.client.max()) + 1, -np.inf)
+    np.maximum.at(highest, looks.client[honest], found[honest])
+    ranked = np.sort(highest[np.unique(looks.client[honest])])[::-1]
+    worst = max(float(ranked[int(FALSE_ALARMS * len(ranked))]), float(found[spared & which].max(initial=-np.inf)))
+    return min(worst + MARGIN, MOST)

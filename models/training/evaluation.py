@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from models.scorer import bounds
 from models.training.calibration import MOST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -46,7 +47,7 @@ class Fates(NamedTuple):
     highest: Figures
 
 
-def fates(table: Table, log_odds: Figures, accuse: float) -> Fates:
+def fates(table: Table, log_odds: Figures, accuse: Figures) -> Fates:
     """Return what becomes of the clients of a table."""
     clients = table.clients
     first = np.flatnonzero(np.append(True, clients[1:] != clients[:-1]))
@@ -57,25 +58,32 @@ def fates(table: Table, log_odds: Figures, accuse: float) -> Fates:
 
 
 def by_tool(scorer: Scorer, table: Table) -> list[Row]:
-    """Return a row for each tool of a table, honest ones first."""
-    log_odds = scorer.score(table.features, table.requests)
-    who = fates(table, log_odds, scorer.manifest.accuse)
-    of_client = table.at(who.first)
-    tools = sorted({*zip(of_client.abusive.tolist(), of_client.split.tolist(), of_client.tool.tolist(), strict=True)})
-    return [
-        _row(tool, split, who, of_client.abusive, (of_client.tool == tool) & (of_client.split == split))
-        for _, split, tool in tools
-    ]
+    """Return a row for each tool of a table, honest ones first; each client alone."""
+    return [row for row in _rows_of(scorer, table) if row.split]
 
 
-def overall(scorer: Scorer, table: Table) -> Iterator[Row]:
-    """Yield a row for the honest and one for the abusive clients of a table."""
-    log_odds = scorer.score(table.features, table.requests)
-    who = fates(table, log_odds, scorer.manifest.accuse)
+def overall(scorer: Scorer, table: Table) -> list[Row]:
+    """Return a row for the honest and one for the abusive clients of a table, and one for shared addresses."""
+    return [row for row in _rows_of(scorer, table) if not row.split]
+
+
+def _rows_of(scorer: Scorer, table: Table) -> list[Row]:
+    return rows(table, scorer.score(table.features, table.requests), bounds(scorer.manifest, table.requests))
+
+
+def rows(table: Table, log_odds: Figures, accuse: Figures) -> list[Row]:
+    """Return what becomes of all clients of each kind, and then of those of each tool."""
+    who = fates(table, log_odds, accuse)
     of_client = table.at(who.first)
-    for name, which in (("honest", ~of_client.abusive), ("abusive", of_client.abusive)):
-        if which.any():
-            yield _row(name, "", who, of_client.abusive, which)
+    abusive, shared = of_client.abusive, of_client.shared
+    kinds = (("honest", ~abusive & ~shared), ("abusive", abusive), ("shared", shared))
+    found = [_row(name, "", who, abusive, which) for name, which in kinds if which.any()]
+    alone = of_client.at(~shared)
+    tools = sorted({*zip(alone.abusive.tolist(), alone.split.tolist(), alone.tool.tolist(), strict=True)})
+    for _, split, tool in tools:
+        which = (of_client.tool == tool) & (of_client.split == split) & ~shared
+        found.append(_row(tool, split, who, abusive, which))
+    return found
 
 
 def _row(name: str, split: str, who: Fates, abusive: NDArray[np.bool_], which: NDArray[np.bool_]) -> Row:
@@ -89,13 +97,13 @@ def metrics(scorer: Scorer, table: Table) -> dict[str, float]:
     """Return the figures of a model on a table, for its manifest."""
     seen = table.at(table.seen)
     raw, log_odds = scorer.raw(seen.features), scorer.score(seen.features, seen.requests)
-    figures = {"auc": round(area(raw, seen.abusive), 4)}
+    figures = {"auc": round(area(raw[~seen.shared], seen.abusive[~seen.shared]), 4)}
     for row in overall(scorer, table):
         share = round(row.found / row.clients, 4)
         figures |= {f"{row.name}_clients": row.clients, f"{row.name}_accused": share}
         if row.abusive and row.median < NEVER:
             figures["median_requests"] = row.median
-    figures["highest_honest"] = round(float(log_odds[~seen.abusive].max(initial=-MOST)), 4)
+    figures["highest_honest"] = round(float(log_odds[~seen.abusive & ~seen.shared].max(initial=-MOST)), 4)
     return figures
 
 

@@ -94,7 +94,7 @@ def train(texts: Texts, origin: Origin) -> Model:
         training_data=origin.data,
         licence=origin.licence,
         calibration=Calibration(looks=(1,), raw=(-30.0, 30.0), log_odds=((-30.0, 30.0),)),
-        accuse=SURE,
+        accuse=(SURE,),
         weight=0.0,
         metrics=measured(texts.at(texts.split == TEST), weights, offsets),
         made_with=libraries(),

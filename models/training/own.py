@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from fastpath.key_arrays import network_keys
+from models.scorer import bounds, rows_of
 from models.training import evaluation, fit
 from models.training.calibration import MARGIN
 from models.training.table import ABUSIVE, OWN, TEST, Table, Who, joined, table_of
@@ -112,7 +113,7 @@ def gather(records: Records, scorer: Scorer, labels: Labels, earlier: Table | No
         raise TooLittle(f"no client in these logs was let through and made {FIRST_LOOKS[0]} requests")
     looks = looks.at(looks.seen)
     labelled = looks.label != OWN
-    accused = scorer.score(looks.features, looks.requests) >= scorer.manifest.accuse
+    accused = scorer.score(looks.features, looks.requests) >= bounds(scorer.manifest, looks.requests)
     aside = np.isin(looks.clients, np.unique(looks.clients[accused & ~labelled]))
     out = dice.random(len(looks.run))[np.unique(looks.tool, return_inverse=True)[1]] < KEPT_OUT
     let_through = looks.label != ABUSIVE
@@ -168,9 +169,10 @@ def trained(own: Own, shipped: Table, origin: fit.Origin) -> Model:
 
 def spare(model: Model, new: Scorer, shipped: Table) -> Model:
     """Raise the bound of a model, if it has to be, above all honest canaries; what it misses then, `faults` finds."""
-    honest = shipped.at((shipped.split == TEST) & ~shipped.abusive & shipped.seen)
-    worst = float(new.score(honest.features, honest.requests).max())
-    accuse = max(model.manifest.accuse, round(worst + MARGIN, 4))
+    honest = shipped.at((shipped.split == TEST) & ~shipped.abusive & shipped.seen & ~shipped.shared)
+    found, row = new.score(honest.features, honest.requests), rows_of(new.manifest.calibration, honest.requests)
+    worst = [float(found[row == place].max(initial=-np.inf)) for place in range(len(new.manifest.accuse))]
+    accuse = tuple(max(bound, round(high + MARGIN, 4)) for bound, high in zip(new.manifest.accuse, worst, strict=True))
     return fit.Model(model.graph, model.manifest.model_copy(update={"accuse": accuse}))
 
 
@@ -183,8 +185,8 @@ def faults(new: Scorer, used: Scorer, shipped: Table, own: Own) -> list[str]:
         found.append(f"it finds {after['abusive']:.1%} of the canaries, the one in use {before['abusive']:.1%}")
     if after["honest"] > before["honest"]:
         found.append(f"it accuses {after['honest']:.1%} of the honest canaries, the one in use {before['honest']:.1%}")
-    refreshing = shipped.at(~shipped.abusive & shipped.seen & (np.char.find(shipped.tool, fit.NEVER_ACCUSED) >= 0))
-    if (new.score(refreshing.features, refreshing.requests) >= new.manifest.accuse).any():
+    refreshing = shipped.at(fit.refreshing(shipped) & shipped.seen)
+    if (new.score(refreshing.features, refreshing.requests) >= bounds(new.manifest, refreshing.requests)).any():
         found.append("it accuses somebody who refreshes his keys")
     theirs, ours = _figures(used, own.kept_out), _figures(new, own.kept_out)
     if ours.get("honest", 0.0) > theirs.get("honest", 0.0):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from models.manifest import MANIFEST_ENDING, MODEL_ENDING, text_of
 from models.scorer import MAIN, SHIPPED, Scorer
-from models.training import evaluation, fit, letters, table
+from models.training import evaluation, fit, letters, table, validation
 from models.training.table import TEST
 
 if TYPE_CHECKING:
@@ -79,8 +79,17 @@ def report(folder: Path = SHIPPED) -> Iterator[str]:
     """Yield what the main model finds and misses, tool by tool, in Markdown."""
     looks = table.read(FEATURES)
     scorer = Scorer(folder / (MAIN + MODEL_ENDING))
-    yield f"{scorer.manifest.name} {scorer.manifest.version}, accuses from log-odds {scorer.manifest.accuse:g}"
+    yield f"{scorer.manifest.name} {scorer.manifest.version}, accuses from log-odds {scorer.manifest.accuse}"
     for split in (TEST, table.TRAIN):
         part = looks.at(looks.split == split)
         yield ""
         yield evaluation.markdown([*evaluation.overall(scorer, part), *evaluation.by_tool(scorer, part)])
+
+
+def validation_report() -> Iterator[str]:
+    """Yield what becomes of tools that were left out, a table for each way to deal them out."""
+    for number, rows in enumerate(validation.validated(fit.for_training(table.read(FEATURES))), 1):
+        yield f"tools for training, each left out with some others: {number} of {len(validation.SEEDS)}"
+        yield ""
+        yield evaluation.markdown(rows)
+        yield ""

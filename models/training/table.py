@@ -30,6 +30,7 @@ MOST_LOOKS: Final = 12  # of one client: the first six, and six more at 240 requ
 WHO: Final = ("run", "tool", "family", "label", "split", "mode", "client", "requests")
 ABUSIVE: Final = "abusive"
 TRAIN, TEST, OWN = "train", "test", "own"  # splits; an operator's own clients have one of their own
+SHARED: Final = "shared"  # mode of what nobody recorded: several runs of a tool put together, as from one address
 DIGITS: Final = ".5g"
 
 
@@ -65,6 +66,12 @@ class Table(NamedTuple):
     def abusive(self) -> Flags:
         """Which looks are at abusers."""
         found: Flags = self.label == ABUSIVE
+        return found
+
+    @property
+    def shared(self) -> Flags:
+        """Which looks are at several clients behind one address."""
+        found: Flags = self.mode == SHARED
         return found
 
     @property

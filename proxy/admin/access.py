@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})  # without the token: they tell nothing of anybody
+# Programs of others have keys of their own for these, which open nothing else; their handlers look at them.
+KEYED_PATHS: Final = frozenset(
+    {"/api/v1/intel/reports", "/api/v1/intel/blocklist", "/v1/decisions/stream", "/v1/usage-metrics"}
+)
 SCHEME: Final = "Bearer "
 _HOST: Final = re.compile(r"(?:\[(?P<ipv6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(?::[0-9]*)?")
 
@@ -51,7 +55,7 @@ class Access:
             return problem(403, "not a name of this host")
         if any(_host_of(origin) != (host or "").lower() for origin in request.headers.getall("Origin", [])):
             return problem(403, "not for web pages of others")
-        if self._token is not None and not self._authorized(request, self._token):
+        if not self.authorized(request) and _path(request) not in OPEN_PATHS | KEYED_PATHS:
             return problem(401, "the token of HKPGUARD_ADMIN_TOKEN is wanted")
         if request.can_read_body and request.content_type != "application/json":
             return problem(415, "a body must be application/json")
@@ -63,13 +67,15 @@ class Access:
         name = (found["ipv6"] or found["name"]) if found else ""
         return name in {"localhost", self._host} or _is_address(name)
 
-    @staticmethod
-    def _authorized(request: web.Request, token: str) -> bool:
-        resource = request.match_info.route.resource
-        if resource is not None and resource.canonical in OPEN_PATHS:
-            return True
+    def authorized(self, request: web.Request) -> bool:
+        """Tell whether a request is one of the operator: it has the token, or none is wanted."""
         given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-        return hmac.compare_digest(given, f"{SCHEME}{token}".encode())
+        return self._token is None or hmac.compare_digest(given, f"{SCHEME}{self._token}".encode())
+
+
+def _path(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return "" if resource is None else resource.canonical
 
 
 def _host_of(origin: str) -> str:

@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from proxy.admin.access import Access, problem
 from proxy.admin.event_stream import EventStream
+from proxy.admin.intel_routes import IntelRoutes
 from proxy.admin.openapi import DOCUMENT
 from proxy.admin.plugin_routes import PluginRoutes
+from proxy.intel.desk import IntelDesk
 from proxy.plugins.bus import Bus
 from proxy.plugins.manager import Manager
 from proxy.telemetry.metrics import CONTENT_TYPE
@@ -137,20 +139,24 @@ async def openapi(_request: web.Request) -> web.Response:
     return web.json_response(DOCUMENT)
 
 
-def build_app(
+def build_app(  # noqa: PLR0913 - the last three are parts that tests leave out
     state: NodeState,
     node_metrics: NodeMetrics,
     config: Config,
+    *,
     events: EventStream | None = None,
     plugins: Manager | None = None,
+    desk: IntelDesk | None = None,
 ) -> web.Application:
     """Return the application of one node; who may ask is fixed with it.
 
-    Without `events` and `plugins` nothing is heard of, and none runs.
+    Without `events` and `plugins` nothing is heard of, and none runs; without a `desk` there is one for this alone.
     """
     events = events or EventStream(Bus(), config.events.listeners)
     plugin = PluginRoutes(plugins or Manager(config, Bus()))
-    app = web.Application(client_max_size=65536, middlewares=[Access(config).check])
+    access = Access(config)
+    intel = IntelRoutes(desk or IntelDesk(config, *state.judges), access)
+    app = web.Application(client_max_size=65536, middlewares=[access.check])
     app[STATE] = state
     app[METRICS] = node_metrics
     app.add_routes(
@@ -170,6 +176,11 @@ def build_app(
             web.patch("/api/v1/plugins/{name}", plugin.change),
             web.post("/api/v1/plugins/{name}/reload", plugin.reload),
             web.get("/api/v1/plugins/{name}/routes/{route}", plugin.ask),
+            web.post("/api/v1/intel/reports", intel.report),
+            web.get("/api/v1/intel/blocklist", intel.blocklist),
+            web.get("/api/v1/intel/{address:[0-9a-fA-F:.]+}", intel.about),
+            web.get("/v1/decisions/stream", intel.decisions),
+            web.post("/v1/usage-metrics", intel.usage),
             web.get("/api/v1/openapi.json", openapi),
         ]
     )

@@ -3,6 +3,7 @@
 from importlib.metadata import version
 from typing import Any
 
+from proxy.intel.exports import FORMATS
 from proxy.plugins.events import schemas
 
 
@@ -124,11 +125,74 @@ _LAST = {
     "description": "begin with the events after this one that are still kept; all of them if it is not known",
 }
 
+_REPORT_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["network"],
+                "additionalProperties": False,
+                "properties": {
+                    "network": {"type": "string", "description": "an address, or the /64 of one in IPv6"},
+                    "seconds": {"type": "integer", "minimum": 1, "maximum": 604_800, "default": 21_600},
+                    "reason": {"type": "string", "maxLength": 200, "default": ""},
+                },
+            }
+        }
+    },
+}
+_REPORT = {
+    "summary": "Report a client; it counts when another reporter, or evidence of this node, agrees",
+    "security": [{"reporter": []}],
+    "requestBody": _REPORT_BODY,
+    "responses": {
+        "202": _answer("whether it was `noted`, or somebody has `agreed`"),
+        "400": _answer("the body is not as it should be"),
+        "401": _answer("a token of HKPGUARD_INTEL__REPORTERS_FILE is wanted"),
+        "403": _REFUSALS["403"],
+        "409": _answer("it is an address that nobody may report"),
+        "415": _answer("the body is not application/json"),
+        "429": _answer("the reporter reports too much"),
+    },
+}
+_BOUNCER_REFUSED = {"403": _answer("the key of a bouncer is wanted (HKPGUARD_INTEL__BOUNCERS_FILE)")}
+_DECISIONS = {
+    "summary": "Bans in force, as the local API of CrowdSec tells them to bouncers",
+    "security": [{"bouncer": []}],
+    "parameters": [
+        {"name": "startup", "in": "query", "schema": {"type": "boolean", "default": False}},
+        {"name": "scopes", "in": "query", "schema": {"type": "string", "default": "ip,range"}},
+    ],
+    "responses": {"200": _answer("what is new and what is deleted since it asked last"), **_BOUNCER_REFUSED},
+}
+_USAGE = {
+    "summary": "Figures of bouncers, which are thrown away",
+    "security": [{"bouncer": []}],
+    "responses": {"201": {"description": "taken"}, "415": _answer("not application/json"), **_BOUNCER_REFUSED},
+}
+_BLOCKLIST = _get(
+    "Bans in force, for programs that drop early",
+    {
+        "200": {
+            "description": "the list",
+            "content": {"text/plain": {}, "application/stix+json": {}},
+        },
+        "400": _answer("no such format"),
+    },
+    [{"name": "format", "in": "query", "schema": {"type": "string", "enum": [*FORMATS], "default": "plain"}}],
+)
+_BLOCKLIST["get"]["security"] = [{"token": []}, {"bouncer": []}]
+
 DOCUMENT: dict[str, Any] = {
     "openapi": "3.1.0",
     "info": {"title": "hkpguard admin API", "version": version("hkpguard")},
     "components": {
-        "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        "securitySchemes": {
+            "token": {"type": "http", "scheme": "bearer"},
+            "reporter": {"type": "http", "scheme": "bearer"},
+            "bouncer": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+        },
         "schemas": schemas(),  # of the data of each kind of event
     },
     "security": [{"token": []}],
@@ -184,6 +248,15 @@ DOCUMENT: dict[str, Any] = {
             },
             [_NAME, _in_path("route", "as the plugin has it")],
         ),
+        "/api/v1/intel/reports": {"post": _REPORT},
+        "/api/v1/intel/blocklist": _BLOCKLIST,
+        "/api/v1/intel/{address}": _get(
+            "What feeds and reporters say of an address, and what follows",
+            {"200": _answer("what is known"), "400": _answer("not an address")},
+            [_in_path("address", "IPv4 or IPv6")],
+        ),
+        "/v1/decisions/stream": {"get": _DECISIONS},
+        "/v1/usage-metrics": {"post": _USAGE},
         "/api/v1/openapi.json": _get("This document", {"200": _answer("OpenAPI")}),
     },
 }

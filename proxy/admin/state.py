@@ -19,9 +19,11 @@ from fastpath import (
     parse_network,
 )
 from fastpath._gcra_py import spend
+from fastpath.origin import LISTED_DENIED, LISTED_PRICED, unpack
 from models.coldness import WALKING
 from proxy.hkp.operation import OperationClass
 from proxy.http.address import Source
+from proxy.http.ja4 import ja4_text
 from proxy.policy.actions import Reason
 from proxy.policy.budgets import MISSES, BudgetKind, Tables
 from proxy.policy.policy import Policy, Profile
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from proxy.admin.history import History
     from proxy.config import Config
     from proxy.http.health import Health
+    from proxy.locations import Locations
     from proxy.policy.offender import Ban
     from proxy.verdicts import Verdicts
     from proxy.warden import Warden
@@ -73,6 +76,7 @@ class Known(NamedTuple):
     warden: Warden
     coldness: Coldness
     verdicts: Verdicts
+    locations: Locations | None = None
 
 
 class NodeState:
@@ -85,8 +89,13 @@ class NodeState:
         self._region = region
         self._tables = Tables.of(region)
         self._health = health
-        self._history, self._warden, self._coldness, self._verdicts = known
+        self._history, self._warden, self._coldness, self._verdicts, self._locations = known
         self.reload(config, 0)
+
+    @property
+    def judges(self) -> tuple[Warden, Verdicts]:
+        """Who bans, and who weighs evidence."""
+        return self._warden, self._verdicts
 
     def reload(self, config: Config, generation: int) -> None:
         """Answer by a new configuration."""
@@ -130,12 +139,21 @@ class NodeState:
             "known": stored is not None,
             "allowed_network": profile.exempt,
             "peer": profile.peer,
+            "origin": self._origin(profile),
+            "location": self._locations.locate(address).as_json() if self._locations else None,
             **self._account(key),
             "limits": limits + self._misses(key, now_ns),
             "verdict": self._verdicts.explain(key),
             "network": self._network(network_key(address), profile, now_ns),
             "last": [_verdict(record, now_ns) for record in self._history.verdicts(key)],
         }
+
+    def _origin(self, profile: Profile) -> Json:
+        """Tell what workers know of where a client comes from, and by which rule they go."""
+        origin, rules = unpack(profile.origin), self._config.origin_rules
+        listed = {LISTED_DENIED: "listed: denied", LISTED_PRICED: "listed: priced"}.get(origin.rule)
+        rule = rules[origin.rule - 1].name if 0 < origin.rule <= len(rules) else listed
+        return {"asn": origin.asn or None, "kind": origin.kind.name.lower(), "rule": rule}
 
     def _misses(self, client: int, now_ns: int) -> list[Json]:
         """Tell how many more misses cost no more than hits, in the classes in which there were some lately."""
@@ -154,6 +172,8 @@ class NodeState:
             limit, tat_ns = profile.limits[kind], self._tables.buckets.peek(asker) or 0
             subjects = round(self._tables.distinct.estimate(asker, now_ns))
             told += [{**_limit(limit, tat_ns, now_ns), "distinct": subjects}] if limit else []
+        if profile.pool and (limit := profile.limits[profile.pool.budget.kind]):
+            told.append(_limit(limit, self._tables.buckets.peek(profile.pool.key) or 0, now_ns))
         cold = _standing(self._coldness.standing(network, now_ns))
         verdict = self._verdicts.explain(network)
         return {"network": key_text(network), "budgets": told, "cold": cold, "verdict": verdict}
@@ -298,5 +318,6 @@ def _verdict(record: Record, now_ns: int) -> Json:
         "cached": bool(record.flags & FLAG_CACHED),
         "wait_ms": record.wait_us / 1000,
         "upstream_ms": record.upstream_us / 1000,
+        "ja4": ja4_text(record.fingerprint),
         "address_source": name_of(Source, record.source),
     }

@@ -44,6 +44,8 @@ def client_view(answer: dict[str, Any]) -> RenderableType:
             each["request_id"],
         )
     about: list[RenderableType] = [limits, _cold(answer["network"]), _account(answer)]
+    if answer["location"]:
+        about.insert(1, escape(location_line(answer["location"])))
     about += [_case(each, who) for who, each in _verdicts(answer) if each["evidence"]]
     return Group(*about, last) if answer["last"] else Group(*about)
 
@@ -74,6 +76,18 @@ def _cold(network: dict[str, Any]) -> str:
     )
 
 
+def location_line(location: dict[str, Any]) -> str:
+    """Return where an address is, in a line: `Oxford, GB, within 100 km of 51.75, -1.25; AS786 Jisc; education`."""
+    place = ", ".join(filter(None, (location["city"], location["country"])))
+    if location["radius_km"] is not None:
+        circle = f"within {location['radius_km']:.0f} km of {location['latitude']:.2f}, {location['longitude']:.2f}"
+        place = f"{place}, {circle}" if place else circle
+    number = f"AS{location['asn']}" if location["asn"] else ""
+    holder = " ".join(filter(None, (number, location["holder"])))
+    kind = location["kind"] if location["kind"] != "unknown" else ""
+    return "; ".join(filter(None, (place, holder, kind))) or "nobody knows where it is"
+
+
 def _account(answer: dict[str, Any]) -> str:
     """Return what is held against a client, in lines."""
     ban = answer["ban"]
@@ -94,6 +108,7 @@ def _headline(answer: dict[str, Any]) -> str:
             ("peer", answer["peer"]),
             ("nobody may ban it", answer["never_banned"]),
             ("shared exit: bans are short", answer["shared_exit"]),
+            (f"rule by origin: {answer['origin']['rule']}", answer["origin"]["rule"]),
         )
         if holds
     ]

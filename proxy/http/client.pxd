@@ -25,6 +25,7 @@ cdef class ClientConnection:
     cdef int source  # where that address came from
     cdef uint64_t network  # around it, see fastpath.keys
     cdef bint encrypted
+    cdef readonly bytes fingerprint  # of the peer's program, see ja4.pyx; b"": not known
     cdef object policy  # by which `client` and `trusted` were found
     cdef bint trusted
     cdef readonly Client client

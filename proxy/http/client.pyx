@@ -45,6 +45,7 @@ cdef class ClientConnection:
         self.source = source
         self.network = network
         self.encrypted = encrypted
+        self.fingerprint = b""
         self.policy = guard.policy
         self.trusted = self._is_trusted()
         self.client = guard.client_of(peer, source)
@@ -72,6 +73,7 @@ cdef class ClientConnection:
 
     def handshake_done(self):
         """The connection is encrypted: now the client has the usual time for its first head."""
+        self.fingerprint = (<TlsStream>self.stream).fingerprint
         self.state = READING_HEAD
         self.deadline_ns = monotonic_ns() + self.guard.head_ns
 

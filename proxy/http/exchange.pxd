@@ -96,6 +96,7 @@ cdef class Exchange:
     cdef bint repeatable(self)
     cdef int repeat(self, UpstreamConnection lost) except -1
     cdef bint wants_body(self)
+    cdef int _name_certificate(self) except -1
     cdef bint body_unfinished(self)
     cdef bytes _request_bytes(self, bytes default_host)
     cdef int send_to(self, UpstreamConnection upstream) except -1

@@ -336,6 +336,8 @@ cdef class Exchange:
     cdef int _judge_body(self) except -1:
         """Decide about what was found in the body."""
         cdef Verdict verdict = None
+        if self.kind == _UPLOAD and self.intake.found is not None:
+            self._name_certificate()
         if self.intake.objection is not None:
             verdict = Verdict(_ALLOW, _UNWANTED, 0, 0, None, _DENY)
         elif self.intake.found is not None and self.verdict is not exempted:
@@ -353,6 +355,13 @@ cdef class Exchange:
                 self.verdict.action, verdict.reason, 0, self.verdict.wait_ns, self.verdict.spending, verdict.shadow
             )
         return self._go_on()
+
+    cdef int _name_certificate(self) except -1:
+        """Let the record tell which certificate is uploaded; where there are several, none is what it is about."""
+        certs = self.intake.found.certs
+        if len(certs) == 1:
+            self.subject = certs[0].fingerprint
+        return 0
 
     cdef bint body_unfinished(self):
         """Whether the client has not sent all of its request."""

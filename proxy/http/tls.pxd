@@ -20,6 +20,7 @@ cdef class TlsStream(Stream):
     cdef readonly bint handshaking  # no plaintext has come yet, or could go
     cdef bint ended  # no more will come; the protocol may not know yet
     cdef int peeked  # bytes of the first record that were there when we looked last
+    cdef readonly bytes fingerprint  # of the client's program, see ja4.pyx; b"": not known
     cdef Py_ssize_t chatter
     cdef Tls tls
     cdef readonly object ssl  # None until the first record is there

@@ -65,8 +65,10 @@ class TlsStream(Stream):
     """The server's side of a TLS connection; Stream's interface, in plaintext.
 
     `read_now` has to be called, or reading resumed, for the handshake to go on. The protocol's deadline ends one that
-    takes too long. `backlog_bytes` are of ciphertext. Who detaches the descriptor can say nothing more to the client.
+    takes too long. `fingerprint` is the client's (`pack_ja4`): b"" before its first record is there, or where none can
+    be told. `backlog_bytes` are of ciphertext. Who detaches the descriptor can say nothing more to the client.
     """
 
     handshaking: bool
+    fingerprint: bytes
     def __init__(self, loop: AbstractEventLoop, fd: int, tls: Tls) -> None: ...

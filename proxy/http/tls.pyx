@@ -38,6 +38,7 @@ from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
 
+from proxy.http.ja4 cimport ja4
 from proxy.http.stream cimport Stream
 
 import ssl
@@ -153,6 +154,7 @@ cdef class TlsStream(Stream):
     def __cinit__(self, loop, int fd, Tls tls not None):
         self.tls = tls
         self.handshaking = True
+        self.fingerprint = b""
 
     def __dealloc__(self):
         self._count(False)
@@ -274,6 +276,8 @@ cdef class TlsStream(Stream):
                 self.peeked = n
                 self._wait_for(size)
                 return False
+        else:
+            self.fingerprint = ja4(<unsigned char *>_sealed + HEADER_BYTES, size - HEADER_BYTES)
         if self.peeked:
             self._wait_for(1)
         self.incoming = MemoryBIO()

@@ -49,6 +49,18 @@ def _ratelimit_ml() -> Plugin:
     return RatelimitMl()
 
 
+def _ratelimit_geo() -> Plugin:
+    from proxy.plugins.ratelimit_geo import RatelimitGeo  # noqa: PLC0415 - likewise
+
+    return RatelimitGeo()
+
+
+def _ratelimit_threat_intel() -> Plugin:
+    from proxy.plugins.ratelimit_threat_intel import RatelimitThreatIntel  # noqa: PLC0415 - likewise
+
+    return RatelimitThreatIntel()
+
+
 class BuiltIn(NamedTuple):
     """A plugin that comes with hkpguard.
 
@@ -85,7 +97,9 @@ BUILT_IN: Final[dict[str, BuiltIn]] = {
     AntiAbuse.name: BuiltIn(AntiAbuse, "enforce", "HKPGUARD_MODE", _limits),
     RatelimitTarpit.name: BuiltIn(RatelimitTarpit, "enforce", "HKPGUARD_TARPIT__MODE", _tarpit),
     "ml-abuse-detector": BuiltIn(_ml_abuse_detector),
+    "ratelimit-geo": BuiltIn(_ratelimit_geo),
     "ratelimit-ml": BuiltIn(_ratelimit_ml, "off", "HKPGUARD_ADAPT__MODE", _adapt),
+    "ratelimit-threat-intel": BuiltIn(_ratelimit_threat_intel),
 }
 
 

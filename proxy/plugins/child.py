@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import numpy as np
 from pydantic_core import from_json
 
-from fastpath.record import RECORD_DTYPE
+from fastpath.record_array import RECORD_DTYPE
+from models.steps import whole
 from proxy.plugins.contract import Plugin, describe
 from proxy.plugins.runner import Runner, reason_of
 from proxy.plugins.wire import (
@@ -73,7 +74,7 @@ def answer(runner: Runner, kind: bytes, payload: bytes) -> Reply:
     """Do what a frame asks."""
     if kind == LOOK:
         (now_ns,) = NOW.unpack_from(payload)
-        return runner.look(np.frombuffer(payload, RECORD_DTYPE, offset=NOW.size), now_ns)
+        return whole(runner.look(np.frombuffer(payload, RECORD_DTYPE, offset=NOW.size), now_ns))
     if kind == HEALTH:
         return runner.health()
     if kind == END:

@@ -9,19 +9,23 @@ takes too much memory. So nothing here can reach a request: what a plugin finds 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
+    from fastpath import PrefixBook
+    from geo.atlas import Atlas
+    from models.coldness import Coldness
+    from models.watch import Watch
     from proxy.plugins.events import Event
     from proxy.policy.fusion import Evidence
 
@@ -34,11 +38,14 @@ OnFailure = Literal["open", "closed"]
 class Detector(Protocol):
     """Looks at what the workers record."""
 
-    def look(self, block: NDArray[np.void], now_ns: int) -> Sequence[Evidence]:
+    def look(self, block: NDArray[np.void], now_ns: int) -> Iterable[Evidence | None]:
         """Return evidence that the newest records give.
 
+        One that is built in shares a process with others, and yields its evidence in steps of some tenths of a
+        millisecond (`models.steps`); None is a step that found nothing.
+
         Args:
-            block: Records (`fastpath.record.RECORD_DTYPE`) in the order of time, at least one; not to be kept.
+            block: Records (`fastpath.record_array.RECORD_DTYPE`) in the order of time, at least one; not to be kept.
             now_ns: CLOCK_MONOTONIC, as in the records.
 
         """
@@ -77,11 +84,29 @@ def chosen(clients: NDArray[np.uint64], percent: int, salt: str) -> NDArray[np.b
 
     """
     # The finaliser of splitmix64: a client is its hash, so no table has to remember who was chosen.
-    mixed = clients ^ np.uint64(int.from_bytes(blake2b(salt.encode(), digest_size=8).digest()))
+    word = clients.dtype.type  # np.uint64; NumPy is not imported here, for workers have to read this module
+    mixed = clients ^ word(int.from_bytes(blake2b(salt.encode(), digest_size=8).digest()))
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    mixed ^= mixed >> np.uint64(31)
-    return np.asarray(mixed % np.uint64(100) < np.uint64(percent))
+        mixed = (mixed ^ (mixed >> word(shift))) * word(factor)
+    mixed ^= mixed >> word(31)
+    return mixed % word(100) < word(percent)
+
+
+class Common(NamedTuple):
+    """What the analyst keeps once for all plugins that are built in. It alone feeds it, before it shows them records.
+
+    Attributes:
+        coldness: Who asks for what nobody else asks for.
+        watch: Windows of clients, and who of them is to be looked at.
+        atlas: Where they are; None: nobody knows.
+        origins: What lists and rules say of their networks; None: nothing.
+
+    """
+
+    coldness: Coldness
+    watch: Watch
+    atlas: Atlas | None = None
+    origins: PrefixBook | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +119,7 @@ class Host:
         bus: For events.
         state_dir: A folder of its own, which outlives restarts.
         features: Those that are not on for everybody, in per cent of clients.
+        common: Only of those that are built in.
 
     """
 
@@ -102,6 +128,7 @@ class Host:
     bus: Publisher
     state_dir: Path
     features: Mapping[str, int] = field(default_factory=dict)
+    common: Common | None = None
 
     def feature(self, name: str, clients: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Tell for which clients one of its features is on."""

@@ -15,12 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import numpy as np
 from pydantic import ValidationError
 from pydantic_core import to_json
 
 import proxy
-from fastpath.record import RECORD_DTYPE
 from proxy.plugins.contract import describe
 from proxy.plugins.runner import Runner, reason_of
 from proxy.plugins.wire import (
@@ -42,7 +40,13 @@ from proxy.plugins.wire import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from proxy.plugins.contract import Description, Plugin, Publisher
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from proxy.plugins.contract import Common, Description, Plugin, Publisher
+    from proxy.rests import Rests
+
+    Records = NDArray[np.void]
 
 START_SECONDS: Final = 10.0  # to load a plugin, and to set it up
 END_SECONDS: Final = 2.0
@@ -68,6 +72,7 @@ class Instance(ABC):
         looks: Whether it wants to see records; from `start` on.
         routes: What it answers; likewise.
         subscriptions: What it wants to hear of; likewise.
+        rested_ns: How much of its last call was rest (`proxy.rests`): that is no fault of its own.
 
     """
 
@@ -75,6 +80,7 @@ class Instance(ABC):
     looks: bool = False
     routes: tuple[str, ...] = ()
     subscriptions: tuple[str, ...] = ()
+    rested_ns = 0
     _started = False
 
     @property
@@ -91,7 +97,7 @@ class Instance(ABC):
         """Set it up; load it again if it has ended."""
 
     @abstractmethod
-    async def look(self, block: bytes, now_ns: int) -> Reply:
+    async def look(self, records: Records, now_ns: int) -> Reply:
         """Show it records, in the order of time."""
 
     @abstractmethod
@@ -124,10 +130,11 @@ class Instance(ABC):
 class Resident(Instance):
     """A built-in plugin. It is ours: nothing bounds it but its circuit."""
 
-    def __init__(self, plugin: Plugin, bus: Publisher) -> None:
+    def __init__(self, plugin: Plugin, bus: Publisher, rests: Rests, common: Common | None = None) -> None:
         """Take a plugin that is not set up yet."""
         self.description = describe(plugin, built_in=True)
-        self._runner = Runner(plugin, bus)
+        self._runner = Runner(plugin, bus, common)
+        self._rests = rests
 
     async def open(self) -> None:
         """See `Instance`."""
@@ -136,9 +143,13 @@ class Resident(Instance):
         """See `Instance`."""
         return self._offers(self._do(partial(self._runner.set_up, given)))
 
-    async def look(self, block: bytes, now_ns: int) -> Reply:
+    async def look(self, records: Records, now_ns: int) -> Reply:
         """See `Instance`."""
-        return self._do(partial(self._runner.look, np.frombuffer(block, RECORD_DTYPE), now_ns))
+        try:
+            reply, self.rested_ns = await self._rests.through(self._runner.look(records, now_ns))
+        except Exception as error:  # a detector may raise anything; its circuit counts it
+            raise PluginFailure(reason_of(error)) from error
+        return self._runner.notebook.close(reply)
 
     async def hear(self, kind: str, data: dict[str, Any]) -> Reply:
         """See `Instance`."""
@@ -163,9 +174,10 @@ class Resident(Instance):
         """See `Instance`: it is left alone, that is all."""
 
     def _do(self, step: Callable[[], Reply]) -> Reply:
+        self.rested_ns = 0
         try:
             return self._runner.notebook.close(step())
-        except Exception as error:  # a detector may raise anything; its circuit counts it
+        except Exception as error:  # as above
             raise PluginFailure(reason_of(error)) from error
 
 
@@ -217,9 +229,9 @@ class Hosted(Instance):
             await self.open()
         return self._offers(await self._call(SET_UP, given.model_dump_json().encode(), START_SECONDS))
 
-    async def look(self, block: bytes, now_ns: int) -> Reply:
+    async def look(self, records: Records, now_ns: int) -> Reply:
         """See `Instance`."""
-        return await self._call(LOOK, NOW.pack(now_ns) + block)
+        return await self._call(LOOK, NOW.pack(now_ns) + records.tobytes())
 
     async def hear(self, kind: str, data: dict[str, Any]) -> Reply:
         """See `Instance`."""

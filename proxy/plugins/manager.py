@@ -13,13 +13,11 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from fastpath import monotonic_ns
-from fastpath.record import RECORD_DTYPE
 from proxy.plugins.built_in import BUILT_IN, mode_of
 from proxy.plugins.contract import describe
 from proxy.plugins.court import NoCourt
@@ -29,20 +27,25 @@ from proxy.plugins.instance import Hosted, PluginFailure, Resident
 from proxy.plugins.needs import plan
 from proxy.plugins.runner import reason_of
 from proxy.plugins.slot import Means, Slot
+from proxy.rests import Rests
 from proxy.settings.plugins import PluginConfig, changed, plugin_path, shown
 from proxy.settings.sources import variable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
     from prometheus_client.core import Metric
 
+    from models.steps import Steps
     from proxy.config import Config, ModeWord
     from proxy.plugins.bus import Bus
-    from proxy.plugins.contract import Description
+    from proxy.plugins.contract import Common, Description
     from proxy.plugins.court import Court
     from proxy.plugins.instance import Instance
     from proxy.plugins.wire import Reply
+    from proxy.policy.fusion import Evidence
 
 CLOSE_SECONDS: Final = 1.5  # the supervisor does not wait much longer
 FOLDER: Final = "plugins"  # in HKPGUARD_STATE_DIR
@@ -66,7 +69,8 @@ class Manager(Collector):
         bus: Bus,
         court: Court | None = None,
         *,
-        clock: Callable[[], int] = monotonic_ns,
+        common: Common | None = None,
+        rests: Rests | None = None,
     ) -> None:
         """Know the configuration; nothing runs yet.
 
@@ -74,13 +78,15 @@ class Manager(Collector):
             config: The configuration.
             bus: For the events of plugins, and about them.
             court: Weighs what plugins find, that of plugins in shadow mode as well; without one nobody does.
-            clock: CLOCK_MONOTONIC, ns.
+            common: For plugins that are built in.
+            rests: Between pieces of their work.
 
         """
         self._config = config
         self._bus = bus
         self._court = court or NoCourt()
-        self._clock = clock
+        self._common = common
+        self._rests = rests or Rests(0)
         self._log = structlog.get_logger().bind(process="analyst")
         self._installed = installed()
         self._slots: dict[str, Slot] = {}  # in the order of starting
@@ -90,11 +96,6 @@ class Manager(Collector):
         self._reloading: asyncio.Task[None] | None = None
 
     # Life.
-
-    async def run(self) -> None:
-        """Start, and go on until cancelled."""
-        await self.start()
-        await asyncio.Event().wait()
 
     async def start(self) -> None:
         """Start all plugins that are not off, each after those that it needs."""
@@ -118,15 +119,13 @@ class Manager(Collector):
         self._config = config
         self._reloading = asyncio.create_task(self._follow())
 
-    def feed(self, block: bytes) -> None:
-        """Hand records (`Ring.take`, of one ring or several) to all that run; never waits."""
-        looking = [slot for slot in self._slots.values() if slot.instance.looks]
-        if not block or not looking:
-            return
-        array = np.frombuffer(block, RECORD_DTYPE)
-        block = array[np.argsort(array["time_ns"], kind="stable")].tobytes()
-        for slot in looking:
-            slot.feed(block)
+    def feed(self, records: NDArray[np.void]) -> Steps[None]:
+        """Hand records, at least one, in the order of time, to all that run; step by step, and waiting for nobody."""
+        if self._common is not None:
+            yield from self._common.watch.feed(records)
+        for slot in self._slots.values():
+            if slot.instance.looks:
+                slot.feed(records)
 
     async def _start_missing(self) -> None:
         self._installed = installed()
@@ -171,7 +170,7 @@ class Manager(Collector):
 
     def _resident(self, name: str) -> Resident:
         try:
-            return Resident(BUILT_IN[name].make(), self._bus)
+            return Resident(BUILT_IN[name].make(), self._bus, self._rests, self._common)
         except Exception as error:  # what it is made of may be missing; the analyst goes on without it
             raise PluginFailure(f"cannot be loaded: {reason_of(error)}") from error
 
@@ -186,8 +185,11 @@ class Manager(Collector):
                     raise PluginFailure(f"needs {need}, which is broken", fatal=True)
             await self._begin(name, instance, self._slots[name].config)
 
-        means = Means(start, self._bus, self._log.bind(plugin=name), self._clock, self._court.hear)
+        means = Means(start, self._bus, self._log.bind(plugin=name), monotonic_ns, self._hear)
         return Slot(instance, config, self._mode(name, config), means)
+
+    async def _hear(self, evidence: list[Evidence]) -> None:
+        await self._rests.through(self._court.hear(evidence))
 
     async def _begin(self, name: str, instance: Instance, config: PluginConfig) -> Reply:
         return await instance.start(given_to(config, str(Path(self._config.state_dir) / FOLDER / name)))

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.coldness import Coldness
 from models.detector import Detector
 from models.scorer import MAIN, SECOND, SHIPPED, Scorer
 from models.shelf import Shelf
 from models.text import TEXT, TextScorer
-from proxy import cold_watch
 from proxy.plugins.contract import Plugin
 from proxy.policy.fusion import MOST_WEIGHT, Evidence
 from proxy.settings.kinds import MINUTE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
     from proxy.plugins.contract import Host, Json, Route
 
 REFRESH_NS: Final = MINUTE  # how often it looks for another model
-SECRET_BYTES: Final = 16
 
 
 class Settings(BaseModel):
@@ -50,32 +46,26 @@ class MlAbuseDetector(Plugin):
     version = version("hkpguard")
     settings = Settings
 
-    def __init__(self, secret: bytes | None = None, *, brief: bool = False) -> None:
-        """Know what is no setting.
-
-        Args:
-            secret: 16 bytes, which decide what networks share a place; None: nobody knows them, as it should be.
-            brief: See `models.detector.Detector`.
-
-        """
-        self._secret = secret or os.urandom(SECRET_BYTES)
+    def __init__(self, *, brief: bool = False) -> None:
+        """Know what is no setting; for `brief` see `models.detector.Detector`."""
         self._brief = brief
 
     def set_up(self, host: Host) -> None:
         """Load the models; BadModel if not even the shipped ones are good."""
         assert isinstance(host.config, Settings)  # noqa: S101 - the runner made it of this model
+        assert host.common is not None  # noqa: S101 - it is built in
         self._settings, self._log = host.config, host.log
         own = Path(host.config.models_dir) if host.config.models_dir else host.state_dir.parent.parent / "models"
         self._main = Shelf(MAIN, (own, SHIPPED), Scorer)
         self._second = Shelf(SECOND, (own, SHIPPED), Scorer)
         self._text = Shelf(TEXT, (own, SHIPPED), TextScorer)
         self._shelves = (self._main, self._second, self._text)
-        self._coldness = Coldness(self._secret) if host.config.coldness else None
+        self._lookout = host.common.watch.lookout()
         self._detector = Detector(
             self._main.model,
             second=self._second.model,
             text=self._text.model,
-            coldness=self._coldness,
+            coldness=host.common.coldness if host.config.coldness else None,
             most_weight=host.config.most_weight,
             brief=self._brief,
         )
@@ -86,15 +76,15 @@ class MlAbuseDetector(Plugin):
         """See `Plugin`."""
         return (self,)
 
-    def look(self, block: NDArray[np.void], now_ns: int) -> list[Evidence]:
+    def look(self, block: NDArray[np.void], now_ns: int) -> Iterator[Evidence | None]:  # noqa: ARG002 - see Common
         """See `contract.Detector`."""
         if now_ns >= self._refresh_ns:
             self._refresh_ns = now_ns + REFRESH_NS
             self._refresh()
-        if self._coldness is not None:
-            cold_watch.show(self._coldness, block.tobytes())
         until_ns = now_ns + self._settings.minutes * MINUTE
-        return [_evidence(finding, until_ns) for finding in self._detector.look(block, now_ns)]
+        for due in self._lookout.take():
+            for finding in self._detector.look(due, now_ns):
+                yield None if finding is None else _evidence(finding, until_ns)
 
     def health(self) -> str:
         """See `Plugin`: a model that would be used, and is not good."""

@@ -6,26 +6,21 @@ memory, which plugins do not. Both have one switch, HKPGUARD_ADAPT__MODE.
 
 from __future__ import annotations
 
-import os
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from models.cohorts import LASTS_S, TEXTS, Cohorts
-from models.coldness import Coldness
-from proxy import cold_watch
 from proxy.plugins.contract import Plugin
 from proxy.policy.fusion import Evidence
 from proxy.settings.kinds import SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from proxy.plugins.contract import Host, Json, Route
-
-SECRET_BYTES: Final = 16
 
 
 class RatelimitMl(Plugin):
@@ -36,22 +31,22 @@ class RatelimitMl(Plugin):
 
     def set_up(self, host: Host) -> None:
         """See `Plugin`."""
-        del host
-        self._coldness = Coldness(os.urandom(SECRET_BYTES))
-        self._cohorts = Cohorts(coldness=self._coldness)
+        assert host.common is not None  # noqa: S101 - it is built in
+        self._lookout = host.common.watch.lookout()
+        self._cohorts = Cohorts(host.common.watch.windows, coldness=host.common.coldness)
 
     def detectors(self) -> Sequence[RatelimitMl]:
         """See `Plugin`."""
         return (self,)
 
-    def look(self, block: NDArray[np.void], now_ns: int) -> list[Evidence]:
+    def look(self, block: NDArray[np.void], now_ns: int) -> Iterator[Evidence | None]:  # noqa: ARG002 - see Common
         """See `contract.Detector`."""
-        cold_watch.show(self._coldness, block.tobytes())
+        for due in self._lookout.take():
+            self._cohorts.note(due, now_ns)
+            yield None
         until_ns = now_ns + LASTS_S * SECOND
-        return [
-            Evidence(finding.client, finding.kind, finding.weight, finding.reason, until_ns)
-            for finding in self._cohorts.look(block, now_ns)
-        ]
+        for each in self._cohorts.look(now_ns):
+            yield None if each is None else Evidence(each.client, each.kind, each.weight, each.reason, until_ns)
 
     def metrics(self) -> Mapping[str, float]:
         """See `Plugin`."""

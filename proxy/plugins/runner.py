@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from proxy.plugins.contract import Detector, Heard, Plugin, Publisher, Route
+    from models.steps import Steps
+    from proxy.plugins.contract import Common, Detector, Heard, Plugin, Publisher, Route
     from proxy.plugins.events import Event
+    from proxy.policy.fusion import Evidence
 
 FOLDER_MODE: Final = 0o700
 
@@ -63,11 +65,12 @@ class Notebook:
 class Runner:
     """One plugin and what it offers. Whatever it raises comes out of here."""
 
-    def __init__(self, plugin: Plugin, bus: Publisher | None = None) -> None:
+    def __init__(self, plugin: Plugin, bus: Publisher | None = None, common: Common | None = None) -> None:
         """Take a plugin that is not set up yet. Without a bus it may say less (`Notebook`)."""
         self.plugin = plugin
         self.notebook = Notebook()
         self._bus = bus or self.notebook
+        self._common = common
         self._detectors: tuple[Detector, ...] = ()
         self._routes: Mapping[str, Route] = {}
         self._heard: Mapping[str, Heard] = {}
@@ -93,6 +96,7 @@ class Runner:
             bus=self._bus,
             state_dir=folder,
             features=given.features,
+            common=self._common,
         )
         self.plugin.set_up(host)
         self._detectors = tuple(self.plugin.detectors())
@@ -106,21 +110,16 @@ class Runner:
             health=line(self.plugin.health()),
         )
 
-    def look(self, block: NDArray[np.void], now_ns: int) -> Reply:
-        """Let its detectors look at records."""
-        found = (each for detector in self._detectors for each in detector.look(block, now_ns))
-        return Reply(
-            evidence=tuple(
-                Piece(
-                    subject=int(each.subject),
-                    kind=each.kind,
-                    weight=float(each.weight),
-                    reason=line(each.reason),
-                    until_ns=int(each.until_ns),
-                )
-                for each in islice(found, MOST_EVIDENCE)
-            )
-        )
+    def look(self, block: NDArray[np.void], now_ns: int) -> Steps[Reply]:
+        """Let its detectors look at records, step by step."""
+        pieces: list[Piece] = []
+        for each in (found for detector in self._detectors for found in detector.look(block, now_ns)):
+            if each is not None:
+                pieces.append(_piece(each))
+            if len(pieces) == MOST_EVIDENCE:
+                break
+            yield
+        return Reply(evidence=tuple(pieces))
 
     def hear(self, kind: str, data: dict[str, Any]) -> Reply:
         """Tell it of an event."""
@@ -145,6 +144,16 @@ class Runner:
         finally:
             self.plugin.stop()
         return Reply()
+
+
+def _piece(evidence: Evidence) -> Piece:
+    return Piece(
+        subject=int(evidence.subject),
+        kind=evidence.kind,
+        weight=float(evidence.weight),
+        reason=line(evidence.reason),
+        until_ns=int(evidence.until_ns),
+    )
 
 
 def line(text: str) -> str:

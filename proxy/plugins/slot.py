@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from fastpath import key_text
-from fastpath.record import RECORD_BYTES
 from proxy.plugins.breaker import Breaker
 from proxy.plugins.contract import chosen
 from proxy.plugins.events import MOST_SHOWN, EvidenceFound, Found, PluginBroken, PluginRestored
@@ -31,6 +30,7 @@ from proxy.settings.kinds import DAY
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from numpy.typing import NDArray
     from structlog.typing import FilteringBoundLogger
 
     from proxy.config import ModeWord
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from proxy.plugins.instance import Instance
     from proxy.plugins.wire import Piece, Reply
     from proxy.settings.plugins import PluginConfig
+
+    Records = NDArray[np.void]
 
 MOST_BACKLOG_BYTES: Final = 4 << 20
 HEALTH_SECONDS: Final = 5.0
@@ -52,7 +54,7 @@ class Means(NamedTuple):
         bus: For events.
         log: For what plugins say.
         clock: CLOCK_MONOTONIC, ns.
-        on_evidence: Takes what is found.
+        on_evidence: Takes what is found; may rest meanwhile.
 
     """
 
@@ -60,7 +62,7 @@ class Means(NamedTuple):
     bus: Bus
     log: FilteringBoundLogger
     clock: Callable[[], int]
-    on_evidence: Callable[[list[Evidence]], None]
+    on_evidence: Callable[[list[Evidence]], Awaitable[object]]
 
 
 class Slot:
@@ -89,7 +91,7 @@ class Slot:
         self.name = instance.description.name
         self._means = means
         self._turn = asyncio.Lock()
-        self._backlog: deque[bytes] = deque()
+        self._backlog: deque[Records] = deque()
         self._waiting = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
@@ -135,11 +137,11 @@ class Slot:
             self._listen()
         await old.stop()
 
-    def feed(self, block: bytes) -> None:
+    def feed(self, records: Records) -> None:
         """Queue records, in the order of time; never waits."""
-        self._backlog.append(block)
-        while len(self._backlog) > 1 and sum(map(len, self._backlog)) > MOST_BACKLOG_BYTES:
-            self.counts["dropped"] += len(self._backlog.popleft()) // RECORD_BYTES
+        self._backlog.append(records)
+        while len(self._backlog) > 1 and sum(each.nbytes for each in self._backlog) > MOST_BACKLOG_BYTES:
+            self.counts["dropped"] += len(self._backlog.popleft())
         self._waiting.set()
 
     async def ask(self, route: str, query: Mapping[str, str]) -> dict[str, Any]:
@@ -166,12 +168,10 @@ class Slot:
             while self._backlog:
                 await self._show(self._backlog.popleft(), self._means.clock())
 
-    async def _show(self, block: bytes, now_ns: int) -> None:
-        reply = await self._ask(lambda instance: instance.look(block, now_ns))
+    async def _show(self, records: Records, now_ns: int) -> None:
+        reply = await self._ask(lambda instance: instance.look(records, now_ns), partial(self._found, now_ns))
         if reply is None:
-            self.counts["dropped"] += len(block) // RECORD_BYTES
-        else:
-            self._found(reply, now_ns)
+            self.counts["dropped"] += len(records)
 
     async def _check(self) -> None:
         while True:
@@ -213,8 +213,18 @@ class Slot:
 
     # A call.
 
-    async def _ask(self, question: Callable[[Instance], Awaitable[Reply]]) -> Reply | None:
-        """Ask one thing; None if the circuit is open, it failed, or the plugin is off meanwhile."""
+    async def _ask(
+        self,
+        question: Callable[[Instance], Awaitable[Reply]],
+        then: Callable[[Reply], Awaitable[None]] | None = None,
+    ) -> Reply | None:
+        """Ask one thing; None if the circuit is open, it failed, or the plugin is off meanwhile.
+
+        Args:
+            question: To an instance that is started.
+            then: What is to be done with the answer before anything else is asked, or the plugin is set otherwise.
+
+        """
         async with self._turn:
             if self._closed or not self.breaker.allows(self._means.clock()):
                 return None
@@ -223,17 +233,19 @@ class Slot:
                     await self._begin()
                 began_ns = self._means.clock()
                 reply = await question(self.instance)
+                took_ns = self._means.clock() - began_ns - self.instance.rested_ns
             except PluginFailure as error:
                 self._failed("failed", str(error), fatal=error.fatal)
                 return None
             self._hand_on(reply)
-            took_ns = self._means.clock() - began_ns
             if took_ns > self.config.call_ns:
                 self._failed("late", f"took {took_ns / 1e9:.3g} s, may take {self.config.call_ns / 1e9:g} s")
             else:
                 self.counts["ok"] += 1
                 if self.breaker.succeeded(self._means.clock()):
                     self._means.bus.publish(PluginRestored(plugin=self.name))
+            if then is not None:
+                await then(reply)
             return reply
 
     async def _begin(self) -> None:
@@ -261,14 +273,14 @@ class Slot:
                 "plugin says", text=each.text, **{f"said_{word}": text for word, text in each.more.items()}
             )
 
-    def _found(self, reply: Reply, now_ns: int) -> None:
+    async def _found(self, now_ns: int, reply: Reply) -> None:
         """Hand evidence over."""
         if not reply.evidence:
             return
         evidence = attributed(self.name, reply.evidence, self.config, self.mode, now_ns)
         self.counts["evidence"] += len(evidence)
         self._means.bus.publish(_event(self.name, evidence))
-        self._means.on_evidence(evidence)
+        await self._means.on_evidence(evidence)
 
 
 def attributed(

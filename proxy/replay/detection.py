@@ -10,8 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from models.coldness import Coldness
+from models.watch import Watch
 from proxy.plugins.built_in import mode_of
-from proxy.plugins.contract import Host
+from proxy.plugins.contract import Common, Host
 from proxy.plugins.runner import Notebook, reason_of
 from proxy.replay.node import SECRET
 from proxy.settings.plugins import PluginConfig
@@ -34,6 +36,7 @@ class Detection(NamedTuple):
     Attributes:
         told: For the operator, one sentence.
         detector: None: nobody looks.
+        common: What it looks at, to be fed.
         mode: What becomes of its findings.
         settings: Of the plugin.
 
@@ -41,6 +44,7 @@ class Detection(NamedTuple):
 
     told: str
     detector: MlAbuseDetector | None = None
+    common: Common | None = None
     mode: ModeWord = "off"
     settings: PluginConfig = PluginConfig()
 
@@ -55,22 +59,22 @@ def detection(config: Config) -> Detection:
     if mode == "off":
         return Detection(f"{NAME} is off")
     try:
-        detector = _loaded(config, settings)
+        detector, common = _loaded(config, settings)
     except Exception as error:  # noqa: BLE001 - a library is missing, no model is good, a setting is wrong
         return Detection(f"{NAME} cannot be used: {reason_of(error)}")
     problem = f" ({detector.health()})" if detector.health() else ""
     bound = (
         "" if mode == "shadow" or config.verdicts.mode == "enforce" else "; HKPGUARD_VERDICTS__MODE lets nobody obey"
     )
-    return Detection(f"{NAME} is {_MODES[mode]}{bound}{problem}", detector, mode, settings)
+    return Detection(f"{NAME} is {_MODES[mode]}{bound}{problem}", detector, common, mode, settings)
 
 
-def _loaded(config: Config, settings: PluginConfig) -> MlAbuseDetector:
-    """Return the plugin, set up with the operator's own models or the shipped ones."""
+def _loaded(config: Config, settings: PluginConfig) -> tuple[MlAbuseDetector, Common]:
+    """Return the plugin, set up with the operator's own models or the shipped ones, and what it looks at."""
     from proxy.plugins.ml_abuse import MlAbuseDetector  # noqa: PLC0415 - it loads onnxruntime, which may be missing
 
-    detector, notebook = MlAbuseDetector(SECRET, brief=True), Notebook()
+    detector, notebook, common = MlAbuseDetector(brief=True), Notebook(), Common(Coldness(SECRET), Watch())
     own = detector.settings.model_validate_strings(dict(settings.own))
     folder = Path(config.state_dir) / FOLDER / NAME
-    detector.set_up(Host(config=own, log=notebook, bus=notebook, state_dir=folder))
-    return detector
+    detector.set_up(Host(config=own, log=notebook, bus=notebook, state_dir=folder, common=common))
+    return detector, common

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fastpath.record import RECORD_DTYPE
+from fastpath.record_array import RECORD_DTYPE
 from proxy.policy.actions import Action
 from proxy.policy.judge import ALLOW
 from proxy.telemetry.numbers import METHODS, SHADOW

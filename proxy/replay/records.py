@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fastpath import client_key, parse_address
-from fastpath.record import NO_UPSTREAM, RECORD_DTYPE, RECORD_FORMAT, SUBJECT_BYTES
+from fastpath.record import FINGERPRINT_BYTES, NO_UPSTREAM, RECORD_FORMAT, SUBJECT_BYTES
+from fastpath.record_array import RECORD_DTYPE
 from proxy.hkp.operation import OperationClass
 from proxy.policy.actions import Action, Reason
 from proxy.telemetry.numbers import FLAG_CACHED, FLAG_HTTP_1_0, METHODS, SHADOW
@@ -77,6 +78,7 @@ def record_of(line: str) -> bytes:
             NO_UPSTREAM if said["upstream_ms"] == 0 else 0,
             packed if len(packed) == len(_MAPPED) + 4 else _MAPPED + packed,
             subject,
+            bytes(FINGERPRINT_BYTES),
         )
     except KeyError as error:
         raise NotOurs(f"has no {error}, or one that is not known") from None

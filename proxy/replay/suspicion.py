@@ -12,6 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from fastpath import Standing
+from models.steps import whole
+from proxy import cold_watch
 from proxy.plugins.slot import attributed
 from proxy.policy.fusion import MOST_CASES, Fusion, fuse
 from proxy.policy.ladder import is_client
@@ -21,9 +23,12 @@ from proxy.replay.recorder import recorded
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from proxy.hkp.operation import Operation
     from proxy.plugins.ml_abuse import MlAbuseDetector
-    from proxy.policy.fusion import Case, Change
+    from proxy.policy.fusion import Case, Change, Evidence
     from proxy.policy.judge import Verdict
     from proxy.replay.detection import Detection
     from proxy.replay.line import Line
@@ -78,9 +83,8 @@ class Suspicion:
         self._node.tables.verdicts.expire(now_ns)
         if not self._asked:
             return
-        records = recorded(self._asked, self._node.subjects)
+        found = self._found(recorded(self._asked, self._node.subjects), now_ns)
         self._asked.clear()
-        found = self._detector.look(records, now_ns)
         settings, mode = self._detection.settings, self._detection.mode
         evidence = attributed(NAME, found, settings, mode, now_ns) if found else []
         self._follow(self._fusion.hear(evidence, now_ns), now_ns)
@@ -88,6 +92,12 @@ class Suspicion:
             case = self._fusion.case(subject)
             if case is not None and case.would_be is not Standing.WELCOME:
                 self._accuse(subject, case, now_ns)
+
+    def _found(self, records: NDArray[np.void], now_ns: int) -> list[Evidence]:
+        if self._detection.common is not None:
+            cold_watch.show(self._detection.common.coldness, records)
+            whole(self._detection.common.watch.feed(records))
+        return [each for each in self._detector.look(records, now_ns) if each is not None]
 
     def _follow(self, changes: Iterable[Change], now_ns: int) -> None:
         for change in changes:

@@ -14,6 +14,7 @@ import structlog
 from fastpath import address_text, key_text, network_key, records
 from proxy.hkp.operation import OperationClass
 from proxy.http.address import Source
+from proxy.http.ja4 import ja4_text
 from proxy.policy.actions import Action, Reason
 from proxy.telemetry.numbers import FLAG_CACHED, FLAG_HTTP_1_0, METHODS, SHADOW
 
@@ -67,12 +68,18 @@ def _network(address: bytes) -> str:
     return key_text(network_key(address))
 
 
+@lru_cache(maxsize=4096)
+def _program(fingerprint: bytes) -> str:
+    """Return the JA4 of a client; empty where there is none."""
+    return ja4_text(fingerprint)
+
+
 # The fields of a line, in the order of `AccessLog.values`.
 FIELDS = (
     "time", "event", "request_id", "method", "http", "operation", "action", "reason", "status", "cached", "wait_ms",
     "upstream_ms", "total_ms", "received", "sent", "network", "source",
 )  # fmt: skip
-PERSONAL_FIELDS = ("address", "subject")
+PERSONAL_FIELDS = ("address", "ja4", "subject")
 _PLAIN = frozenset({"status", "cached", "wait_ms", "upstream_ms", "total_ms", "received", "sent"})
 
 
@@ -118,7 +125,7 @@ class AccessLog:
             name_of(Source, record.source),
         )
         if self._log.addresses:
-            values += (address_text(record.address),)
+            values += (address_text(record.address), _program(record.fingerprint))
         if self._log.subjects:
             values += (json.dumps(record.subject.decode("utf-8", "replace")),)
         return values
@@ -126,7 +133,7 @@ class AccessLog:
 
 def _template(log: LogConfig) -> str:
     """Return the form of a line, JSON or `name=value` words."""
-    asked = {"address": log.addresses, "subject": log.subjects}
+    asked = {"address": log.addresses, "ja4": log.addresses, "subject": log.subjects}
     names = (*FIELDS, *(name for name in PERSONAL_FIELDS if asked[name]))
     if log.format == "console":
         return " ".join(f"{name}=%s" for name in names) + "\n"

@@ -49,6 +49,7 @@ cdef class Recorder:
             (now_ns - exchange.started_ns) // 1000, exchange.received, exchange.sent, exchange.status, exchange.kind,
             action, verdict.reason, client.source, method, flags,
             exchange.upstream_index if exchange.upstream_index >= 0 else _NO_UPSTREAM, client.address, subject,
+            b"" if exchange.connection.trusted else exchange.connection.fingerprint,  # a proxy's own says nothing
         )
         self.counters.record(
             exchange.kind, action, exchange.status, exchange.decided_ns - exchange.started_ns, max(added_ns, NOT_OBSERVED),
@@ -59,7 +60,7 @@ cdef class Recorder:
     cdef int unread(self, Client client, Verdict verdict, uint64_t request_id, int64_t sent, int64_t now_ns) except -1:
         self.ring.write(
             now_ns, client.key, request_id, 0, 0, 0, 0, 0, sent, verdict.status, _UNKNOWN, verdict.action, verdict.reason,
-            client.source, 0, 0, _NO_UPSTREAM, client.address, b"",
+            client.source, 0, 0, _NO_UPSTREAM, client.address, b"", b"",
         )
         self.counters.record(
             _UNKNOWN, verdict.action, verdict.status, NOT_OBSERVED, NOT_OBSERVED, NOT_OBSERVED, NOT_OBSERVED

@@ -20,6 +20,7 @@ NAMES = (
     "forwarding",
     "classifier",
     "proxy_header",
+    "ja4",
     "shared_memory",
     "uploads",
     "prefixes",

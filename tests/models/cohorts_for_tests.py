@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastpath import client_key
-from fastpath.record import RECORD_DTYPE
+from fastpath.record_array import RECORD_DTYPE
 from tests.models.traffic_for_tests import SECOND, UPLOAD, fingerprints, visit
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import pytest
 
 from models.features import FEATURES, NAMES
 from models.scorer import Scorer
+from models.training.imagination import BAD, KINDS
 from models.training.table import Table, joined
 
 if TYPE_CHECKING:
@@ -29,11 +30,14 @@ def clients(
     seed: int = 1,
     **means: float,
 ) -> Table:
-    """Return looks at clients of a tool whose features are near `means`, the others near the middle of their range."""
+    """Return looks at clients of a tool whose features are near `means`; of others, those of what is asked for are
+    at 0, as of who fetches certificates, and the rest at a quarter of its range.
+    """
     source = np.random.default_rng(seed)
     rows = count * looks
     low, high = (np.array([getattr(each, end) for each in FEATURES]) for end in ("lowest", "highest"))
-    middle = np.array([means.get(each.name, (each.lowest + each.highest) / 4) for each in FEATURES])
+    usual = [0.0 if each.name in {*KINDS, *BAD} else (each.lowest + each.highest) / 4 for each in FEATURES]
+    middle = np.array([means.get(each.name, value) for each, value in zip(FEATURES, usual, strict=True)])
     features = np.clip(middle + source.normal(0, 0.03, (rows, len(NAMES))) * (high - low), low, high)
 
     def each(text: str) -> np.ndarray:

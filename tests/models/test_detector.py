@@ -11,7 +11,9 @@ from models.coldness import Coldness
 from models.detector import BEHAVIOUR, COLDNESS, UNDECIDED_MOST, UNUSUAL, Detector
 from models.features import NAMES
 from models.scorer import SHIPPED, Reason
+from models.steps import whole
 from models.text import TEXT, TextScorer
+from models.watch import Watch
 from tests.models.models_for_tests import scorer
 from tests.models.traffic_for_tests import CLIENT, SECOND, WORDS, fingerprints, records, refresh, visit
 
@@ -23,7 +25,7 @@ class Scripted:
 
     def __init__(self, by_requests: dict[int, float]) -> None:
         """Give these log-odds; 0 at other numbers."""
-        self.manifest = scorer().manifest.model_copy(update={"accuse": 4.0, "weight": 5.0, "version": "7"})
+        self.manifest = scorer().manifest.model_copy(update={"accuse": (4.0,) * 3, "weight": 5.0, "version": "7"})
         self._by_requests = by_requests
 
     def score(self, features: np.ndarray, requests: np.ndarray) -> np.ndarray:
@@ -38,11 +40,13 @@ class Scripted:
 
 def look(detector: Detector, made: np.ndarray, piece: int = 1) -> list[detectors.Finding]:
     """Show records in pieces."""
-    return [
-        finding
-        for start in range(0, len(made), piece)
-        for finding in detector.look(made[start : start + piece], int(made["time_ns"][start]))
-    ]
+    watch, found = Watch(), []
+    lookout = watch.lookout()
+    for start in range(0, len(made), piece):
+        whole(watch.feed(made[start : start + piece]))
+        for due in lookout.take():
+            found += [each for each in detector.look(due, int(made["time_ns"][start])) if each is not None]
+    return found
 
 
 def test_sequential() -> None:
@@ -64,6 +68,17 @@ def test_sequential() -> None:
     )
     assert not detector.accused
     assert detector.looks == 7
+
+
+def test_a_bound_for_each_number_of_requests() -> None:
+    """What accuses somebody who is well known does not accuse whoever made few requests."""
+    scripted = Scripted({15: 3.0, 60: 3.0})
+    scripted.manifest = scripted.manifest.model_copy(update={"accuse": (9.0, 3.5, 2.5)})
+    found = look(Detector(scripted), visit(fingerprints(60)))  # type: ignore[arg-type]
+    assert [each.reason.partition(";")[0] for each in found if each.weight] == [
+        "undecided after 15 requests",
+        "behaves like an abuser in its last 60 requests",
+    ]
 
 
 def test_many_at_once() -> None:

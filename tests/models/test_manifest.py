@@ -50,6 +50,7 @@ def test_a_good_one(path: Path) -> None:
         ({"licence": None}, "licence"),
         ({"more": 1}, "more"),
         ({"accuse": "high"}, "accuse"),
+        ({"accuse": [1.0]}, "bounds are not one for each look"),
     ],
 )
 def test_what_does_not_fit(path: Path, fields: dict[str, Any], said: str) -> None:

@@ -10,7 +10,7 @@ from models.scorer import SHIPPED
 from models.text import TEXT, TextScorer, letters
 
 SHIPPED_TEXT = TextScorer(SHIPPED / f"{TEXT}.onnx")
-SURE = SHIPPED_TEXT.manifest.accuse
+[SURE] = SHIPPED_TEXT.manifest.accuse
 
 
 @pytest.mark.parametrize(

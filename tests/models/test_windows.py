@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastpath import client_key, parents
-from fastpath.record import RECORD_DTYPE
+from fastpath.record_array import RECORD_DTYPE
 from models import strands, windows
-from models.windows import BY_CLIENT, BY_NETWORK, BY_SUBJECT, PANE, TURN, WINDOW, Windows
+from models.windows import BY_CLIENT, BY_NETWORK, BY_SUBJECT, PANE, TURN, Windows
 from tests.models.traffic_for_tests import CLIENT, MS, SECOND, fingerprints, hash_of, records, refresh, visit
-from tests.models.windows_for_tests import SlowWindows
+from tests.models.windows_for_tests import SlowWindows, everything
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,14 +70,6 @@ def low_bounds() -> Iterator[None]:
         mock.patch.object(strands, "FORGET_NS", SMALL_FORGET_NS),
     ):
         yield
-
-
-def everything(fed: Windows) -> dict[int, dict[str, Any]]:
-    """Return all windows by their keys."""
-    rows = fed._index.used
-    columns = fed.columns(rows)
-    plain = [{name: column[name].tolist() for name in WINDOW.names or ()} for column in columns]
-    return dict(zip(fed.keys(rows).tolist(), plain, strict=True))
 
 
 @given(streams())
@@ -221,7 +213,7 @@ def test_memory_is_bounded() -> None:
     columns = [*fed._kept, *(each for each in vars(fed).values() if isinstance(each, np.ndarray)), fed._index._free]
     assert 20e6 < sum(column.nbytes for column in columns) + 65_536 * 12 < 32e6
     assert PANE * 2 < 2**15
-    assert RECORD_DTYPE.itemsize == 144
+    assert RECORD_DTYPE.itemsize == 160
 
 
 def test_nothing_is_nothing() -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastpath import client_key
-from fastpath.record import NO_UPSTREAM, RECORD_DTYPE
+from fastpath.record import NO_UPSTREAM
+from fastpath.record_array import RECORD_DTYPE
 from proxy.hkp.classes import OperationClass
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from models import windows
 from models.marks import MARKS, PEAKS
 from models.strands import FORGET_NS
+from models.windows import WINDOW
 from proxy.hkp.classes import OperationClass as Kind
 from proxy.policy.actions import Action, Reason
 from proxy.telemetry.numbers import FLAG_HTTP_1_0, METHODS, SHADOW
@@ -17,11 +18,21 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from models.windows import Windows
+
 PAGES = {Kind.STATS, Kind.STATIC}
 RARE = {Kind.MAIL, Kind.ADMIN, Kind.SYNC, Kind.PREFIXLOG}
 LOOKUPS = {Kind.CERT, Kind.IDENTITY, Kind.WORDS}
 SLOWEST = 35 * 16
 Row = dict[str, Any]
+
+
+def everything(fed: Windows) -> dict[int, dict[str, Any]]:
+    """Return all windows by their keys."""
+    rows = fed._index.used
+    columns = fed.columns(rows)
+    plain = [{name: column[name].tolist() for name in WINDOW.names or ()} for column in columns]
+    return dict(zip(fed.keys(rows).tolist(), plain, strict=True))
 
 
 class SlowWindows:

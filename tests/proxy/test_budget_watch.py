@@ -11,7 +11,7 @@ from proxy.budget_watch import BudgetWatch
 from proxy.config import Config
 from proxy.policy.budgets import BudgetKind
 from proxy.policy.policy import budget_limit
-from proxy.policy.sharing import Sharing
+from proxy.policy.sharing import Share, Sharing
 from tests.proxy.policy.tables_for_tests import tables_of
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ class Node:
         assert limit is not None
         for _ in range(count):
             self._members += 1
-            for bill in Sharing(self.buckets).bills(limit, BudgetKind.NEW_CERTS, self._members, 1, self.now_ns):
+            share = Share(BudgetKind.NEW_CERTS, self._members, 1)
+            for bill in Sharing(self.buckets).bills(limit, share, self.now_ns):
                 self.buckets.spend(bill.budget, bill.key, bill.cost, self.now_ns)
 
     def told(self, seconds: int = 0) -> list[str]:
@@ -63,14 +64,14 @@ def config(settings: Mapping[str, str] | None = None) -> Config:
 
 
 def test_alarm_comes_before_anybody_is_slowed() -> None:
-    """Of 600: at 300 the operator hears of it, at 450 the first have to wait, below 150 it is over. Each once."""
+    """Of 600: at 300 the operator hears of it, at 440 the first have to wait, below 150 it is over. Each once."""
     node = Node()
     assert node.told(10) == []
     node.upload(299)
     assert node.told() == []
     node.upload(2)
     assert node.told(10) == [HALF]
-    node.upload(148)
+    node.upload(138)
     assert node.told() == []
     node.upload(5)
     assert node.told(10) == [SLOW]

@@ -6,6 +6,7 @@ import pytest
 
 from fastpath import network_key
 from fastpath.record import NO_UPSTREAM
+from fastpath.record_array import record_array
 from models.coldness import Coldness
 from proxy import cold_watch
 from proxy.hkp.classes import OperationClass
@@ -19,7 +20,7 @@ HERE = network_key(bytes([192, 0, 2, 1]))
 def asked(raw: bytes, network: int = HERE) -> float:
     """Return how much a network asked for by these records."""
     coldness = Coldness(bytes(range(16)))
-    cold_watch.show(coldness, raw)
+    cold_watch.show(coldness, record_array(raw))
     return coldness.standing(network, NOW).asked
 
 
@@ -48,8 +49,8 @@ def test_what_counts(fields: dict[str, int], *, counts: bool) -> None:
 def test_what_is_refused_does_not_count() -> None:
     """It neither is held against anybody nor makes a certificate known."""
     coldness = Coldness(bytes(range(16)))
-    cold_watch.show(coldness, block(refused("198.51.100.1")))
-    cold_watch.show(coldness, block(record()))
+    cold_watch.show(coldness, record_array(block(refused("198.51.100.1"))))
+    cold_watch.show(coldness, record_array(block(record())))
     assert coldness.standing(HERE, NOW).cold == 1
 
 

@@ -55,7 +55,7 @@ def test_documentation_lists_every_setting_of_plugins() -> None:
 def test_examples_of_the_documentation_are_valid(tmp_path: Path) -> None:
     """Each TOML example in docs/configuration.md can be used as it stands."""
     examples = re.findall(r"```toml\n(.*?)```", DOCUMENTATION.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
     for example in examples:
         assert tomllib.loads(example)
         path = tmp_path / "hkpguard.toml"

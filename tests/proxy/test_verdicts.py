@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from fastpath import BAN_TABLE_BYTES, BanTable, Standing, client_key, network_key, parse_address
+from models.steps import whole
 from proxy.plugins.events import VerdictLowered, VerdictRaised
 from proxy.policy.fusion import Evidence
 from proxy.verdicts import Verdicts
@@ -33,7 +34,7 @@ class Court(NamedTuple):
 
     def hear(self, weight: float, subject: int = CLIENT, kind: str = "pace") -> None:
         """Bring evidence forward that counts for a minute."""
-        self.verdicts.hear([Evidence(subject, kind, weight, "too fast", self.node.now_ns + 60 * SECOND)])
+        whole(self.verdicts.hear([Evidence(subject, kind, weight, "too fast", self.node.now_ns + 60 * SECOND)]))
 
     def standing(self) -> Standing:
         """Return what workers see."""
@@ -54,7 +55,7 @@ def test_a_verdict_is_published(court: Court) -> None:
     """Who gets a harder standing, and who leaves one, is told with the reasons."""
     court.hear(5.5)
     court.node.now_ns += 60 * SECOND
-    court.verdicts.turn(court.node.now_ns)
+    whole(court.verdicts.turn(court.node.now_ns))
     raised = VerdictRaised(
         subject=ADDRESS, before="welcome", after="delayed", log_odds=1.5, seconds=60, reasons=("too fast",)
     )
@@ -87,7 +88,7 @@ def test_a_network_is_never_banned_for_a_verdict(court: Court) -> None:
 def test_slots_are_freed(court: Court) -> None:
     """What is over makes room in the table, also after an analyst that left it behind."""
     court.table.put(NETWORK, court.node.now_ns + 1, Standing.PRICED)
-    court.verdicts.turn(court.node.now_ns + 1)
+    whole(court.verdicts.turn(court.node.now_ns + 1))
     assert court.table.entries(0) == []
 
 
@@ -111,6 +112,6 @@ def test_forgotten(court: Court) -> None:
     """An operator who lifts a ban does not want to see it come back from the same evidence."""
     court.hear(9.0)
     court.verdicts.forget(CLIENT)
-    court.verdicts.turn(court.node.now_ns + SECOND)
+    whole(court.verdicts.turn(court.node.now_ns + SECOND))
     assert court.standing() == Standing.WELCOME
     assert court.verdicts.explain(CLIENT)["evidence"] == []

@@ -394,6 +394,18 @@ def test_shared_exits(start: Callable[..., FakeNode], tmp_path: Path) -> None:
     assert node.warden.degraded == ""
 
 
+def test_shared_exits_by_origin(start: Callable[..., FakeNode]) -> None:
+    """Who shares an address, as its origin says, is banned briefly; as soon as it says so, and as long."""
+    node = start()
+    node.exits.add(parse_network(A))
+    do(node, f"4xtrap {A}")
+    assert node.left(A) == 57
+    do(node, "wait 57s")
+    node.exits.clear()
+    do(node, f"4xtrap {A}")
+    assert node.left(A) > 1000
+
+
 # By hand.
 
 

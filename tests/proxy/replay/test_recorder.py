@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastpath.record import RECORD_DTYPE
+from fastpath.record_array import RECORD_DTYPE
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action, Reason

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastpath import Record, client_key
-from fastpath.record import NO_UPSTREAM, RECORD_DTYPE, RECORD_FORMAT
+from fastpath.record import NO_UPSTREAM, RECORD_FORMAT
+from fastpath.record_array import RECORD_DTYPE
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action, Reason
@@ -45,7 +46,7 @@ def lines(*made: Record) -> list[str]:
 def row(array: np.ndarray, place: int = 0) -> dict[str, object]:
     """Return a record as a mapping, without what the log does not tell."""
     return {
-        name: bytes(array[name][place]) if name == "address" else array[name][place].item()
+        name: bytes(array[name][place]) if name in {"address", "fingerprint"} else array[name][place].item()
         for name in RECORD_DTYPE.names or ()
         if name not in LOST
     }

@@ -132,7 +132,7 @@ def test_the_worst_verdict_is_an_offence(
 ) -> None:
     """As the warden has it: unless bans are off, or verdicts bind less than bans do."""
     monkeypatch.setattr("proxy.policy.fusion.PRIOR", -3.0)  # else no source bans alone
-    world = _played(SCRAPE[:3], environ, Detection("made up", Sure(), "enforce"))
+    world = _played(SCRAPE[:3], environ, Detection("made up", Sure(), mode="enforce"))
     assert world.node.bans.placed == bans
 
 
@@ -150,7 +150,7 @@ def test_looks_are_late_by_a_bounded_number_of_requests(monkeypatch: pytest.Monk
     spread = [_get(number * 11, "00", PERSON, gpg=True) for number in range(7)]
     dense = [_get(1000 + number / 1000, "00", PERSON, gpg=True) for number in range(48)]
     rare = [_get(2000 + number * 500, "00", PERSON, gpg=True) for number in range(4)]
-    _played([*spread, *dense, *rare], {"HKPGUARD_MODE": "shadow"}, Detection("made up", Counting(), "shadow"))
+    _played([*spread, *dense, *rare], {"HKPGUARD_MODE": "shadow"}, Detection("made up", Counting(), mode="shadow"))
     assert looks == [5, 3, 20, 20, 8, 3]
 
 

@@ -13,6 +13,7 @@ import structlog
 from proxy.config import LogConfig
 from proxy.hkp.classes import OperationClass
 from proxy.http.address import Source
+from proxy.http.ja4 import ja4_text
 from proxy.policy.actions import Action, Reason
 from proxy.telemetry.log import AccessLog, action_text, configure, name_of
 from proxy.telemetry.numbers import FLAG_CACHED, FLAG_HTTP_1_0, METHODS, SHADOW
@@ -82,6 +83,14 @@ def test_addresses_where_they_are_asked_for() -> None:
     found = lines(record("192.0.2.200"), record("2001:db8::3"), addresses="on")
     assert [line["address"] for line in found] == ["192.0.2.200", "2001:db8::3"]
     assert not any("subject" in line for line in found)
+
+
+def test_programs_are_told_with_addresses() -> None:
+    """What a client's TLS tells of it, and nothing where there is none."""
+    packed = bytes.fromhex("3e83a0d18daaf6152771e5627efa2ab1")
+    found = lines(record(fingerprint=packed), record(), addresses="on")
+    assert [line["ja4"] for line in found] == [ja4_text(packed), ""]
+    assert "ja4" not in lines(record(fingerprint=packed))[0]
 
 
 def test_subjects_where_they_are_asked_for() -> None:

@@ -19,7 +19,7 @@ from proxy.policy.budgets import BudgetKind, Tables
 from proxy.policy.offences import OffenceKind
 from proxy.policy.offender import Origin
 from proxy.policy.policy import Policy, budget_limit
-from proxy.policy.sharing import Sharing
+from proxy.policy.sharing import Share, Sharing
 from proxy.telemetry.metrics import NodeMetrics
 from proxy.telemetry.numbers import SHADOW, CacheUse
 
@@ -198,7 +198,7 @@ def test_budgets_of_everybody(region: Region) -> None:
     limit = budget_limit(Config.from_env({}), "new_certs")
     assert limit is not None
     buckets = Tables.of(region).buckets
-    for bill in Sharing(buckets).bills(limit, BudgetKind.NEW_CERTS, 1, 120, monotonic_ns()):
+    for bill in Sharing(buckets).bills(limit, Share(BudgetKind.NEW_CERTS, 1, 120), monotonic_ns()):
         buckets.spend(bill.budget, bill.key, bill.cost, monotonic_ns())
     metric = families(region)["hkpguard_budget_used_ratio"]
     assert value(metric, budget="new_certs") == pytest.approx(0.2, abs=0.01)

@@ -1,0 +1,23 @@
+"""Work in steps: a generator that may be left alone for a while after each `yield`.
+
+A step takes some tenths of a millisecond at most. Whoever is in no hurry rests between steps (`proxy.rests`), and
+whoever is does them all at once (`whole`). What comes of it is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TypeVar
+
+Result = TypeVar("Result")
+Steps = Generator[None, None, Result]
+
+
+def whole(steps: Generator[object, None, Result]) -> Result:
+    """Do all steps; return what comes of them."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
