@@ -16,10 +16,25 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from bench import attacks, chart, machine, memory, openloop, planes, refresh, replay, report, seclusion, swap, tarpit
+from bench import (
+    attacks,
+    chart,
+    cluster,
+    machine,
+    memory,
+    openloop,
+    planes,
+    refresh,
+    replay,
+    report,
+    seclusion,
+    swap,
+    tarpit,
+)
 from bench.attackers import AttackError
 from bench.attacks import Siege
 from bench.certserver import SOURCES
+from bench.cluster import ClusterError
 from bench.cpu import ProcessGoneError
 from bench.defenders import DEFENDERS
 from bench.load import LoadError
@@ -54,6 +69,7 @@ FAULTS = (
     ProcessGoneError,
     AnswerError,
     AttackError,
+    ClusterError,
     RefreshError,
     SwapError,
     TarpitError,
@@ -281,6 +297,23 @@ def swapped(*, rounds: Rounds = 5, seconds: Seconds = 4.0) -> None:
     for each in swap.missed(measured):
         console.print(each, style="red")
     raise typer.Exit(bool(swap.missed(measured)))
+
+
+@app.command("cluster")
+def with_redis(*, rounds: Rounds = 5, seconds: Seconds = SECONDS) -> None:
+    """Measure what Redis costs, there and lost; exit code 1 if the guard's CPU or p99 grows by more than 5 %."""
+    seclusion.seclude()
+    about = machine.describe()
+    measured: list[cluster.Round] = []
+    with faults_end_it():
+        try:
+            measured.extend(cluster.measure(choose_cores(), rounds, seconds))
+        finally:
+            console.print(cluster.table(measured))
+            console.print(report.save("cluster", about, cluster.content(measured)))
+    for each in cluster.missed(measured):
+        console.print(each, style="red")
+    raise typer.Exit(bool(cluster.missed(measured)))
 
 
 @app.command()

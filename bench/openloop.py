@@ -68,8 +68,10 @@ def build() -> None:
         subprocess.run(command, check=True, capture_output=True)
 
 
-def measure(port: int, rate: float, seconds: float, *, core: int | None) -> Latency:
+def measure(port: int, rate: float, seconds: float, *, core: int | None, crowd: bool = False) -> Latency:
     """Load `port` with `rate` requests a second; the most punctual of up to ATTEMPTS runs.
+
+    They come from one address, or in the name of a crowd of clients.
 
     Raises:
         OpenLoopError: see the class.
@@ -77,13 +79,21 @@ def measure(port: int, rate: float, seconds: float, *, core: int | None) -> Late
     """
     runs: list[Latency] = []
     while len(runs) < ATTEMPTS and all(each.late_p99_us > PUNCTUAL_US for each in runs):
-        runs.append(_in_own_process(port, rate, seconds, core))
+        runs.append(_in_own_process(port, rate, seconds, core, crowd=crowd))
     best = min(runs, key=lambda each: each.late_p99_us)
     return replace(best, sent=sum(each.sent for each in runs))
 
 
-def _in_own_process(port: int, rate: float, seconds: float, core: int | None) -> Latency:
-    command = [sys.executable, "-m", "bench.openloop", str(port), str(rate), str(seconds)]
+def _in_own_process(port: int, rate: float, seconds: float, core: int | None, *, crowd: bool) -> Latency:
+    command = [
+        sys.executable,
+        "-m",
+        "bench.openloop",
+        str(port),
+        str(rate),
+        str(seconds),
+        *(["crowd"] if crowd else []),
+    ]
     done = subprocess.run(
         pinned(command, core),
         cwd=_LOOP.parent.parent,
@@ -97,15 +107,16 @@ def _in_own_process(port: int, rate: float, seconds: float, core: int | None) ->
     return Latency(**json.loads(done.stdout))
 
 
-def run(port: int, rate: float, seconds: float) -> Latency:
+def run(port: int, rate: float, seconds: float, *, crowd: bool = False) -> Latency:
     """Load `port` from this process; ConnectionError and TimeoutError as `_clocked.drive`."""
     from bench import _clocked  # noqa: PLC0415 - compiled by `build`, which the parent has called
 
     total = max(1, int(rate * (seconds + WARM_UP_S)))
     waited_us, late_us = array("d", bytes(8 * total)), array("d", bytes(8 * total))
+    heads = keepalive_heads(crowd=crowd)
     with _connections(port) as (epoll, descriptors):
         interval_ns, patience_ns = int(1e9 / rate), int(PATIENCE_S * 1e9)
-        _clocked.drive(epoll, descriptors, keepalive_heads(), BODY_END, interval_ns, waited_us, late_us, patience_ns)
+        _clocked.drive(epoll, descriptors, heads, BODY_END, interval_ns, waited_us, late_us, patience_ns)
     return summary(waited_us, late_us, skip=int(rate * WARM_UP_S))
 
 
@@ -133,11 +144,11 @@ def _connections(port: int) -> Iterator[tuple[int, list[int]]]:
 
 
 def main() -> None:
-    """Run with PORT RATE SECONDS; prints one line of JSON."""
-    port, rate, seconds = sys.argv[1:]
+    """Run with PORT RATE SECONDS [crowd]; prints one line of JSON."""
+    port, rate, seconds, *crowd = sys.argv[1:]
     with suppress(OSError):  # without it timers are up to 50 us late, for all proxies alike
         Path("/proc/self/timerslack_ns").write_text("1")
-    sys.stdout.write(json.dumps(asdict(run(int(port), float(rate), float(seconds)))) + "\n")
+    sys.stdout.write(json.dumps(asdict(run(int(port), float(rate), float(seconds), crowd=bool(crowd)))) + "\n")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import random
 
 COUNT = 20_000  # distinct fingerprints: no cache of heads or keys can flatter anybody
+BUSY, CALM = 20, 1000  # clients of a crowd
 BODY_BYTES = 2048
 BODY_END = b"-----END PGP PUBLIC KEY BLOCK-----\n"
 
@@ -23,12 +24,19 @@ def paths(count: int = COUNT) -> list[str]:
     return [f"/pks/lookup?op=get&options=mr&search=0x{source.getrandbits(160):040X}" for _ in range(count)]
 
 
-def keepalive_heads() -> list[bytes]:
-    """Return one HTTP/1.1 request head for each target."""
+def keepalive_heads(*, crowd: bool = False) -> list[bytes]:
+    """Return one HTTP/1.1 request head for each target; of a `crowd`: in the name of many clients, as a proxy sends it."""
+    fields = "Host: keys.example.org\r\nUser-Agent: bench\r\nAccept: */*\r\n"
     return [
-        f"GET {path} HTTP/1.1\r\nHost: keys.example.org\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n".encode()
-        for path in paths()
+        f"GET {path} HTTP/1.1\r\n{fields}{_forwarded_for(number) if crowd else ''}\r\n".encode()
+        for number, path in enumerate(paths())
     ]
+
+
+def _forwarded_for(number: int) -> str:
+    """Each tenth request is of a busy client, the others are of calm ones."""
+    client = number // 10 % BUSY if number % 10 == 0 else BUSY + number % CALM
+    return f"X-Forwarded-For: {source(client)}\r\n"
 
 
 def dirmngr_heads() -> list[bytes]:

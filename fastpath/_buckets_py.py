@@ -6,7 +6,7 @@ twin here evicts over the whole table, the compiled one within a set of eight; e
 
 from dataclasses import dataclass
 
-from fastpath._gcra_py import MAX_BURST, MAX_OFFSET_NS, Limit, Mode, charge, refund, spend
+from fastpath._gcra_py import MAX_BURST, MAX_OFFSET_NS, Limit, Mode, charge, check_shift, refund, shift, spend
 from fastpath._table_py import BUCKETS, Spending
 
 MOST_OFFSET_NS = MAX_OFFSET_NS // 4  # now + a debt of twice this + a cost stay below 2**63
@@ -85,6 +85,12 @@ class BucketTable:
         check_payment(key, cost, now_ns)
         if budget.limit.mode is not Mode.OFF:
             self._tats[key] = charge(budget.limit, self._tat(key, now_ns), cost, now_ns)
+
+    def add(self, key: int, delta_ns: int, most_ns: int, now_ns: int) -> None:
+        """Take, or give back, what was spent elsewhere."""
+        check_shift(key, delta_ns, most_ns, now_ns)
+        if delta_ns > 0 or key in self._tats:
+            self._tats[key] = shift(self._tat(key, now_ns), delta_ns, most_ns, now_ns)
 
     def peek(self, key: int) -> int | None:
         """Return the TAT of a bucket, ns; None if there is none."""

@@ -166,3 +166,34 @@ def charge(limit: Limit, tat_ns: int, cost: int, now_ns: int) -> int:
     start_ns = max(tat_ns, now_ns)
     deepest_ns = now_ns + 2 * limit.burst_offset_ns
     return max(start_ns, min(start_ns + cost * limit.emission_interval_ns, deepest_ns))
+
+
+def shift(tat_ns: int, delta_ns: int, most_ns: int, now_ns: int) -> int:
+    """Move the state of a bucket by what was spent, or given back, elsewhere. Pure.
+
+    Args:
+        tat_ns: Stored state, ns.
+        delta_ns: How much; negative: given back. -2**61..2**61.
+        most_ns: No state goes further ahead of `now_ns` by this, 0..2**61; one that is further ahead already stays.
+        now_ns: ns, 0..2**61.
+
+    Returns:
+        State to store, ns. A bucket is never more than full.
+
+    """
+    start_ns = max(tat_ns, now_ns)
+    if delta_ns < 0:
+        return max(start_ns + delta_ns, now_ns) if tat_ns > now_ns else tat_ns
+    return max(start_ns, min(start_ns + delta_ns, now_ns + most_ns))
+
+
+def check_shift(key: int, delta_ns: int, most_ns: int, now_ns: int) -> None:
+    """Raise ValueError unless all are in range: the caller's bug."""
+    if not 0 < key < 2**64:
+        raise ValueError(f"key {key} not in 1..2**64-1")
+    if not -MAX_OFFSET_NS <= delta_ns <= MAX_OFFSET_NS:
+        raise ValueError(f"delta_ns {delta_ns} not in -{MAX_OFFSET_NS}..{MAX_OFFSET_NS}")
+    if not 0 <= most_ns <= MAX_OFFSET_NS:
+        raise ValueError(f"most_ns {most_ns} not in 0..{MAX_OFFSET_NS}")
+    if not 0 <= now_ns <= MAX_OFFSET_NS:
+        raise ValueError(f"now_ns {now_ns} not in 0..{MAX_OFFSET_NS}")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from fastpath._gcra_py import MAX_BURST, MAX_OFFSET_NS, Decision, Limit, Mode, charge, refund, spend
+from fastpath._gcra_py import MAX_BURST, MAX_OFFSET_NS, Decision, Limit, Mode, charge, check_shift, refund, shift, spend
 
 BUCKETS = 12
 TOTAL = 0
@@ -34,6 +34,12 @@ def check_spend(key: int, bucket: int, price: int, now_ns: int, times: int = 1) 
         raise ValueError(f"now_ns {now_ns} not in 0..{MAX_OFFSET_NS}")
     if not 1 <= times <= MOST_TIMES:
         raise ValueError(f"times {times} not in 1..{MOST_TIMES}")
+
+
+def check_bucket(bucket: int) -> None:
+    """Raise ValueError unless there is such a bucket."""
+    if not 0 <= bucket < BUCKETS:
+        raise ValueError(f"bucket {bucket} not in 0..{BUCKETS - 1}")
 
 
 class LimitSet:
@@ -135,8 +141,7 @@ class ClientTable:
 
     def charge(self, limits: LimitSet, key: int, tokens: int, now_ns: int, bucket: int = TOTAL) -> None:
         """Take tokens of a bucket after the fact, perhaps into debt."""
-        if not 0 <= bucket < BUCKETS:
-            raise ValueError(f"bucket {bucket} not in 0..{BUCKETS - 1}")
+        check_bucket(bucket)
         limit, client = limits.limits[bucket], self._clients.get(key)
         if client and limit is not None and limit.mode is not Mode.OFF and tokens > 0:
             client.tats[bucket] = charge(limit, client.tats[bucket], tokens, now_ns)
@@ -147,6 +152,15 @@ class ClientTable:
         limit, client = limits.limits[TOTAL], self._clients.get(key)
         if client and limit is not None and limit.mode is not Mode.OFF and tokens > 0:
             client.tats[TOTAL] = refund(limit, client.tats[TOTAL], min(tokens, limit.burst), now_ns)
+
+    def add(self, key: int, bucket: int, delta_ns: int, most_ns: int, now_ns: int) -> None:
+        """Take, or give back, what was spent elsewhere."""
+        check_bucket(bucket)
+        check_shift(key, delta_ns, most_ns, now_ns)
+        if delta_ns > 0 or key in self._clients:
+            client = self._client(key, now_ns)
+            client.tats[bucket] = shift(client.tats[bucket], delta_ns, most_ns, now_ns)
+            client.expiry_ns = max(client.expiry_ns, client.tats[bucket])
 
     def peek(self, key: int) -> tuple[int, ...] | None:
         """Return the TATs of a client, ns; None if it has no slot."""

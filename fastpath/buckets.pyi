@@ -88,6 +88,11 @@ class BucketTable:
         The bucket goes at most one more burst below empty, whatever it cost. A limit in shadow mode is charged
         like any other.
         """
+    def add(self, key: int, delta_ns: int, most_ns: int, now_ns: int) -> None:
+        """Take, or give back, what was spent elsewhere: see `ClientTable.add`.
+
+        A key that has no bucket gets one if there is something to take.
+        """
     def peek(self, key: int) -> int | None:
         """Return the TAT of a bucket, ns, or None if it has no place; creates nothing."""
     def place(self, key: int) -> int:

@@ -22,12 +22,12 @@ from libc.string cimport memcpy
 from fastpath._atomic cimport (
     add, keyed_hash, load, load_time, map_words, read_secret, scale, swap_time, unmap,
 )
-from fastpath.gcra cimport OFF, Outcome, Rate, charged, decide, given_back, rate_of
+from fastpath.gcra cimport OFF, Outcome, Rate, charged, decide, given_back, rate_of, shifted
 from fastpath.table cimport Spending, report
 from fastpath.ways cimport ATTEMPTS, WAYS, seek, take
 
 from fastpath._buckets_py import check_budget, check_payment
-from fastpath._gcra_py import MAX_BURST, MAX_OFFSET_NS
+from fastpath._gcra_py import MAX_BURST, MAX_OFFSET_NS, check_shift
 
 cdef enum:
     SETS = 131_072
@@ -202,6 +202,24 @@ cdef class BucketTable:
             if way < 0:
                 return
             owe(&budget.rate, set.tat_ns + way, cost, now_ns)
+            if load(set.keys + way) == key:
+                return
+
+    def add(self, uint64_t key, int64_t delta_ns, int64_t most_ns, int64_t now_ns):
+        check_shift(key, delta_ns, most_ns, now_ns)
+        cdef Set *set = set_of(self, key)
+        cdef int64_t seen_ns
+        cdef int way, tries = 0
+        if delta_ns <= 0 and seek(set.keys, key) < 0:
+            return
+        while True:
+            way = locate(set, key, self.header, now_ns, &tries)
+            if way < 0:
+                return
+            while True:
+                seen_ns = load_time(set.tat_ns + way)
+                if swap_time(set.tat_ns + way, seen_ns, shifted(seen_ns, delta_ns, most_ns, now_ns)):
+                    break
             if load(set.keys + way) == key:
                 return
 

@@ -63,3 +63,11 @@ cdef inline int64_t charged(const Rate *rate, int64_t tat_ns, int64_t cost, int6
     cdef int64_t start_ns = start(tat_ns, now_ns)
     cdef int64_t room_ns = now_ns + 2 * rate.offset_ns - start_ns
     return start_ns + max(0, min(min(cost, 2 * rate.burst) * rate.interval_ns, room_ns))
+
+
+cdef inline int64_t shifted(int64_t tat_ns, int64_t delta_ns, int64_t most_ns, int64_t now_ns) noexcept nogil:
+    """`shift` of `_gcra_py.py`."""
+    cdef int64_t start_ns = start(tat_ns, now_ns)
+    if delta_ns < 0:
+        return max(start_ns + delta_ns, now_ns) if tat_ns > now_ns else tat_ns
+    return max(start_ns, min(start_ns + delta_ns, now_ns + most_ns))

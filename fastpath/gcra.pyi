@@ -25,3 +25,12 @@ def refund(limit: Limit, tat_ns: int, cost: int, now_ns: int) -> int:
         OverflowError: a time beyond int64.
 
     """
+
+def shift(tat_ns: int, delta_ns: int, most_ns: int, now_ns: int) -> int:
+    """Return the state after something was spent, or given back, elsewhere; see `_gcra_py.shift`.
+
+    Raises:
+        ValueError: `delta_ns`, `most_ns` or `now_ns` out of range.
+        OverflowError: a time beyond int64.
+
+    """

@@ -11,6 +11,7 @@ from fastpath._gcra_py import (
     Limit as Limit,
     Mode as Mode,
     check_cost,
+    check_shift,
 )
 
 
@@ -42,3 +43,8 @@ def refund(limit, int64_t tat_ns, int64_t cost, int64_t now_ns):
     check_cost(limit, cost)
     cdef Rate rate = rate_of(limit)
     return given_back(&rate, tat_ns, cost, now_ns)
+
+
+def shift(int64_t tat_ns, int64_t delta_ns, int64_t most_ns, int64_t now_ns):
+    check_shift(1, delta_ns, most_ns, now_ns)
+    return shifted(tat_ns, delta_ns, most_ns, now_ns)

@@ -30,7 +30,7 @@ RECORD_DTYPE: Final = np.dtype(
 _LUMP: Final = np.dtype((np.void, RECORD_BYTES))
 
 
-def record_array(raw: bytes) -> NDArray[np.void]:
+def record_array(raw: bytes | bytearray) -> NDArray[np.void]:
     """Return the records in bytes that `Ring.take` gave, of one ring or several, in the order of time; read-only."""
     taken = np.frombuffer(raw, RECORD_DTYPE)
     found = gather(taken, np.argsort(taken["time_ns"], kind="stable"))

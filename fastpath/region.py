@@ -59,6 +59,8 @@ class Control(IntEnum):
     ORIGIN_RULES = (
         5  # analyst: which rules the origins were composed by (`proxy.policy.origins`); 0: none, or others soon
     )
+    RELEASE = 6  # supervisor: generation of the policy of the cluster that is in force; 0: none
+    SHARE = 6  # analyst: by what limits are divided while other nodes of the cluster cannot be asked; 0, 1: they are whole
 
 
 class Counts(NamedTuple):
@@ -112,7 +114,7 @@ class Region:
     Attributes:
         fd: The memory file; closed by `close`.
         counts: Capacity of the table (as asked for), workers, upstreams.
-        secret: 16 random bytes, the key of the hashes.
+        secret: 16 bytes, the key of the hashes: random, or made of the secret of the cluster.
         control: 'q', indices: `Control`.
         generations: 'Q', one for each worker; the supervisor adds 1 before it starts that worker.
         upstreams: 'q', UPSTREAM_WORDS for each: down_until_ns, failures, active_ok, checked_ns.
@@ -157,8 +159,9 @@ class Region:
         upstreams: int,
         reply_bytes: int = LEAST_DATA_BYTES,
         prefixes: int = USUAL_PREFIXES,
+        secret: bytes | None = None,
     ) -> Self:
-        """Make a region with a fresh secret.
+        """Make a region.
 
         Args:
             clients: Least capacity of the client table, 1..2**28; 136 bytes each, once used.
@@ -166,20 +169,25 @@ class Region:
             upstreams: 0..255.
             reply_bytes: Of replies in the cache, 1 MiB to 64 GiB; memory is taken as they come.
             prefixes: Capacity of the book of origins, 1 to 67,108,864; likewise.
+            secret: 16 bytes, the same on all nodes of a cluster, whose words for subjects are then equal; None: fresh ones.
 
         Raises:
-            ValueError: A count is out of range.
+            ValueError: A count is out of range, or the secret has another length.
             OSError: The kernel refuses a memory file of that size.
 
         """
         counts = Counts(clients, workers, upstreams, reply_bytes, prefixes)
         counts.check()
+        if secret is None:
+            secret = os.urandom(SECRET_BYTES)
+        elif len(secret) != SECRET_BYTES:
+            raise ValueError(f"secret has {len(secret)} bytes, not {SECRET_BYTES}")
         size = _edges(counts)[-1]
         fd = os.memfd_create("hkpguard", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(fd, size)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)  # nobody gets a SIGBUS
         memory = memoryview(mmap.mmap(fd, size))
-        memory[: _HEADER.size] = _HEADER.pack(MAGIC, VERSION, size, *counts, os.urandom(SECRET_BYTES))
+        memory[: _HEADER.size] = _HEADER.pack(MAGIC, VERSION, size, *counts, secret)
         return cls(fd, counts, memory)
 
     @classmethod

@@ -112,6 +112,22 @@ class ClientTable:
     def give_back(self, limits: LimitSet, key: int, tokens: int, now_ns: int) -> None:
         """Give tokens of the total back that were taken for what was not needed then."""
 
+    def add(self, key: int, bucket: int, delta_ns: int, most_ns: int, now_ns: int) -> None:
+        """Take, or give back, what was spent elsewhere: on another node.
+
+        Args:
+            key: From `client_key`. A client that has no slot gets one, if there is something to take.
+            bucket: 0..11.
+            delta_ns: By so much the bucket is emptied, in the time that it takes to flow back; negative: filled, and never
+                more than full. -2**61..2**61.
+            most_ns: So long, at most, the bucket takes to be full afterwards; if it takes longer already it stays. 0..2**61.
+            now_ns: Now, 0..2**61.
+
+        Raises:
+            ValueError: An argument is out of range.
+            OverflowError: An argument does not fit its machine word.
+
+        """
     def peek(self, key: int) -> tuple[int, ...] | None:
         """Return the 12 TATs of a client, ns, or None; creates nothing."""
     def used(self, now_ns: int) -> int:

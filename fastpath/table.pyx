@@ -18,15 +18,15 @@ from fastpath._atomic cimport (
     add, keyed_hash, load, load_time, map_words, read_secret, swap_time, unmap,
 )
 from fastpath.gcra cimport (
-    ENFORCE, OFF, Outcome, Rate, charged, decide, given_back, rate_of, retry_after_ns, wait_ns,
+    ENFORCE, OFF, Outcome, Rate, charged, decide, given_back, rate_of, retry_after_ns, shifted, wait_ns,
 )
 from fastpath.slots cimport (
     ABSENT, BUCKETS, CONFIRMED, EVICTED, HEADER_WORDS, PENDING, PRESENT, UNTRACKED, WAYS, Found, Place, Slot,
     Table, find, first_way, insert, kind_of, same, tag_of,
 )
 
-from fastpath._gcra_py import MAX_BURST, MAX_OFFSET_NS
-from fastpath._table_py import MOST_TIMES, check_limits, check_spend
+from fastpath._gcra_py import MAX_BURST, MAX_OFFSET_NS, check_shift
+from fastpath._table_py import MOST_TIMES, check_bucket, check_limits, check_spend
 
 cdef enum:
     ATTEMPTS = 256
@@ -253,7 +253,7 @@ cdef class ClientTable:
 
     cpdef int charge(self, LimitSet limits, uint64_t key, int64_t tokens, int64_t now_ns, int bucket=0) except -1:
         if not 0 <= bucket < BUCKETS:
-            raise ValueError(f"bucket {bucket} not in 0..{BUCKETS - 1}")
+            check_bucket(bucket)
         cdef Rate *rate = &limits.rates[bucket]
         cdef Place place
         cdef int64_t seen_ns, owed_ns
@@ -275,6 +275,26 @@ cdef class ClientTable:
         if tokens > 0 and find(&self.table, key, keyed_hash(self.table.k0, self.table.k1, key), &place) == PRESENT:
             give_back(rate, &place.slot.tat_ns[0], min(tokens, rate.burst), now_ns)
         return 0
+
+    def add(self, uint64_t key, int bucket, int64_t delta_ns, int64_t most_ns, int64_t now_ns):
+        check_bucket(bucket)
+        check_shift(key, delta_ns, most_ns, now_ns)
+        cdef uint64_t hash = keyed_hash(self.table.k0, self.table.k1, key)
+        cdef Place place
+        cdef int64_t seen_ns, wanted_ns
+        cdef int tries = 0
+        if delta_ns <= 0 and find(&self.table, key, hash, &place) != PRESENT:
+            return
+        while locate(&self.table, key, hash, now_ns, &tries, &place):
+            while True:
+                seen_ns = load_time(&place.slot.tat_ns[bucket])
+                wanted_ns = shifted(seen_ns, delta_ns, most_ns, now_ns)
+                if swap_time(&place.slot.tat_ns[bucket], seen_ns, wanted_ns):
+                    break
+            if same(&place, key):
+                raise_expiry(place.slot, wanted_ns)
+                return
+        add(self.table.header + UNTRACKED, 1)
 
     def peek(self, uint64_t key):
         cdef uint64_t hash = keyed_hash(self.table.k0, self.table.k1, key)

@@ -1,7 +1,7 @@
 """Work in steps: a generator that may be left alone for a while after each `yield`.
 
-A step takes some tenths of a millisecond at most. Whoever is in no hurry rests between steps (`proxy.rests`), and
-whoever is does them all at once (`whole`). What comes of it is the same.
+A step takes some tenths of a millisecond at most. Whoever shares a core with others lets them go first between steps
+(`proxy.courtesy`), and whoever does not does all of them at once (`whole`). What comes of it is the same.
 """
 
 from __future__ import annotations

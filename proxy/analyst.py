@@ -5,8 +5,9 @@ It takes records out of the rings and shows them to all who look at them:
     rings -> history -> warden (bans), captives -> access log -+-> coldness -> windows, detectors, other plugins
                                                                `- half a second of records at a time
 
-It checks the upstreams as well, and serves the admin API. All that takes long is done in pieces, with rests between
-(`proxy.rests`). If it dies the workers go on; it comes back and reads the rings where its predecessor stopped.
+It checks the upstreams as well, and serves the admin API. All that takes long is done in steps, after each of which
+workers may go first (`proxy.courtesy`). If it dies the workers go on; it comes back and reads the rings where its
+predecessor stopped.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from proxy.admin.history import History
 from proxy.admin.state import Known, NodeState
 from proxy.budget_watch import BudgetWatch
 from proxy.channel import Channel
+from proxy.courtesy import Courtesy
 from proxy.http.probe import answers
 from proxy.intel.composer import Composer
 from proxy.intel.desk import IntelDesk
@@ -60,7 +62,6 @@ from proxy.plugins.events import ConfigReloaded, UpstreamDown, UpstreamUp
 from proxy.plugins.manager import Manager
 from proxy.plugins.sinks import Sinks
 from proxy.policy.origins import holds_shared
-from proxy.rests import Rests
 from proxy.settings.kinds import SECOND
 from proxy.telemetry import log
 from proxy.telemetry.log import AccessLog
@@ -75,20 +76,21 @@ if TYPE_CHECKING:
 
     from fastpath import Region
     from models.steps import Steps
+    from proxy.cluster.store import Store
     from proxy.config import Config
     from proxy.http.health import Health
     from proxy.settings.kinds import Address
 
 DRAIN_SECONDS = 0.1
-RECORDS_PER_TURN = 2048
-BEHIND_BYTES = RECORDS_PER_TURN * RECORD_BYTES  # a turn of so much, or more, is done without rests
+END_SECONDS = 1.0  # for those who say good-bye
+RECORDS_PER_TURN = 4096  # of each ring: a half of it
 # Records in a step of some 0.2 ms.
 NOTABLE_AT_ONCE = 16
 LINES_AT_ONCE = 24
-COLD_AT_ONCE = 512
+COLD_AT_ONCE = 256
 # An array operation costs more than what it does to ten records. So plugins see records by the half second.
 LOOK_NS = SECOND // 2
-LOOK_BYTES = 4096 * RECORD_BYTES
+LOOK_BYTES = 2048 * RECORD_BYTES
 NICENESS = 0  # 0..19: how far the analyst stands back behind workers on the same core
 
 
@@ -112,13 +114,13 @@ class Analyst:
         verdicts = BanTable(region.verdicts, region.secret)
         self._verdicts = Verdicts(verdicts, self._warden, publish=self._bus.publish)
         self._coldness = Coldness(region.secret)
-        self._rests = Rests()
+        self._courtesy = Courtesy()
         self._turn: Steps[None] | None = None  # what is being done
         self._unseen = bytearray()  # records that were not shown to plugins yet
         self._next_look_ns = 0
         self._locations = Locations(config)
         common = Common(self._coldness, Watch(), self._locations.atlas, book)
-        self._plugins = Manager(config, self._bus, self._verdicts, common=common, rests=self._rests)
+        self._plugins = Manager(config, self._bus, self._verdicts, common=common, courtesy=self._courtesy)
         known = Known(self._history, self._warden, self._coldness, self._verdicts, self._locations)
         self._state = NodeState(config, region, self._health, known)
         self._peers = PeerWatch(config, config.sync, PeerBook(region.peers))
@@ -127,7 +129,8 @@ class Analyst:
         self._load = LoadWatch(config, region, publish=self._bus.publish)
         self._composer = Composer(config, region)
         self._intel = IntelWatch(config)
-        self._desk = IntelDesk(config, self._warden, self._verdicts)
+        self._desk = IntelDesk(config, self._warden, self._verdicts, courtesy=self._courtesy)
+        self._store = _store_of(config, self._bus)
         self._up = [True] * len(config.upstream)  # what was told of them
         self._state.watched += [
             self._peers,
@@ -140,6 +143,7 @@ class Analyst:
             self._plugins,
             self._sinks,
         ]
+        self._state.watched += [self._store] if self._store else []
         self._state.required.append(self._plugins)
         self._access_log = AccessLog(config.log, sys.stdout)
         self._log = structlog.get_logger().bind(process="analyst")
@@ -154,6 +158,7 @@ class Analyst:
         metrics.add(self._verdicts, self._load, self._composer, self._intel, self._desk)
         metrics.add(self._plugins, self._sinks, self._events)
         metrics.add(self._locations)
+        metrics.add(*([self._store] if self._store else []))
         app = build_app(self._state, metrics, self._config, events=self._events, plugins=self._plugins, desk=self._desk)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
@@ -162,11 +167,13 @@ class Analyst:
         watches = (self._peers, self._load, self._composer, self._intel, self._locations)
         work = (self._drain_rings(), self._check_all(), self._run_plugins(), *(each.run() for each in watches))
         beside = [asyncio.create_task(each) for each in work]
+        beside += [asyncio.create_task(self._store.run())] if self._store else []
         for task in beside:
             task.add_done_callback(lambda _task: stop.set())  # without it we are no use: the supervisor replaces us
         await stop.wait()
         for task in beside:
             task.cancel()
+        await asyncio.wait(beside, timeout=END_SECONDS)
         self._bus.close()  # listeners leave
         await runner.cleanup()
         self._sinks.close()
@@ -178,22 +185,22 @@ class Analyst:
     async def _drain_rings(self) -> None:
         while True:
             self._region.control[Control.ANALYST_HEARTBEAT_NS] = monotonic_ns()
-            block = self._take()
-            self._rests.behind = len(block) >= BEHIND_BYTES
-            self._turn = self._steps(block)
-            await self._rests.through(self._turn)
-            await asyncio.sleep(0 if self._rests.behind else DRAIN_SECONDS)
+            blocks = self._take()
+            self._courtesy.behind = any(len(each) == RECORDS_PER_TURN * RECORD_BYTES for each in blocks)
+            self._turn = self._steps(b"".join(blocks))
+            await self._courtesy.through(self._turn)
+            await asyncio.sleep(0 if self._courtesy.behind else DRAIN_SECONDS)
 
     def _drain(self) -> None:
         """Finish the turn that was interrupted, and do all that is left in the rings."""
         if self._turn is not None:
             whole(self._turn)
-        while block := self._take():
-            whole(self._steps(block))
+        while any(blocks := self._take()):
+            whole(self._steps(b"".join(blocks)))
 
-    def _take(self) -> bytes:
-        """Take a turn of records from all rings."""
-        return b"".join([ring.take(RECORDS_PER_TURN) for ring in self._rings])
+    def _take(self) -> list[bytes]:
+        """Take a turn of records from each ring."""
+        return [ring.take(RECORDS_PER_TURN) for ring in self._rings]
 
     def _steps(self, block: bytes) -> Steps[None]:
         """Do a turn, step by step: the records of `block`, and what is due."""
@@ -220,7 +227,7 @@ class Analyst:
         if not self._unseen or (len(self._unseen) < LOOK_BYTES and now_ns < self._next_look_ns):
             return
         self._next_look_ns = now_ns + LOOK_NS
-        made, self._unseen = record_array(bytes(self._unseen)), bytearray()
+        made, self._unseen = record_array(self._unseen), bytearray()
         yield
         for start in range(0, len(made), COLD_AT_ONCE):
             cold_watch.show(self._coldness, made[start : start + COLD_AT_ONCE])
@@ -280,6 +287,15 @@ class Analyst:
         self._plugins.reload(config)
         self._bus.publish(ConfigReloaded(generation=generation))
         self._access_log = AccessLog(config.log, sys.stdout)
+
+
+def _store_of(config: Config, bus: Bus) -> Store | None:
+    """Return what nodes of a cluster share; a node that stands alone does not even load the client."""
+    if config.redis_url is None:
+        return None
+    from proxy.cluster.store import Store  # noqa: PLC0415
+
+    return Store(config, publish=bus.publish)
 
 
 def _parts(block: bytes, count: int) -> Iterator[bytes]:

@@ -43,7 +43,7 @@ _SCHEMA: Final = """
 _INSERT: Final = "INSERT OR REPLACE INTO bans VALUES (?, ?, ?, ?, ?, ?)"
 _SELECT: Final = "SELECT network, origin, since, until, rung, reason FROM bans ORDER BY until DESC LIMIT ?"
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})  # primary codes
-_STORED: Final = frozenset({Origin.LADDER, Origin.MANUAL})
+_STORED: Final = frozenset({Origin.LADDER, Origin.MANUAL, Origin.CLUSTER})
 
 
 class Row(NamedTuple):

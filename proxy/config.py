@@ -238,19 +238,20 @@ class Config(Section):
     plugins: Plugins = Field(default_factory=dict)  # by name; not in KEYS: which there are is known when it runs
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str], *, try_files: bool = True) -> Self:
+    def from_env(cls, environ: Mapping[str, str], *, try_files: bool = True, released: str = "") -> Self:
         """Read `HKPGUARD_*` of `environ` and the TOML file that HKPGUARD_CONFIG names; the environment wins.
 
         Args:
             environ: As os.environ.
             try_files: Look whether the files that it names can be used, and ask the plugins. Not everybody who reads
                 the configuration may read the private key, and a child takes what the supervisor has tried.
+            released: What was released for the whole cluster, as TOML; it wins over the file.
 
         Raises:
             ConfigError: With every fault: unknown keys, bad values, settings that do not fit together.
 
         """
-        settings, faults = read(environ, KEYS, lambda path: is_of_plugin(path) or is_of_feed(path))
+        settings, faults = read(environ, KEYS, lambda path: is_of_plugin(path) or is_of_feed(path), released)
         of_plugins = [settings.pop(path) for path in [*settings] if is_of_plugin(path)]
         plugins, plugin_faults = read_plugins(of_plugins)
         feeds, feed_faults = read_feeds([settings.pop(path) for path in [*settings] if is_of_feed(path)])

@@ -6,7 +6,9 @@ import functools
 from typing import TYPE_CHECKING
 
 from fastpath import Control, Region
+from fastpath.region import SECRET_BYTES
 from proxy import analyst, worker
+from proxy.cluster.secret import ClusterSecret
 from proxy.http.tls import make_context
 from proxy.supervisor import Run, Supervisor, bind, bind_group, raise_descriptor_limit
 
@@ -38,6 +40,7 @@ def run(config: Config, environ: Mapping[str, str], beside: Mapping[str, Run] | 
         upstreams=len(config.upstream),
         reply_bytes=config.cache.bytes,
         prefixes=config.table_prefixes,
+        secret=ClusterSecret.of(config.cluster).key("region", SECRET_BYTES) if config.redis_url else None,
     )
     context = make_context(config.tls_cert, config.tls_key) if config.tls_cert and config.tls_key else None
     everything = [sock for group in groups for sock in group]

@@ -1,4 +1,4 @@
-"""The files of models: those that are shipped, and those that an operator has trained. Substance of `model_commands`.
+"""The files of models: those that are shipped, those that an operator has trained, and those of the cluster. Substance of `model_commands`.
 
 This loads onnxruntime, and training loads more. So nobody who serves requests imports it.
 """
@@ -16,6 +16,7 @@ from models.manifest import MODEL_ENDING, BadModel, Manifest
 from models.scorer import MAIN, SECOND, SHIPPED, Scorer
 from models.shelf import Shelf
 from models.text import TEXT, TextScorer
+from proxy.model_places import Places
 from proxy.replay.readers import LogError, texts
 from proxy.replay.records import records_of
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FOLDER: Final = "models"  # in HKPGUARD_STATE_DIR
 RESERVOIR: Final = "reservoir.csv.gz"
 MOST_LINES: Final = 4_000_000
 OPENED: Final[dict[str, Callable[[Path], Scorer | TextScorer]]] = {MAIN: Scorer, SECOND: Scorer, TEXT: TextScorer}
@@ -51,9 +51,9 @@ class Trained(NamedTuple):
     path: Path | None  # None: nothing was changed
 
 
-def folders(state_dir: str) -> tuple[Path, Path]:
-    """Return where models are: the operator's own, and the shipped ones."""
-    return Path(state_dir) / FOLDER, SHIPPED
+def folders(state_dir: str) -> tuple[Path, Path, Path]:
+    """Return where models are: those that all nodes of a cluster have, the operator's own, and the shipped ones."""
+    return *Places.of(Path(state_dir)), SHIPPED
 
 
 def found(state_dir: str) -> Iterator[Found]:
@@ -111,7 +111,7 @@ def _train(
     from models.training import own, shipped, table  # noqa: PLC0415 - the guard runs without them
     from models.training.fit import Origin  # noqa: PLC0415 - likewise
 
-    mine, _ = folders(state_dir)
+    mine = Places.of(Path(state_dir)).own
     used = Shelf(MAIN, folders(state_dir), Scorer).model
     recordings, kept = table.read(shipped.FEATURES), mine / RESERVOIR
     earlier = table.read(kept) if kept.exists() else None

@@ -6,7 +6,8 @@ The supervisor keeps its copies open, so the queue of a worker that died is not 
 Signals. They are blocked and taken one by one with `sigtimedwait`, so nothing is ever interrupted:
 
     SIGTERM, SIGINT   readiness off, grace (none for SIGINT), workers finish what is in flight, exit 0
-    SIGHUP            read the configuration again, hand it to all; a bad one is reported and the old one stays
+    SIGHUP            read the configuration again, hand it to all; a bad one is reported and the old one stays. The
+                      analyst sends it too, when there is another policy of the cluster
     SIGCHLD           replace who died; two deaths within CALM_SECONDS back off, MOST_DEATHS in a row end it all
 
 A child may show that it works by writing the time into a word of shared memory. If that stands still at MOST_SILENT
@@ -19,16 +20,18 @@ from __future__ import annotations
 import json
 import os
 import resource
+import secrets
 import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
 from fastpath import Control
+from proxy.cluster.kept import forget_policy, kept_policy
 from proxy.config import Config, ConfigError
 from proxy.telemetry import log
 
@@ -53,6 +56,44 @@ Run = Callable[[socket.socket], int]  # a child's life: takes its end of the cha
 
 class SupervisorError(Exception):
     """The system cannot start or go on; the text says why."""
+
+
+class Parent(NamedTuple):
+    """The supervisor, as its children know it.
+
+    Args:
+        pid: Its process.
+        life: Chance, 16 hex digits: this start of the guard.
+        environ: The environment that it reads on SIGHUP.
+
+    """
+
+    pid: int
+    life: str
+    environ: Mapping[str, str]
+
+
+class Renewed(NamedTuple):
+    """A configuration that can take the place of another, and the settings that only another start would change."""
+
+    config: Config
+    needs_restart: list[str]
+
+
+def renewed(environ: Mapping[str, str], running: Config, released: str = "") -> Renewed:
+    """Return what a reload would put in force; ConfigError if it would be refused.
+
+    Args:
+        environ: As `Config.from_env` takes it.
+        running: The configuration in force.
+        released: The policy of the cluster, as TOML.
+
+    """
+    fresh = Config.from_env(environ, released=released)
+    stays = [name for name in NEEDS_RESTART if getattr(fresh, name) != getattr(running, name)]
+    mixed = fresh.model_copy(update={name: getattr(running, name) for name in stays})
+    # Old and new must fit together as well.
+    return Renewed(Config.from_env(mixed.environ(), try_files=False), stays)
 
 
 @dataclass
@@ -131,8 +172,8 @@ class Supervisor:
     ) -> None:
         """`environ` is read again on SIGHUP; `sockets` returns the listening sockets to close when draining."""
         self.config = config
+        self.parent = Parent(os.getpid(), secrets.token_hex(8), environ)
         self._region = region
-        self._environ = environ
         self._sockets = sockets
         self._children: list[Child] = []
         self._draining = False
@@ -147,6 +188,7 @@ class Supervisor:
     def serve(self) -> int:
         """Run until told to stop; return the exit status."""
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        self._take_up_policy()
         for child in self._children:
             self._start(child)
         while True:
@@ -249,21 +291,32 @@ class Supervisor:
 
     # Reload.
 
-    def _reload(self) -> None:
+    def _take_up_policy(self) -> None:
+        """Begin with the policy of the cluster that was in force; one that does not fit any more stops no start."""
+        if (kept := kept_policy(self.config)) is None:
+            return
         try:
-            fresh = Config.from_env(self._environ)
-            stays = [name for name in NEEDS_RESTART if getattr(fresh, name) != getattr(self.config, name)]
-            mixed = fresh.model_copy(update={name: getattr(self.config, name) for name in stays})
-            self.config = Config.from_env(mixed.environ(), try_files=False)  # old and new must fit together as well
+            self.config = renewed(self.parent.environ, self.config, kept.text).config
+        except ConfigError as error:
+            self._log.error("starting without the policy of the cluster", faults=[str(each) for each in error.faults])
+            forget_policy(self.config)
+        else:
+            self._region.control[Control.RELEASE] = kept.generation
+
+    def _reload(self) -> None:
+        kept = kept_policy(self.config)
+        try:
+            self.config, stays = renewed(self.parent.environ, self.config, kept.text if kept else "")
         except ConfigError as error:
             self._region.control[Control.RELOAD_FAILURES] += 1
             self._region.control[Control.RELOAD_OK] = 0
             self._log.error("configuration refused, the old one stays", faults=[str(each) for each in error.faults])
             return
-        log.configure(fresh.log)
+        log.configure(self.config.log)
         self._generation += 1
         self._region.control[Control.POLICY_GENERATION] = self._generation
         self._region.control[Control.RELOAD_OK] = 1
+        self._region.control[Control.RELEASE] = kept.generation if kept else 0
         for child in self._children:
             self._send(child)
         self._log.info("configuration reloaded", generation=self._generation, needs_restart=stays)

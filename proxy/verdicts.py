@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fastpath import BanTable
     from models.steps import Steps
     from proxy.plugins.events import Event
-    from proxy.policy.fusion import Change, Evidence
+    from proxy.policy.fusion import Change, Elsewhere, Evidence
     from proxy.warden import Warden
 
 Json = dict[str, Any]
@@ -101,6 +101,21 @@ class Verdicts(Collector):
                 )
             )
 
+    def watch(self, decided: Callable[[int], None]) -> None:
+        """Let `decided` hear of each subject of which it was found out anew what this node thinks of it."""
+        self._fusion.decided = decided
+
+    def own(self, subject: int) -> tuple[Standing, int]:
+        """Return what this node thinks of a client or network by what it knows itself, and until when, ns."""
+        case = self._fusion.case(subject)
+        if case is None or case.own_ns <= self._clock():
+            return Standing.WELCOME, 0
+        return case.own, case.own_ns
+
+    def take_over(self, subject: int, elsewhere: Elsewhere | None) -> None:
+        """Let this be what another node has concluded of a client or network, from now on; None: nothing."""
+        self._follow(self._fusion.take_over(subject, elsewhere, self._clock()))
+
     def explain(self, subject: int) -> Json:
         """Return all that is known of a client or network: its standing, and each piece of evidence with its weight."""
         now_ns = self._clock()
@@ -109,6 +124,9 @@ class Verdicts(Collector):
         return {
             "standing": (Standing.WELCOME if case is None else case.standing).name.lower(),
             "without_shadow_mode": (Standing.WELCOME if case is None else case.would_be).name.lower(),
+            "elsewhere": None
+            if case is None or case.elsewhere is None
+            else {"node": case.elsewhere.node, "standing": case.elsewhere.standing.name.lower()},
             "prior": PRIOR,
             "log_odds": round(fuse((each for each in evidence if not each.shadow), now_ns), 2),
             "evidence": [

@@ -9,6 +9,9 @@ written down anew. After a restart a ban lasts as long as the clock of the day s
 An analyst that dies leaves the bans in shared memory, where they stay in force. The next one reads what was written
 down, and takes over from there what had not been written down yet, and when each ban really ends.
 
+Other nodes. What they have banned, lifted and seen comes in by `take_over`, `lift_for` and `hear`; what they should hear of
+is put into an outbox (`proxy.cluster.outbox`), if there is one. Nothing that came from another node goes there.
+
 Modes. What is in the table binds nobody by itself: in shadow mode workers record that they would have refused, and
 with bans off they do not look. Offences are counted in shadow mode, and not at all when bans are off.
 """
@@ -26,7 +29,7 @@ from fastpath import Standing, key_text, monotonic_ns, parse_network, records
 from proxy.ban_store import BanStore, Row
 from proxy.plugins.events import BanLifted, BanPlaced, Event, unheard
 from proxy.policy.exemptions import LOCAL_PROXIES, LOOPBACK, Exemptions
-from proxy.policy.ladder import Ladder, is_client
+from proxy.policy.ladder import ADOPTED, Ladder, is_client
 from proxy.policy.offences import Episodes, OffenceKind, offence_of
 from proxy.policy.offender import Ban, Origin
 from proxy.settings.kinds import DAY, SECOND
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fastpath import BanTable
+    from proxy.cluster.outbox import Offence, Outbox
     from proxy.config import Config, ModeWord
     from proxy.policy.ladder import Account
 
@@ -45,6 +49,7 @@ EXPIRE_NS: Final = SECOND
 CLOCK_STEP_NS: Final = SECOND  # the clock of the day was set if it moved so far against the other one
 LONGEST_NS: Final = 365 * DAY  # of a ban by hand
 LONGEST_REASON: Final = 200  # characters
+_OWN: Final = frozenset({Origin.LADDER, Origin.MANUAL})
 
 
 class NoRoom(Exception):
@@ -74,6 +79,7 @@ class Warden:
 
     Attributes:
         offences: How many were seen since the start, by kind.
+        outbox: Takes what other nodes should hear of; None: there are none.
 
     """
 
@@ -107,7 +113,9 @@ class Warden:
         self._exits = SharedExits()
         self._episodes = Episodes()
         self.offences: Counter[OffenceKind] = Counter()
+        self.outbox: Outbox | None = None
         self._begun = 0
+        self._taken_over = 0
         self._outside: set[int] = set()  # bans for which the table had no room
         self._unsaved: set[int] | None = None  # keys; None: everything
         self._widened: set[int] = set()  # networks that are banned with their clients
@@ -153,6 +161,8 @@ class Warden:
                 continue
             if kind is not None and self._episodes.counts(kind, record.client, record.operation, record.time_ns):
                 self.offences[kind] += 1
+                if self.outbox is not None:
+                    self.outbox.offended(record.client, kind, record.operation, record.time_ns)
                 self._note(self._ladder.offend(record.client, kind, record.time_ns))
         self._place_changes(self._clock())
 
@@ -183,6 +193,9 @@ class Warden:
         if self._begun:
             self._log.info("banned", clients=self._begun, mode=self.mode)  # without addresses: they are personal data
             self._begun = 0
+        if self._taken_over:
+            self._log.info("banned by other nodes", clients=self._taken_over, mode=self.mode)
+            self._taken_over = 0
 
     def reload(self, config: Config) -> None:
         """Go on by another configuration; who must not be banned by it is not banned any more."""
@@ -266,12 +279,62 @@ class Warden:
         key = parse_network(network)
         now_ns = self._clock()
         lifted = self._ladder.lift(key, now_ns)
+        if self.outbox is not None:
+            self.outbox.lifted(key, now_ns, max((ban.until_ns for ban in lifted), default=0))
         self._place_changes(now_ns)
         self._save(now_ns)
         self._lifted(lifted, "operator")
         if lifted:
             self._log.info("bans lifted by hand", count=len(lifted))
         return Lifted(lifted, self._ladder.ban_of(key, now_ns))
+
+    # What other nodes tell.
+
+    def take_over(self, key: int, ban: Ban | None) -> None:
+        """Let this be what other nodes have banned of a client or network, from now on; None: nothing.
+
+        Who is never banned here is not, and a shared exit for as short as ever.
+        """
+        now_ns = self._clock()
+        before_ns = self._ladder.until(key, now_ns)
+        taken = self._ladder.take_over(key, ban, now_ns)
+        self._place_changes(now_ns)
+        if taken is not None and taken.until_ns > before_ns + SECOND:  # else nobody would notice
+            self._taken_over += 1
+            self._placed(taken)
+
+    def lift_for(self, key: int, before_ns: int) -> None:
+        """End our bans of a client or network and of what is in it, as `lift`; another node's operator wants it.
+
+        `before_ns`: when he did. What was banned later stays.
+        """
+        now_ns = self._clock()
+        lifted = self._ladder.lift(key, now_ns, before_ns=before_ns)
+        self._place_changes(now_ns)
+        self._lifted(lifted, "cluster")
+        if lifted:
+            self._log.info("bans lifted by hand on another node", count=len(lifted))
+
+    def hear(self, offence: Offence, *, own: bool) -> None:
+        """Count an offence that another node has seen; `own`: we have seen one of this client ourselves.
+
+        Only who has seen one bans: else each node of a cluster would, for the same.
+        """
+        kind, client, time_ns = offence.kind, offence.client, offence.time_ns
+        if self.mode == "off" or (kind is OffenceKind.CANARY and not self._canaries_count):
+            return
+        if self._episodes.counts(kind, client, offence.operation, time_ns):
+            self._note(self._ladder.offend(client, kind, time_ns, may_ban=own))
+            self._place_changes(self._clock())
+
+    def own_ban(self, key: int) -> Ban | None:
+        """Return the ban of exactly this client or network that this node has placed; of several, which ends last."""
+        bans = [ban for ban in self._ladder.bans_on(key, self._clock()) if ban.origin in _OWN and ban.reason != ADOPTED]
+        return max(bans, key=lambda ban: ban.until_ns, default=None)
+
+    def own_bans(self) -> set[int]:
+        """Return whom this node may have banned."""
+        return self._ladder.recorded()
 
     def latest(self, most: int) -> list[Ban]:
         """Return up to `most` bans that are in force, the most recent first."""
@@ -301,6 +364,8 @@ class Warden:
         changed = self._ladder.take_changes()
         if self._unsaved is not None:
             self._unsaved |= changed
+        if self.outbox is not None:
+            self.outbox.banned(changed)
         self._outside = {key for key in changed | self._outside if not self._place(key, now_ns)}
         for key in changed:
             self._look_at_network(key, now_ns)
@@ -323,12 +388,13 @@ class Warden:
                 rung=ban.rung,
                 reason=ban.reason,
                 mode=self.mode,
+                node=ban.node,
             )
         )
 
     def _lifted(self, bans: list[Ban], by: str) -> None:
         for ban in bans:
-            self._publish(BanLifted(network=key_text(ban.key), origin=ban.origin.value, by=by))
+            self._publish(BanLifted(network=key_text(ban.key), origin=ban.origin.value, by=by, node=ban.node))
 
     def _place(self, key: int, now_ns: int) -> bool:
         """Bring the table in line with the ladder; false if it is full."""

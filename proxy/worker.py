@@ -143,7 +143,7 @@ class Worker:
         self.guard = Guard(
             loop,
             config,
-            policy=Policy(config, self._tables, exits=self._exits.read(config)),
+            policy=self._policy(config, 0),
             classify=classifier(config),
             readers=readers(config),
             contents=Contents(self._tables, subjects),
@@ -198,7 +198,7 @@ class Worker:
         while True:
             await self._until_next_sweep()
             self.guard.sweep()
-            if self.guard.policy.outdated:
+            if self.guard.policy.outdated or self.guard.policy.share != max(1, self._control[Control.SHARE]):
                 self._use(self._config, self.guard.policy.generation)
             if self._control[Control.DRAINING]:  # the grace has begun
                 self.guard.say_goodbye()
@@ -233,9 +233,14 @@ class Worker:
             self.guard.tls.most_handshakes = config.handshakes
             self._renew(self.guard.tls, config.tls_cert, config.tls_key)
 
+    def _policy(self, config: Config, generation: int) -> Policy:
+        """Compile a policy for the present."""
+        share = self._control[Control.SHARE]
+        return Policy(config, self._tables, generation, self._exits.read(config), share=share)
+
     def _use(self, config: Config, generation: int) -> None:
         """Judge by a new policy."""
-        policy = Policy(config, self._tables, generation, self._exits.read(config))
+        policy = self._policy(config, generation)
         self.guard.reload(config, policy, classifier(config), readers(config))
 
     def _renew(self, tls: Tls, cert: str, key: str) -> None:

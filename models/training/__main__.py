@@ -1,5 +1,6 @@
-"""`python -m models.training train` makes the models that are shipped, `evaluate` says what they are worth, `validate`
-what the way to train them is, without the tools for tests.
+"""`python -m models.training train` makes the models that are shipped, `evaluate` says what they are worth.
+
+`validate` says what the way to train them is worth, without the tools for tests.
 """
 
 from __future__ import annotations

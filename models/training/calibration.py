@@ -1,15 +1,13 @@
 """What raw scores mean: log-odds, and from where on somebody is accused.
 
-Raw scores of clients whose tool was not in training (`fit.raw_outside`) are fitted by Platt's method: a straight line
-in log-odds, one for each of FROM, with targets that leave room for what was
-not seen: of a hundred honest clients nothing can be learnt that is 1,000 to 1. Isotonic regression would say
-"certain" wherever no honest client happened to score.
+Raw scores of clients whose tool was not in training are fitted by Platt's method: a straight line in log-odds, one
+from each of FROM requests on, with targets that leave room for what was not seen: of a hundred honest clients nothing
+can be learnt that is 1,000 to 1. Isotonic regression would say "certain" wherever no honest client happened to score.
 
-Accusation. Whoever has made more requests is better known, so there is a bound for each line: MARGIN above the honest
-client that scored highest at any look there, as a tool that was left out of training; above one of a thousand, where
-there are so many. So each look is taken, and the share of honest clients that are accused is measured over all looks
-together, as it is wanted. Nothing is taken from theory here: the log-odds are shy, for the reason above, and where few
-were recorded a rule that reads a chance of error from them errs. Nobody who refreshes is accused, at any look.
+Accusation. Who has made more requests is better known, so each line has a bound of its own: MARGIN above the honest
+client that scored highest at any look there; where there are more than a thousand, above one of a thousand. So it does
+not matter how often one looks. Nobody who refreshes is accused at any look. No bound comes from what the log-odds say
+of errors: they are shy, for the reason above, and the more so the fewer requests they are of.
 
 What this is worth. If honest tools were drawn by chance, the worst client of the next one would be above the worst of
 n others with a chance of 1 in n + 1. MARGIN is what that is lowered by; by how much was measured (validation.py).

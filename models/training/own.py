@@ -24,7 +24,6 @@ import numpy as np
 from fastpath.key_arrays import network_keys
 from models.scorer import bounds, rows_of
 from models.training import evaluation, fit
-from models.training.calibration import MARGIN
 from models.training.table import ABUSIVE, OWN, TEST, Table, Who, joined, table_of
 from models.windows import FIRST_LOOKS
 
@@ -47,6 +46,7 @@ CLIENTS_OF_NETWORK: Final = 4
 RESERVOIR: Final = 4000  # looks
 KEPT_OUT: Final = 0.3  # of networks
 FEWEST_CLIENTS: Final = 20
+SPARED: Final = 0.25  # log-odds above the honest canary that scores highest
 SLACK: Final = 0.03  # of the canaries that are abusers: half of what chance makes of a few hundred
 HONEST: Final = "legitimate"
 DATA: Final = "An operator's own logs, and the recordings of hkpguard"
@@ -172,7 +172,7 @@ def spare(model: Model, new: Scorer, shipped: Table) -> Model:
     honest = shipped.at((shipped.split == TEST) & ~shipped.abusive & shipped.seen & ~shipped.shared)
     found, row = new.score(honest.features, honest.requests), rows_of(new.manifest.calibration, honest.requests)
     worst = [float(found[row == place].max(initial=-np.inf)) for place in range(len(new.manifest.accuse))]
-    accuse = tuple(max(bound, round(high + MARGIN, 4)) for bound, high in zip(new.manifest.accuse, worst, strict=True))
+    accuse = tuple(max(bound, round(high + SPARED, 4)) for bound, high in zip(new.manifest.accuse, worst, strict=True))
     return fit.Model(model.graph, model.manifest.model_copy(update={"accuse": accuse}))
 
 

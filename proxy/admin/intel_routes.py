@@ -77,7 +77,8 @@ class IntelRoutes:
         form = request.query.get("format", "plain")
         if form not in FORMATS:
             return problem(400, f"format is not {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
-        bans, now_s = self._desk.bans().values(), self._desk.now_s()
+        bans = (await self._desk.bans()).values()
+        now_s = self._desk.now_s()
         if form == "stix":
             return web.json_response(bundle(bans, now_s), content_type=STIX.partition(";")[0])
         return web.Response(text=plain(bans) if form == "plain" else timed(bans, now_s))
@@ -90,7 +91,8 @@ class IntelRoutes:
         if not SCOPES & set(request.query.get("scopes", "ip,range").lower().split(",")):
             return web.json_response({"new": None, "deleted": None})
         startup = request.query.get("startup", "false").lower() == "true"
-        return web.json_response(self._desk.decisions(f"{bouncer} {request.remote}", startup=startup))
+        text = await self._desk.decisions(f"{bouncer} {request.remote}", startup=startup)
+        return web.Response(text=text, content_type="application/json")
 
     async def usage(self, request: web.Request) -> web.Response:
         """Take the figures that bouncers send; nobody reads them."""

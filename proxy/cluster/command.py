@@ -11,6 +11,8 @@ Answer = object  # bytes, int, None, a list of these, or Refusal; hostile: check
 
 MOST_COMMANDS: Final = 1024  # of one pipeline
 MOST_BYTES: Final = 16 * 1024 * 1024  # that one pipeline sends
+_FRAME_BYTES: Final = 6  # what RESP puts around an argument, at least
+_NUMBER_BYTES: Final = 16
 
 
 class StoreDown(Exception):
@@ -29,7 +31,7 @@ class StoreDown(Exception):
 
 
 class Refusal(NamedTuple):
-    """The answer to one command that Redis refused, while others of the pipeline were done: a key of another type, say."""
+    """The answer to one command that Redis refused, while it did others of the pipeline: a key of another type, say."""
 
     text: str
 
@@ -62,3 +64,13 @@ class Command(NamedTuple):
     what: str | Script
     keys: tuple[bytes, ...] = ()
     args: tuple[Argument, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many bytes are sent, to a few for each argument."""
+        arguments = (self.what if isinstance(self.what, str) else self.what.sha, *self.keys, *self.args)
+        return sum(map(_size, arguments)) + _FRAME_BYTES * len(arguments)
+
+
+def _size(argument: Argument) -> int:
+    return len(argument) if isinstance(argument, bytes | str) else _NUMBER_BYTES

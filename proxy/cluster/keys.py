@@ -3,12 +3,12 @@
     PREFIX:{SHARD}:FAMILY:NAME      hkpguard:{17}:limit:9f0c...
     PREFIX:FAMILY                   a channel; all nodes of a Redis Cluster hear all channels
 
-The number in braces is the hash tag of Redis Cluster: keys of one shard are in one slot, so that a script may touch several
-of them. What belongs to a client is in the shard of the client (`shard_of`), what belongs to nobody in shard 0. The 64
-tags fall into 64 slots, spread evenly over 3 as over 8 masters.
+The number in braces is the hash tag of Redis Cluster: keys of one shard are in one slot, so that a script may touch
+several of them. What belongs to a client is in the shard of the client (`shard_of`), what belongs to nobody in shard 0.
+The 64 tags fall into 64 slots; three masters with a third of all slots each have 21, 22 and 21 of them.
 
-Every key has a time to live: `FAMILIES` has the longest of each family, and `ttl_ms` bounds what is asked for, so that a
-node which leaves, or an installation that is taken down, leaves nothing in the database for long.
+Every key has a time to live: `FAMILIES` has the longest of each family, and `ttl_ms` bounds what is asked for, so that
+a node which leaves, or an installation that is taken down, leaves nothing behind for ever.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Keys:
         return blake2b(data, digest_size=8, key=self._key).digest()[0] % SHARDS
 
     def name_of(self, data: bytes) -> bytes:
-        """Return a name for what `data` identifies, 32 hex digits, from which nobody without the secret can tell what."""
+        """Return a name for what `data` identifies, 32 hex digits; only who has the secret can tell what that is."""
         return blake2b(data, digest_size=NAME_BYTES, key=self._key).hexdigest().encode()
 
     def key(self, family: Family, name: bytes | str, shard: int = 0) -> bytes:

@@ -2,10 +2,11 @@
 
     sealed = MAC (16 bytes) + payload        MAC = BLAKE2b under a key of the cluster, over prefix, kind and payload
 
-A seal says that a node of this cluster (same secret, same prefix) wrote these bytes as this kind of thing. It says neither
-when, nor that it still holds: **a sealed value can be kept and put back later** by whoever can write to the database. So
-payloads carry their own end (wall time, or Redis's) or a generation that only grows, and readers compare them; and a payload
-that is about somebody names him, for a key's name is not under the seal. It is not encrypted either.
+A seal says that a node of this cluster (same secret, same prefix) wrote these bytes as this kind of thing. It says
+neither when, nor that it still holds: **a sealed value can be kept and put back later** by whoever can write to the
+database. So payloads carry their own end (wall time, or Redis's) or a generation that only grows, and readers compare
+them; and a payload that is about somebody names him, for a key's name is not under the seal. It is not encrypted
+either.
 
 Numbers that scripts calculate with inside Redis (levels of buckets) cannot be sealed. Readers bound these instead.
 """

@@ -39,6 +39,7 @@ class ClusterSecret:
     def key(self, purpose: str, size: int = KEY_BYTES) -> bytes:
         """Return the key of a purpose, `size` bytes (up to 64): the same on all nodes, today and tomorrow.
 
-        Purposes: `seal`, `names`; `region` for the keyed hashes of shared memory, where subjects must be equal on all nodes.
+        Purposes: `seal`, `names`; `region` for the keyed hashes of shared memory, where subjects must be equal on all
+        nodes.
         """
         return blake2b(purpose.encode(), key=self._root, digest_size=size).digest()

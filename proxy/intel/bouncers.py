@@ -7,15 +7,17 @@ not the time of its question: so none loses a change for a clock, and one that n
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from proxy.intel.exports import decision
+from proxy.intel.exports import STEP, decision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from proxy.intel.exports import Exported, Json
+    from models.steps import Steps
+    from proxy.intel.exports import Exported
 
 MOST_BOUNCERS: Final = 16
 SAME_SECONDS: Final = 1.5  # the end of a ban is no other one for the rounding of clocks
@@ -32,8 +34,8 @@ class Bouncers:
         """Return how many are remembered."""
         return len(self._told)
 
-    def changes(self, bouncer: str, bans: Mapping[str, Exported], *, startup: bool, now_s: float) -> Json:
-        """Return what a bouncer is to be told, and remember that it was.
+    def changes(self, bouncer: str, bans: Mapping[str, Exported], *, startup: bool, now_s: float) -> Steps[str]:
+        """Return what a bouncer is to be told, as JSON, and remember that it was.
 
         Args:
             bouncer: Which.
@@ -48,13 +50,24 @@ class Bouncers:
         if len(self._told) > MOST_BOUNCERS:
             self._told.popitem(last=False)
         if bans is before:
-            return {"new": [], "deleted": []}
-        new = [ban for value, ban in bans.items() if value not in before or _other(ban, before[value])]
-        gone = [ban for value, ban in before.items() if value not in bans]
-        return {
-            "new": [decision(ban, now_s) for ban in new],
-            "deleted": [decision(ban._replace(until_s=min(ban.until_s, now_s - 1)), now_s) for ban in gone],
-        }
+            return _text([], [])
+        new: list[str] = []
+        gone: list[str] = []
+        for number, (value, ban) in enumerate(bans.items()):
+            if value not in before or _other(ban, before[value]):
+                new.append(json.dumps(decision(ban, now_s)))
+            if number % STEP == 0:
+                yield
+        for number, (value, ban) in enumerate(before.items()):
+            if value not in bans:
+                gone.append(json.dumps(decision(ban._replace(until_s=min(ban.until_s, now_s - 1)), now_s)))
+            if number % STEP == 0:
+                yield
+        return _text(new, gone)
+
+
+def _text(new: list[str], gone: list[str]) -> str:
+    return f'{{"new": [{", ".join(new)}], "deleted": [{", ".join(gone)}]}}'
 
 
 def _other(ban: Exported, before: Exported) -> bool:

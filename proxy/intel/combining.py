@@ -198,7 +198,7 @@ def _judged(
     spared = said.never | listed(ListingKind.WARNING) | said.shared | listed(*SHARED)
     accused = (loudest > 0) & ~spared
     rules = np.zeros(len(lengths), np.uint8)
-    if bounds.mode == "enforce":
+    if bounds.mode != "off":  # of shadow mode workers know, and tell what would have been
         rules[accused & (loudest >= bounds.price)] = LISTED_PRICED
         rules[accused & ((loudest >= bounds.deny) | (agreeing >= bounds.deny_feeds))] = LISTED_DENIED
     network_kinds = np.zeros(len(lengths), np.uint8)

@@ -10,13 +10,17 @@ lowest priority, and nothing that anybody waits for. What others need of it are 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
+import gc
 import json
 import sys
 import time
 from ipaddress import ip_network
+from operator import is_
 from pathlib import Path
 from random import SystemRandom
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from proxy.intel.combining import Verdicts
     from proxy.intel.feed import Report
     from proxy.intel.gathering import Json
+    from proxy.intel.listing import Listings
     from proxy.policy.networks import Network
 
 AT_ONCE: Final = 4  # feeds that are asked
@@ -82,7 +87,7 @@ class Courier:
         self._places = asyncio.Semaphore(AT_ONCE)
         self._changed = asyncio.Event()
         self._changed.set()
-        self._combined_of: object = None  # what was combined last
+        self._combined_of: _Basis | None = None  # what was combined last
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -128,8 +133,8 @@ class Courier:
                 self._tell(told_of(feed, None))
         voices, spared = [*self._voices()], self._spared()
         ended = tuple(int((voice.listings.until_s <= now_s).sum()) for voice in voices)
-        basis = (tuple(id(voice.listings) for voice in voices), ended, [part.networks.tobytes() for part in spared])
-        if basis == self._combined_of:
+        basis = _Basis([voice.listings for voice in voices], ended, [b"".join(map(bytes, part)) for part in spared])
+        if basis.same(self._combined_of):
             return
         verdicts = await asyncio.to_thread(combine, voices, spared, self._config.intel, now_s)
         try:
@@ -139,6 +144,8 @@ class Courier:
             return
         self._combined_of = basis
         self._tell({"combined": _counts(verdicts)})
+        del verdicts
+        _give_back()
 
     def _voices(self) -> Iterator[Voice]:
         for feed in self._feeds:
@@ -159,6 +166,20 @@ class Courier:
                 yield ip_network(text)
 
 
+class _Basis(NamedTuple):
+    """What verdicts were made of. The lists themselves and not their numbers: those may be given again."""
+
+    listings: list[Listings]
+    ended: tuple[int, ...]  # how many of each list were over
+    spared: list[bytes]
+
+    def same(self, other: _Basis | None) -> bool:
+        """Tell whether the same would come of it."""
+        if other is None or (self.ended, self.spared) != (other.ended, other.spared):
+            return False
+        return len(self.listings) == len(other.listings) and all(map(is_, self.listings, other.listings))
+
+
 def told_of(feed: Feed, report: Report | None) -> Json:
     """Return what is told of a feed: without what it lists."""
     snapshot = feed.snapshot
@@ -175,6 +196,13 @@ def _counts(verdicts: Verdicts) -> Json:
     rules = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
     denied, priced = (rules.get(rule, 0) for rule in (LISTED_DENIED, LISTED_PRICED))
     return {"prefixes": len(verdicts.lengths), "denied": denied, "priced": priced}
+
+
+def _give_back() -> None:
+    """Give memory that was only needed to read lists back to the system; the C library would keep it."""
+    gc.collect()
+    with contextlib.suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _say(told: Json) -> None:

@@ -5,6 +5,7 @@ Part of the analyst; the admin API (`proxy/admin/intel_routes.py`) puts the ques
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,6 +18,7 @@ from prometheus_client.registry import Collector
 from fastpath import client_key, key_text, monotonic_ns, parse_address, parse_network
 from fastpath.origin import LISTED_DENIED, LISTED_PRICED
 from models.steps import whole
+from proxy.courtesy import Courtesy
 from proxy.hkp.peer_list import is_public
 from proxy.intel.bouncers import Bouncers
 from proxy.intel.combined import FILE, Latest
@@ -66,12 +68,13 @@ class IntelDesk(Collector):
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the last three are shared, or clocks for tests
         self,
         config: Config,
         warden: Warden,
         verdicts: Verdicts,
         *,
+        courtesy: Courtesy | None = None,
         clock: Callable[[], int] = monotonic_ns,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -81,6 +84,7 @@ class IntelDesk(Collector):
             config: The configuration.
             warden: Whose bans are told.
             verdicts: Who weighs what is reported.
+            courtesy: Of the process.
             clock: CLOCK_MONOTONIC, ns.
             wall: Seconds since 1970.
 
@@ -90,6 +94,8 @@ class IntelDesk(Collector):
         self._verdicts = verdicts
         self._clock = clock
         self._wall = wall
+        self._courtesy = courtesy or Courtesy()
+        self._exporting = asyncio.Lock()
         self._reports = Reports()
         self._bouncers = Bouncers()
         self._lists = Latest(Path(config.state_dir) / FOLDER / FILE)
@@ -211,27 +217,31 @@ class IntelDesk(Collector):
 
     # Bans for others.
 
-    def bans(self) -> Mapping[str, Exported]:
+    async def bans(self) -> Mapping[str, Exported]:
         """Return the bans that refuse somebody, some seconds old at most; not to be changed."""
-        now_ns = self._clock()
-        if now_ns - self._bans_ns >= LOOK_NS:
+        async with self._exporting:
+            now_ns = self._clock()
+            if now_ns - self._bans_ns < LOOK_NS:
+                return self._bans
             self._bans_ns = now_ns
             offset_ns = int(self._wall() * SECOND) - now_ns
             if abs(offset_ns - self._offset_ns) > SECOND:  # else ends of bans would tremble with the clocks
                 self._offset_ns = offset_ns
             bans = self._warden.latest(MOST_EXPORTED) if self._warden.mode == "enforce" else []
-            fresh = exported(bans, self._offset_ns)
+            fresh = (await self._courtesy.through(exported(bans, self._offset_ns))).result
             if fresh != self._bans:
                 self._bans = fresh
-        return self._bans
+            return self._bans
 
     def now_s(self) -> float:
         """Return the time of day, as ends of bans have it."""
         return (self._clock() + self._offset_ns) / SECOND
 
-    def decisions(self, bouncer: str, *, startup: bool) -> Json:
-        """Return what a bouncer is to be told; see `Bouncers`."""
-        return self._bouncers.changes(bouncer, self.bans(), startup=startup, now_s=self.now_s())
+    async def decisions(self, bouncer: str, *, startup: bool) -> str:
+        """Return what a bouncer is to be told, as JSON; see `Bouncers`."""
+        bans = await self.bans()
+        steps = self._bouncers.changes(bouncer, bans, startup=startup, now_s=self.now_s())
+        return (await self._courtesy.through(steps)).result
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics (prometheus_client's collector interface)."""

@@ -16,13 +16,15 @@ from fastpath import key_text, parents
 from proxy.settings.kinds import SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable
 
+    from models.steps import Steps
     from proxy.policy.offender import Ban
 
 Json = dict[str, Any]
 PRODUCER: Final = "hkpguard"
 FORMATS: Final = ("plain", "timed", "stix")
+STEP: Final = 32  # bans: a tenth of a millisecond
 _NAMESPACE: Final = UUID("b6f5e5f4-0c1c-5b0f-9f53-3b1f3f1c7a11")  # of ids that are the same each time
 _ID_BYTES: Final = 6  # JSON numbers are exact up to 53 bits
 
@@ -36,7 +38,7 @@ class Exported(NamedTuple):
     origin: str  # ladder, widened or manual
 
 
-def exported(bans: Iterable[Ban], offset_ns: int) -> dict[str, Exported]:
+def exported(bans: Iterable[Ban], offset_ns: int) -> Steps[dict[str, Exported]]:
     """Return bans by whom they hit; one within another one is left out.
 
     Args:
@@ -45,18 +47,20 @@ def exported(bans: Iterable[Ban], offset_ns: int) -> dict[str, Exported]:
 
     """
     by_key: dict[int, Ban] = {}
-    for ban in bans:
+    for number, ban in enumerate(bans):
         known = by_key.get(ban.key)
         if known is None or known.until_ns < ban.until_ns:
             by_key[ban.key] = ban
-    return {told.value: told for told in _told(by_key, offset_ns)}
-
-
-def _told(by_key: Mapping[int, Ban], offset_ns: int) -> Iterator[Exported]:
-    for key, ban in by_key.items():
+        if number % STEP == 0:
+            yield
+    told: dict[str, Exported] = {}
+    for number, (key, ban) in enumerate(by_key.items()):
         if not any(by_key[each].until_ns >= ban.until_ns for each in parents(key) if each in by_key):
             since_s, until_s = ((time_ns + offset_ns) / SECOND for time_ns in (ban.since_ns, ban.until_ns))
-            yield Exported(key_text(key), since_s, until_s, ban.origin.value)
+            told[key_text(key)] = Exported(key_text(key), since_s, until_s, ban.origin.value)
+        if number % STEP == 0:
+            yield
+    return told
 
 
 def plain(bans: Iterable[Exported]) -> str:

@@ -122,7 +122,8 @@ class Feed:
             marks=gathered.marks,
         )
         problem = self._save(snapshot)
-        self.snapshot = snapshot
+        # The one on disk is mapped, which takes no memory while nobody reads it.
+        self.snapshot = (None if problem else self._store.load(self.name, self.config, now_s)) or snapshot
         self._source.accept()
         self._rest(now_s)
         return _report("new", parsed, problem)

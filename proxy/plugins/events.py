@@ -45,11 +45,12 @@ class BanPlaced(Event):
     personal = frozenset({"network"})
 
     network: str
-    origin: str = Field(description="ladder, widened or manual")
+    origin: str = Field(description="ladder, widened or manual; cluster: another node placed it")
     seconds: int
     rung: int
     reason: str
     mode: str = Field(description="enforce, or shadow: nobody is refused")
+    node: str = Field("", description="who placed it, if another node of the cluster did")
 
 
 class BanLifted(Event):
@@ -60,7 +61,8 @@ class BanLifted(Event):
 
     network: str
     origin: str
-    by: str = Field(description="operator, or reload: the configuration exempts it now")
+    by: str = Field(description="operator, reload: the configuration exempts it now, or cluster: on another node")
+    node: str = Field("", description="who had placed it, if another node of the cluster had")
 
 
 class VerdictRaised(Event):
@@ -119,6 +121,63 @@ class UpstreamUp(Event):
     kind = "upstream.up"
 
     upstream: str
+
+
+class StoreLost(Event):
+    """The store that nodes share is out of reach of this one; told again if that gets another reason, to be mended."""
+
+    kind = "store.lost"
+
+    reason: str
+
+
+class StoreBack(Event):
+    """The store is in reach again."""
+
+    kind = "store.back"
+
+    seconds: float = Field(description="that it was out of reach")
+
+
+class NodeJoined(Event):
+    """Another node has joined the cluster, or is back."""
+
+    kind = "node.joined"
+
+    node: str
+    version: str
+    nodes: int = Field(description="that there are now, this one included")
+
+
+class NodeLeft(Event):
+    """Another node has left the cluster."""
+
+    kind = "node.left"
+
+    node: str
+    why: str = Field(description="drained: it said so, or lost: it is not heard of any more")
+    nodes: int = Field(description="that there are now, this one included")
+
+
+class ReleaseActive(Event):
+    """A policy or models that were made for all nodes are in force on this one."""
+
+    kind = "release.active"
+
+    what: str = Field(description="policy or models")
+    generation: int
+    content: str = Field(description="its SHA-256; empty: none, each node has its own")
+    reason: str = Field(description="why it was rolled back to; empty if it was not")
+
+
+class ReleaseRefused(Event):
+    """A policy or models that are in force in the cluster cannot be in force on this node."""
+
+    kind = "release.refused"
+
+    what: str = Field(description="policy or models")
+    generation: int
+    reason: str
 
 
 class ConfigReloaded(Event):
@@ -203,6 +262,12 @@ EVENTS: Final[dict[str, type[Event]]] = {
         LoadAlarm,
         UpstreamDown,
         UpstreamUp,
+        StoreLost,
+        StoreBack,
+        NodeJoined,
+        NodeLeft,
+        ReleaseActive,
+        ReleaseRefused,
         ConfigReloaded,
         PluginChanged,
         PluginBroken,

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from proxy.courtesy import Courtesy
     from proxy.plugins.contract import Common, Description, Plugin, Publisher
-    from proxy.rests import Rests
 
     Records = NDArray[np.void]
 
@@ -72,7 +72,7 @@ class Instance(ABC):
         looks: Whether it wants to see records; from `start` on.
         routes: What it answers; likewise.
         subscriptions: What it wants to hear of; likewise.
-        rested_ns: How much of its last call was rest (`proxy.rests`): that is no fault of its own.
+        away_ns: How much of the time of its last call others had (`proxy.courtesy`): that is no fault of its own.
 
     """
 
@@ -80,7 +80,7 @@ class Instance(ABC):
     looks: bool = False
     routes: tuple[str, ...] = ()
     subscriptions: tuple[str, ...] = ()
-    rested_ns = 0
+    away_ns = 0
     _started = False
 
     @property
@@ -130,11 +130,11 @@ class Instance(ABC):
 class Resident(Instance):
     """A built-in plugin. It is ours: nothing bounds it but its circuit."""
 
-    def __init__(self, plugin: Plugin, bus: Publisher, rests: Rests, common: Common | None = None) -> None:
+    def __init__(self, plugin: Plugin, bus: Publisher, courtesy: Courtesy, common: Common | None = None) -> None:
         """Take a plugin that is not set up yet."""
         self.description = describe(plugin, built_in=True)
         self._runner = Runner(plugin, bus, common)
-        self._rests = rests
+        self._courtesy = courtesy
 
     async def open(self) -> None:
         """See `Instance`."""
@@ -146,7 +146,7 @@ class Resident(Instance):
     async def look(self, records: Records, now_ns: int) -> Reply:
         """See `Instance`."""
         try:
-            reply, self.rested_ns = await self._rests.through(self._runner.look(records, now_ns))
+            reply, self.away_ns = await self._courtesy.through(self._runner.look(records, now_ns))
         except Exception as error:  # a detector may raise anything; its circuit counts it
             raise PluginFailure(reason_of(error)) from error
         return self._runner.notebook.close(reply)
@@ -174,7 +174,7 @@ class Resident(Instance):
         """See `Instance`: it is left alone, that is all."""
 
     def _do(self, step: Callable[[], Reply]) -> Reply:
-        self.rested_ns = 0
+        self.away_ns = 0
         try:
             return self._runner.notebook.close(step())
         except Exception as error:  # as above

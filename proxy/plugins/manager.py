@@ -18,6 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from fastpath import monotonic_ns
+from proxy.courtesy import Courtesy
 from proxy.plugins.built_in import BUILT_IN, mode_of
 from proxy.plugins.contract import describe
 from proxy.plugins.court import NoCourt
@@ -27,7 +28,6 @@ from proxy.plugins.instance import Hosted, PluginFailure, Resident
 from proxy.plugins.needs import plan
 from proxy.plugins.runner import reason_of
 from proxy.plugins.slot import Means, Slot
-from proxy.rests import Rests
 from proxy.settings.plugins import PluginConfig, changed, plugin_path, shown
 from proxy.settings.sources import variable
 
@@ -70,7 +70,7 @@ class Manager(Collector):
         court: Court | None = None,
         *,
         common: Common | None = None,
-        rests: Rests | None = None,
+        courtesy: Courtesy | None = None,
     ) -> None:
         """Know the configuration; nothing runs yet.
 
@@ -79,14 +79,14 @@ class Manager(Collector):
             bus: For the events of plugins, and about them.
             court: Weighs what plugins find, that of plugins in shadow mode as well; without one nobody does.
             common: For plugins that are built in.
-            rests: Between pieces of their work.
+            courtesy: After each step of their work.
 
         """
         self._config = config
         self._bus = bus
         self._court = court or NoCourt()
         self._common = common
-        self._rests = rests or Rests(0)
+        self._courtesy = courtesy or Courtesy()
         self._log = structlog.get_logger().bind(process="analyst")
         self._installed = installed()
         self._slots: dict[str, Slot] = {}  # in the order of starting
@@ -170,7 +170,7 @@ class Manager(Collector):
 
     def _resident(self, name: str) -> Resident:
         try:
-            return Resident(BUILT_IN[name].make(), self._bus, self._rests, self._common)
+            return Resident(BUILT_IN[name].make(), self._bus, self._courtesy, self._common)
         except Exception as error:  # what it is made of may be missing; the analyst goes on without it
             raise PluginFailure(f"cannot be loaded: {reason_of(error)}") from error
 
@@ -189,7 +189,7 @@ class Manager(Collector):
         return Slot(instance, config, self._mode(name, config), means)
 
     async def _hear(self, evidence: list[Evidence]) -> None:
-        await self._rests.through(self._court.hear(evidence))
+        await self._courtesy.through(self._court.hear(evidence))
 
     async def _begin(self, name: str, instance: Instance, config: PluginConfig) -> Reply:
         return await instance.start(given_to(config, str(Path(self._config.state_dir) / FOLDER / name)))

@@ -12,6 +12,7 @@ from models.detector import Detector
 from models.scorer import MAIN, SECOND, SHIPPED, Scorer
 from models.shelf import Shelf
 from models.text import TEXT, TextScorer
+from proxy.model_places import Places
 from proxy.plugins.contract import Plugin
 from proxy.policy.fusion import MOST_WEIGHT, Evidence
 from proxy.settings.kinds import MINUTE
@@ -33,7 +34,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    models_dir: str = Field("", description="Your own models; empty: HKPGUARD_STATE_DIR/models")
+    models_dir: str = Field("", description="Your own models; empty: those of the cluster, and HKPGUARD_STATE_DIR/models")
     most_weight: float = Field(7.0, ge=0.0, le=MOST_WEIGHT, description="Log-odds that an accusation has at most")
     minutes: int = Field(15, ge=1, le=1440, description="How long evidence counts")
     coldness: bool = Field(default=True, description="Whether coldness of a network speaks against its clients")
@@ -55,10 +56,11 @@ class MlAbuseDetector(Plugin):
         assert isinstance(host.config, Settings)  # noqa: S101 - the runner made it of this model
         assert host.common is not None  # noqa: S101 - it is built in
         self._settings, self._log = host.config, host.log
-        own = Path(host.config.models_dir) if host.config.models_dir else host.state_dir.parent.parent / "models"
-        self._main = Shelf(MAIN, (own, SHIPPED), Scorer)
-        self._second = Shelf(SECOND, (own, SHIPPED), Scorer)
-        self._text = Shelf(TEXT, (own, SHIPPED), TextScorer)
+        chosen = host.config.models_dir
+        own = (Path(chosen),) if chosen else Places.of(host.state_dir.parent.parent)
+        self._main = Shelf(MAIN, (*own, SHIPPED), Scorer)
+        self._second = Shelf(SECOND, (*own, SHIPPED), Scorer)
+        self._text = Shelf(TEXT, (*own, SHIPPED), TextScorer)
         self._shelves = (self._main, self._second, self._text)
         self._lookout = host.common.watch.lookout()
         self._detector = Detector(

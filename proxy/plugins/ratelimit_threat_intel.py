@@ -127,7 +127,9 @@ class RatelimitThreatIntel(Plugin):
                 yield from self._of(client, address.tobytes(), now_ns)
             yield None
         good = (block["action"] == Action.ALLOW) & (block["status"] >= OK) & (block["status"] < NO_LONGER_OK)
-        self._reputation.credit(self._reputation.known(np.unique(block["client"][good])), self._wall())
+        behaved = np.unique(block["client"][good])
+        yield None
+        self._reputation.credit(self._reputation.known(behaved), self._wall())
 
     def _turn(self, now_ns: int) -> None:
         if now_ns >= self._look_ns:

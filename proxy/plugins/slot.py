@@ -54,7 +54,7 @@ class Means(NamedTuple):
         bus: For events.
         log: For what plugins say.
         clock: CLOCK_MONOTONIC, ns.
-        on_evidence: Takes what is found; may rest meanwhile.
+        on_evidence: Takes what is found, step by step.
 
     """
 
@@ -233,7 +233,7 @@ class Slot:
                     await self._begin()
                 began_ns = self._means.clock()
                 reply = await question(self.instance)
-                took_ns = self._means.clock() - began_ns - self.instance.rested_ns
+                took_ns = self._means.clock() - began_ns - self.instance.away_ns
             except PluginFailure as error:
                 self._failed("failed", str(error), fatal=error.fatal)
                 return None

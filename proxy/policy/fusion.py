@@ -9,6 +9,9 @@ the kind before the dot, weighs at most MOST_WEIGHT together: no detector bans a
 order in which evidence came.
 
 Evidence of a detector in shadow mode is kept and shown, and moves nobody.
+
+What another node has concluded is a floor, and no evidence: detectors of two nodes may have seen the same list, and what
+they say would count twice. It bans nobody, either; a ban comes from there as a ban.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from fastpath import Standing, parents
 from proxy.policy.ladder import is_client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from fastpath import BanTable
 
@@ -39,6 +42,7 @@ THRESHOLDS: Final = {
 }
 HYSTERESIS: Final = 1.0  # so far below its threshold a standing is left
 HARDEST_OF_NETWORK: Final = Standing.DELAYED  # it holds honest clients as well
+HARDEST_OF_OTHERS: Final = Standing.TARPIT
 MOST_CASES: Final = 65_536
 MOST_KINDS: Final = 4  # of evidence of one source in one case
 
@@ -86,6 +90,14 @@ class Change(NamedTuple):
     reasons: tuple[str, ...]  # the weightiest first
 
 
+class Elsewhere(NamedTuple):
+    """What another node has concluded of one client or network."""
+
+    node: str
+    standing: Standing
+    until_ns: int
+
+
 @dataclass(slots=True)
 class Case:
     """What is known of one client or network.
@@ -94,6 +106,9 @@ class Case:
         evidence: By kind.
         standing: What it has.
         would_be: What it would have, if no detector were in shadow mode.
+        own: What it has by what this node knows.
+        own_ns: When that ends.
+        elsewhere: What another node has concluded.
         inherited: What an analyst before this one gave it, whose evidence is lost.
         inherited_ns: When that ends.
         due_ns: When it is to be looked at again; 0: never.
@@ -105,6 +120,9 @@ class Case:
     would_be: Standing = Standing.WELCOME
     inherited: Standing = Standing.WELCOME
     inherited_ns: int = 0
+    own: Standing = Standing.WELCOME
+    own_ns: int = 0
+    elsewhere: Elsewhere | None = None
     due_ns: int = 0
 
 
@@ -131,6 +149,9 @@ def _earned(log_odds: float) -> Standing:
 class Fusion:
     """All cases of a node, and the one writer of its table of verdicts.
 
+    Attributes:
+        decided: Hears of whom it was found out anew what this node thinks of him; None: nobody does.
+
     Of more than MOST_CASES the one that was heard of longest ago is closed; its verdict stays for as long as it was
     given.
     """
@@ -140,6 +161,7 @@ class Fusion:
         self._table = table
         self._cases: OrderedDict[int, Case] = OrderedDict()
         self._due: list[tuple[int, int]] = []  # when evidence is over, of whom; one of each case is not too early
+        self.decided: Callable[[int], None] | None = None
 
     def __len__(self) -> int:
         """Return how many cases there are."""
@@ -149,7 +171,7 @@ class Fusion:
         """Go on where an analyst before this one stopped: its verdicts hold to their end."""
         for key, until_ns, standing in self._table.entries(now_ns):
             verdict = Standing(standing)
-            case = Case(standing=verdict, would_be=verdict, inherited=verdict, inherited_ns=until_ns)
+            case = Case(standing=verdict, would_be=verdict, own=verdict, inherited=verdict, inherited_ns=until_ns)
             self._cases[key] = case
             self._watch(key, case)
 
@@ -186,6 +208,18 @@ class Fusion:
                 heard.append(subject)
         return [change for subject in heard if (change := self._decide(subject, now_ns))]
 
+    def take_over(self, subject: int, elsewhere: Elsewhere | None, now_ns: int) -> list[Change]:
+        """Let this be what another node has concluded, from now on; None: nothing. Return what that has changed."""
+        case = self._cases.get(subject)
+        if elsewhere is not None:
+            elsewhere = elsewhere._replace(standing=min(elsewhere.standing, HARDEST_OF_OTHERS))
+        elif case is None:
+            return []
+        case = self._case(subject)
+        case.elsewhere = elsewhere
+        change = self._decide(subject, now_ns)
+        return [change] if change else []
+
     def case(self, subject: int) -> Case | None:
         """Return what is known of a client or network."""
         return self._cases.get(subject)
@@ -204,15 +238,20 @@ class Fusion:
         """Put evidence on file; false if there is no place for it, or it is over."""
         if evidence.until_ns <= now_ns:
             return False
-        case = self._cases.setdefault(evidence.subject, Case())
-        self._cases.move_to_end(evidence.subject)
+        case = self._case(evidence.subject)
         said = sum(each.source == evidence.source for each in case.evidence.values())
         if evidence.kind not in case.evidence and said >= MOST_KINDS:
             return False
         case.evidence[evidence.kind] = evidence
+        return True
+
+    def _case(self, subject: int) -> Case:
+        """Return the case of a subject, a new one if there is none."""
+        case = self._cases.setdefault(subject, Case())
+        self._cases.move_to_end(subject)
         if len(self._cases) > MOST_CASES:
             self._cases.popitem(last=False)
-        return True
+        return case
 
     def _decide(self, subject: int, now_ns: int) -> Change | None:
         """Bring the standing of a subject in line with its evidence."""
@@ -221,27 +260,39 @@ class Fusion:
         binding = [each for each in case.evidence.values() if not each.shadow]
         log_odds, before = fuse(binding, now_ns), case.standing
         least = case.inherited if case.inherited_ns > now_ns else Standing.WELCOME
-        case.standing = max(least, self._bounded(subject, standing_for(log_odds, before)))
+        if case.elsewhere is not None and case.elsewhere.until_ns <= now_ns:
+            case.elsewhere = None
+        case.own = max(least, self._bounded(subject, standing_for(log_odds, case.own)))
+        told = self._bounded(subject, case.elsewhere.standing) if case.elsewhere else Standing.WELCOME
+        case.standing = max(case.own, told)
         would_be = standing_for(fuse(case.evidence.values(), now_ns), case.would_be)
-        case.would_be = max(least, self._bounded(subject, would_be))
+        case.would_be = max(least, told, self._bounded(subject, would_be))
         ends = [each.until_ns for each in binding if each.weight > 0] + [case.inherited_ns] * bool(least)
-        until_ns = max(ends, default=now_ns)
+        case.own_ns = max(ends, default=now_ns)
+        told_ns = case.elsewhere.until_ns if case.elsewhere else now_ns
+        until_ns = told_ns if told > case.own else max(case.own_ns, told_ns) if told == case.own else case.own_ns
+        if self.decided is not None:
+            self.decided(subject)
         if case.standing is Standing.WELCOME:
             self._table.remove(subject)
         else:
             self._table.put(subject, until_ns, case.standing)
-        if case.evidence or least:
+        if case.evidence or least or case.elsewhere:
             self._watch(subject, case)
         else:
             del self._cases[subject]
         if case.standing is before:
             return None
-        weightiest = sorted(binding, key=lambda each: -abs(each.weight))
-        return Change(subject, before, case.standing, log_odds, until_ns, tuple(each.reason for each in weightiest))
+        reasons = [each.reason for each in sorted(binding, key=lambda each: -abs(each.weight))]
+        if case.elsewhere is not None and told > case.own:
+            reasons.insert(0, f"node {case.elsewhere.node} says so")
+        return Change(subject, before, case.standing, log_odds, until_ns, tuple(reasons))
 
     def _watch(self, subject: int, case: Case) -> None:
         """Look at a case again when the first of its evidence is over."""
-        end_ns = min((each.until_ns for each in case.evidence.values()), default=case.inherited_ns)
+        ends = [each.until_ns for each in case.evidence.values()]
+        ends += [case.elsewhere.until_ns] if case.elsewhere else []
+        end_ns = min(ends, default=case.inherited_ns)
         if case.due_ns == 0 or end_ns < case.due_ns:
             case.due_ns = end_ns
             heappush(self._due, (end_ns, subject))

@@ -7,6 +7,9 @@ Every length varies by up to 10 %, so that those who were banned together do not
 a shared exit is banned for bans.shared at most, each time; it never climbs, and its network is not banned because of
 it. What networks are banned: `widening.py`. A ban by hand stands beside all this and changes none of it.
 
+Nor does a ban of another node, as long as it lasts: it holds beside our own, and counts for networks. When it is over it
+is as if we had placed it, so that the next one, wherever, is a rung higher.
+
 Plain synchronous code without a clock: `now_ns` is the time of the caller on any clock that is never below 0 (what is
 restored may have been before that). Randomness comes in as a function. How many clients are remembered: `offender.py`.
 """
@@ -50,6 +53,7 @@ class Ladder:
         self._changed: set[int] = set()
         self._offenders = Offenders(self._changed.add)
         self._manual: dict[int, Ban] = {}
+        self._elsewhere: dict[int, Ban] = {}  # what other nodes have banned; as many as they are let say
         self._ends: list[tuple[int, int]] = []  # a heap of (when, key); those that were lifted are still in it
         self._next_sweep_ns: int | None = None
         self._use(rules, exemptions)
@@ -62,8 +66,8 @@ class Ladder:
 
     # Offences.
 
-    def offend(self, client: int, kind: OffenceKind, now_ns: int) -> Ban | None:
-        """Count an offence; return the ban that it earns, if it does.
+    def offend(self, client: int, kind: OffenceKind, now_ns: int, *, may_ban: bool = True) -> Ban | None:
+        """Count an offence; return the ban that it earns, if it does, and `may_ban`.
 
         While a client is banned, by itself or with its network, it earns nothing: neither retries make a ban longer,
         nor records that come late. `now_ns` is when it offended, and when the ban begins.
@@ -74,7 +78,7 @@ class Ladder:
         if offender is None:
             return None
         offender.note(kind, now_ns, self._rules.half_life_ns)
-        if round(offender.points) < self._rules.points:  # four times 25 is 100, a second later too
+        if not may_ban or round(offender.points) < self._rules.points:  # four times 25 is 100, a second later too
             return None
         self._ban(client, offender, now_ns)
         return offender.ban(client)
@@ -85,7 +89,7 @@ class Ladder:
             rung = 0
             length_ns = min(ladder_ns[0], self._rules.shared_ns) * (1 - JITTER * self._random())
         else:
-            rung = min(offender.rung_at(now_ns, self._rules.forget_ns) + 1, len(ladder_ns))
+            rung = min(self._rung(client, now_ns) + 1, len(ladder_ns))
             length_ns = ladder_ns[rung - 1] * (1 + JITTER * (2 * self._random() - 1))
         offender.start(rung, now_ns, int(length_ns))
         self._settle(client, offender, now_ns)
@@ -94,9 +98,20 @@ class Ladder:
         """See to what follows from a ban that has begun or ended."""
         banned = offender.until_ns > now_ns
         self._offenders.file(client, offender, banned=banned)
-        until_ns = offender.until_ns if banned else 0
-        self._networks.set(client, until_ns, now_ns)
-        self._note(client, until_ns)
+        self._tell_network(client, now_ns)
+        self._note(client, offender.until_ns if banned else 0)
+
+    def _tell_network(self, client: int, now_ns: int) -> None:
+        """Let the networks of a client know until when it is banned for what it did, here or elsewhere."""
+        offender, elsewhere = self._offenders.get(client), self._elsewhere.get(client)
+        until_ns = max(offender.until_ns if offender else 0, elsewhere.until_ns if elsewhere and elsewhere.rung else 0)
+        self._networks.set(client, until_ns if until_ns > now_ns else 0, now_ns)
+
+    def _rung(self, client: int, now_ns: int) -> int:
+        """Return the rung on which a client is."""
+        offender, elsewhere = self._offenders.get(client), self._elsewhere.get(client)
+        own = offender.rung_at(now_ns, self._rules.forget_ns) if offender else 0
+        return max(own, elsewhere.rung if elsewhere else 0)
 
     def _note(self, key: int, until_ns: int = 0) -> None:
         """Let others know of a change, and come back to it when the ban ends, if there is one."""
@@ -116,30 +131,80 @@ class Ladder:
         self._manual[ban.key] = ban
         self._note(ban.key, ban.until_ns)
 
-    def lift(self, key: int, now_ns: int) -> list[Ban]:
+    def lift(self, key: int, now_ns: int, *, before_ns: int | None = None) -> list[Ban]:
         """End all bans of a client or network and of what is in it; forget points and rungs of the clients there.
+
+        Args:
+            key: Of a client or network.
+            now_ns: Now.
+            before_ns: Only what was before that; None: all.
 
         Returns:
             What was lifted. A ban of a network around it may go as well, or stand.
 
         """
+        before_ns = now_ns if before_ns is None else before_ns
         if is_client(key):
             inside = {key}
         else:
             networks = (network for network, _ in self._networks.networks(now_ns))
             inside = {each for each in (*self.recorded(), *networks) if key == each or key in parents(each)}
-        lifted = [ban for each in inside for ban in self.bans_on(each, now_ns)]
+        bans = [ban for each in inside for ban in self.bans_on(each, now_ns)]
         for each in inside & self.recorded():
-            self._drop(each, now_ns)
-        return lifted
+            self._drop(each, now_ns, before_ns)
+        return [ban for ban in bans if ban not in self.bans_on(ban.key, now_ns)]
 
-    def _drop(self, key: int, now_ns: int) -> None:
-        """Forget all about a client, or about the ban by hand of a network."""
-        self._manual.pop(key, None)
-        if self._offenders.get(key) is not None:
+    def _drop(self, key: int, now_ns: int, before_ns: int) -> None:
+        """Forget all about a client, or about the bans of a network, that was before a certain time."""
+        for bans in (self._manual, self._elsewhere):
+            if key in bans and bans[key].since_ns <= before_ns:
+                del bans[key]
+        offender = self._offenders.get(key)
+        if offender is not None and max(offender.since_ns, offender.points_ns) <= before_ns:
             self._offenders.drop(key)
-            self._networks.set(key, 0, now_ns)
+        if is_client(key):
+            self._tell_network(key, now_ns)
         self._note(key)
+
+    # Of other nodes.
+
+    def take_over(self, key: int, ban: Ban | None, now_ns: int) -> Ban | None:
+        """Let this be what other nodes have banned of a client or network; None: nothing.
+
+        Returns:
+            The ban, if one is in force because of that: no longer than our rules have it, and of nobody who is never banned.
+
+        """
+        self._elsewhere.pop(key, None)
+        ban = None if ban is None or self._exemptions.never(key) else self._bounded(ban)
+        if ban is not None and ban.in_force(now_ns):
+            self._elsewhere[key] = ban
+            if (offender := self._offenders.get(key)) is not None and offender.points_ns <= ban.since_ns:
+                offender.points = 0.0  # they are paid with it
+        else:
+            ban = None
+        if is_client(key):
+            self._tell_network(key, now_ns)
+        self._note(key, ban.until_ns if ban else 0)
+        return ban
+
+    def _bounded(self, ban: Ban) -> Ban:
+        """Return a ban of the ladder of another node as ours would be at most; those by hand are as they were made."""
+        if not ban.rung:
+            return ban
+        most_ns = int(self._rules.ladder_ns[-1] * (1 + JITTER))
+        rung = min(ban.rung, len(self._rules.ladder_ns))
+        if self._exemptions.shared(ban.key):
+            most_ns, rung = self._rules.shared_ns, 0
+        return ban._replace(until_ns=min(ban.until_ns, ban.since_ns + most_ns), rung=rung)
+
+    def _fold(self, ban: Ban, now_ns: int) -> None:
+        """Remember a ban of another node that is over as if it had been ours."""
+        if not ban.rung or (offender := self._offenders.remember(ban.key)) is None:
+            return
+        if offender.until_ns <= ban.until_ns and offender.rung_at(now_ns, self._rules.forget_ns) <= ban.rung:
+            offender.rung, offender.since_ns, offender.until_ns = ban.rung, ban.since_ns, ban.until_ns
+            offender.reason = ban.reason
 
     # Time and rules.
 
@@ -155,10 +220,14 @@ class Ladder:
             self._offenders.sweep(now_ns, half_life_ns=rules.half_life_ns, forget_ns=rules.forget_ns)
 
     def _end(self, key: int, now_ns: int) -> None:
-        manual, offender = self._manual.get(key), self._offenders.get(key)
+        manual, elsewhere = self._manual.get(key), self._elsewhere.get(key)
         if manual is not None and not manual.in_force(now_ns):
             del self._manual[key]
             self._note(key)
+        if elsewhere is not None and not elsewhere.in_force(now_ns):
+            self._fold(self._elsewhere.pop(key), now_ns)
+            self._note(key)
+        offender = self._offenders.get(key)
         if offender is not None and offender.until_ns <= now_ns:
             self._settle(key, offender, now_ns)
 
@@ -171,9 +240,11 @@ class Ladder:
         old = list(self.bans(now_ns))
         self._use(rules, exemptions)
         for key in [key for key in self.recorded() if exemptions.never(key)]:
-            self._drop(key, now_ns)
+            self._drop(key, now_ns, now_ns)
         self._ends = [(ban.until_ns, ban.key) for ban in self._manual.values()]
         heapify(self._ends)
+        for key, ban in list(self._elsewhere.items()):
+            self.take_over(key, ban, now_ns)
         for client, offender in self._offenders.banned():
             if exemptions.shared(client):
                 offender.rung = 0
@@ -190,6 +261,9 @@ class Ladder:
             self._note(ban.key)
         elif ban.origin is Origin.MANUAL:
             self._take_manual(ban)
+        elif ban.origin is Origin.CLUSTER:
+            if self.take_over(ban.key, ban, now_ns) is None:
+                self._fold(ban, now_ns)
         elif (offender := self._offenders.remember(ban.key)) is not None:
             offender.rung, offender.since_ns, offender.until_ns = ban.rung, ban.since_ns, ban.until_ns
             offender.reason = ban.reason
@@ -205,7 +279,9 @@ class Ladder:
         self._note(key)
         if self._exemptions.never(key) or len(bans) > 1 or any(ban.origin is Origin.WIDENED for ban in bans):
             return
-        if bans and bans[0].origin is Origin.MANUAL:
+        if bans and bans[0].origin is Origin.CLUSTER:
+            self.take_over(key, bans[0]._replace(until_ns=until_ns), now_ns)
+        elif bans and bans[0].origin is Origin.MANUAL:
             self._take_manual(bans[0]._replace(until_ns=until_ns))
         elif not is_client(key):
             self._take_manual(Ban(key, Origin.MANUAL, now_ns, until_ns, 0, ADOPTED))
@@ -224,6 +300,8 @@ class Ladder:
             yield offender.ban(key)
         if manual is not None and manual.in_force(now_ns):
             yield manual
+        if (elsewhere := self._elsewhere.get(key)) is not None and elsewhere.in_force(now_ns):
+            yield elsewhere
         if (term := self._networks.term(key, now_ns)) is not None:
             yield Ban(key, Origin.WIDENED, *term)
 
@@ -233,6 +311,7 @@ class Ladder:
             if offender.until_ns > now_ns:
                 yield offender.ban(client)
         yield from (ban for ban in self._manual.values() if ban.in_force(now_ns))
+        yield from (ban for ban in self._elsewhere.values() if ban.in_force(now_ns))
         for network, term in self._networks.networks(now_ns):
             yield Ban(network, Origin.WIDENED, *term)
 
@@ -255,7 +334,7 @@ class Ladder:
         return Account(
             self.ban_of(client, now_ns),
             offender.points_at(now_ns, self._rules.half_life_ns),
-            offender.rung_at(now_ns, self._rules.forget_ns),
+            self._rung(client, now_ns),
             offender.offences(),
             self._exemptions.never(client),
             self._exemptions.shared(client),
@@ -271,12 +350,13 @@ class Ladder:
 
     def recorded(self) -> set[int]:
         """Return the keys of which something may have to be written down."""
-        return {*self._manual, *self._offenders}
+        return {*self._manual, *self._elsewhere, *self._offenders}
 
     def record(self, key: int, now_ns: int) -> list[Ban]:
         """Return what is to be written down of a key: its own bans, and one that is over as long as its rung counts."""
         manual, offender = self._manual.get(key), self._offenders.get(key)
-        bans = [manual] if manual is not None and manual.in_force(now_ns) else []
+        held = (manual, self._elsewhere.get(key))
+        bans = [ban for ban in held if ban is not None and ban.in_force(now_ns)]
         if offender is not None and (offender.until_ns > now_ns or offender.rung_at(now_ns, self._rules.forget_ns) > 0):
             bans.append(offender.ban(key))
         return bans

@@ -21,6 +21,7 @@ class Origin(StrEnum):
     LADDER = "ladder"
     WIDENED = "widened"  # a network is banned because of the clients in it
     MANUAL = "manual"
+    CLUSTER = "cluster"  # another node placed it
 
 
 class Ban(NamedTuple):
@@ -32,6 +33,7 @@ class Ban(NamedTuple):
     until_ns: int
     rung: int = 0  # of the ladder, from 1; 0: not on it
     reason: str = ""
+    node: str = ""  # who placed it; empty: this node, or it is not known any more which
 
     def in_force(self, now_ns: int) -> bool:
         """Tell whether it has not ended."""
@@ -59,8 +61,9 @@ class Offender:
         return max(0, self.rung - max(0, now_ns - self.until_ns) // forget_ns)
 
     def note(self, kind: OffenceKind, now_ns: int, half_life_ns: int) -> None:
-        """Add an offence."""
-        self.points = self.points_at(now_ns, half_life_ns) + WORTH[kind].points
+        """Add an offence; one that is told of late is worth what time has left of it."""
+        late_ns = max(0, self.points_ns - now_ns)
+        self.points = self.points_at(now_ns, half_life_ns) + WORTH[kind].points * 0.5 ** (late_ns / half_life_ns)
         self.points_ns = max(now_ns, self.points_ns)
         self._last = (self._last + _OFFENCE.pack(kind, now_ns))[-LAST_OFFENCES * _OFFENCE.size :]
 

@@ -11,6 +11,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from fastpath import BUCKETS, Budget, Limit, LimitSet, Mode, NetworkKind, bucket_key
+from fastpath.gcra import MAX_PERIOD_NS
 from fastpath.origin import MOST_ASN, MOST_RULES, RULE_SHIFT
 from proxy.policy.budgets import BudgetKind, Tables
 from proxy.policy.judge import (
@@ -82,12 +83,16 @@ class Profile(NamedTuple):
 class Policy:
     """One generation of the policy, over the shared tables."""
 
-    def __init__(self, config: Config, tables: Tables, generation: int = 0, exits: Iterable[Network] = ()) -> None:
+    def __init__(
+        self, config: Config, tables: Tables, generation: int = 0, exits: Iterable[Network] = (), *, share: int = 1
+    ) -> None:
         """Compile `config`, which is valid, so nothing fails here, and take the peers that are known now.
 
         `exits`: the networks of shared exits, those of the configuration among them.
+        `share`: by what limits are divided, of nodes that cannot ask each other; 0 or 1: they are whole.
         """
         self.generation = generation
+        self.share = max(1, share)
         self.bans_mode = _mode(config, config.bans.mode)
         self.fat_caps = _fat_caps(MODES[config.mode])
         self.uploads_mode = _mode(config, config.uploads.mode)
@@ -102,12 +107,13 @@ class Policy:
             WithinLimits(tables.clients, tables.buckets, tables.distinct, tables.sightings, tables.tariff),
         )
         self.misses = _misses(config, tables)
-        self._everybody = _profile(config)
+        self._everybody = _profile(config, share=self.share)
         self._place = partial(_placed, _pools(self._everybody))
         self._of_origin = lru_cache(MOST_ORIGINS)(partial(self._place, self._everybody))
         self._origins, self._composed_by = tables.origins, tables.origin_rules
         self._rules = digest(config.origin_rules)
-        self._networks = NetworkMap((network.cidr, _profile(config, network)) for network in config.networks)
+        profiles = ((network.cidr, _profile(config, network, self.share)) for network in config.networks)
+        self._networks = NetworkMap(profiles)
         self._allow = network_set(config.allow)
         self._peers = network_set(config.peers)
         self._book = tables.peers
@@ -201,14 +207,14 @@ def _suspicion(config: Config, tables: Tables) -> tuple[Check, ...]:
     return () if mode is Mode.OFF else (NotSuspected(tables.verdicts, mode is Mode.ENFORCE),)
 
 
-def _profile(config: Config, network: NetworkConfig | None = None) -> Profile:
+def _profile(config: Config, network: NetworkConfig | None = None, share: int = 1) -> Profile:
     ceiling = MODES[config.mode]
     limits, budgets = config.limits_for(network), config.budgets_for(network)
-    compiled = tuple(_limit(name, limits[name], ceiling) for name in CLASS_NAMES)
+    compiled = tuple(_limit(name, limits[name], ceiling, share) for name in CLASS_NAMES)
     caps = tuple(_cap(limits[name], ceiling) for name in CLASS_NAMES)
     if len(compiled) != BUCKETS:
         raise AssertionError(f"{len(compiled)} limits for {BUCKETS} buckets")
-    shared = tuple(_limit(name, budgets[name], ceiling) for name in BUDGET_NAMES)
+    shared = tuple(_limit(name, budgets[name], ceiling, share) for name in BUDGET_NAMES)
     kinds = zip(shared, BudgetKind, strict=True)
     return Profile(
         limits=compiled + shared,
@@ -246,15 +252,17 @@ def budget_limit(config: Config, name: BudgetName) -> Limit | None:
     return _limit(name, config.budgets_for()[name], MODES[config.mode])
 
 
-def _limit(name: str, limit: BudgetConfig, ceiling: Mode) -> Limit | None:
+def _limit(name: str, limit: BudgetConfig, ceiling: Mode, share: int = 1) -> Limit | None:
+    """Return what runs, divided by `share`: a token at least, and never faster than that part of the rate."""
     mode = min(MODES[limit.mode], ceiling)
     if mode is Mode.OFF:
         return None
+    period_ns = limit.period_ns * share
     return Limit(
         name=name.replace("_", "-"),
-        burst=limit.burst,
-        count=limit.count,
-        period_ns=limit.period_ns,
+        burst=max(1, limit.burst // share),
+        count=limit.count if period_ns <= MAX_PERIOD_NS else max(1, limit.count * MAX_PERIOD_NS // period_ns),
+        period_ns=min(period_ns, MAX_PERIOD_NS),
         max_delay_ns=limit.max_delay_ns,
         mode=mode,
     )

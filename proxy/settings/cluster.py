@@ -22,7 +22,7 @@ SHORTEST_SECRET: Final = 32
 LONGEST_SECRET: Final = 256
 MOST_FILE_BYTES: Final = 4096
 _PREFIX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
-_NODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _USER: Final = re.compile(r"[!-~]{1,64}")
 _SECRET: Final = re.compile(rf"[!-~]{{{SHORTEST_SECRET},{LONGEST_SECRET}}}")
 
@@ -62,7 +62,7 @@ class ClusterConfig(Section):
         "hkpguard"
     )
     node: Annotated[
-        str | None, OrEmpty(Spelled(_NODE, "1 to 64 of A-Z, a-z, 0-9 and . _ -, the first a letter or digit"))
+        str | None, OrEmpty(Spelled(NODE, "1 to 64 of A-Z, a-z, 0-9 and . _ -, the first a letter or digit"))
     ] = None  # None: see `proxy.cluster.node_name`
     user: Annotated[str | None, OrEmpty(Spelled(_USER, "1 to 64 visible ASCII characters"))] = None
     password_file: File = None
@@ -113,8 +113,8 @@ def cluster_problems(config: "Config") -> Iterator[Problem]:
         yield (("cluster", "user"), ("redis_url",)), "must not be set: HKPGUARD_REDIS_URL names a user"
     if url.password is not None and cluster.password_file is not None:
         yield (("cluster", "password_file"), ("redis_url",)), "must not be set: HKPGUARD_REDIS_URL has a password"
-    if cluster.user is not None and url.password is None and cluster.password_file is None:
-        yield _of("user", "password_file"), "needs a password: HKPGUARD_CLUSTER__PASSWORD_FILE"
+    if (url.user or cluster.user) and url.password is None and cluster.password_file is None:
+        yield _of("password_file", "user"), "must be set: a user needs a password"
     if (cluster.ca or cluster.cert) and not url.tls:
         yield (("redis_url",), ("cluster", "ca"), ("cluster", "cert")), "must be rediss:// where CA or CERT is set"
 

@@ -154,7 +154,7 @@ class FeedConfig(Section):
 class IntelConfig(Section):
     """What all feeds have in common, and who else may tell or read."""
 
-    mode: Mode = "enforce"  # shadow: what lists say is shown, and no rule made of it
+    mode: Mode = "enforce"  # of the rules that follow from lists
     deny: Percent = 90  # severity from which one feed alone has an address denied
     deny_feeds: Annotated[int, Whole(2, 10)] = 2  # independent feeds, of which each would have it priced
     price: Percent = 40  # severity from which an address is priced; below it is evidence only

@@ -1,4 +1,4 @@
-"""Where settings come from (environment, TOML file), and the faults that are found in them.
+"""Where settings come from (environment, policy of the cluster, TOML file), and the faults that are found in them.
 
 A source becomes a flat list of `Setting`, each with its path (`("limits", "cert", "burst")`), its raw value
 and its name as the user typed it. What the values mean is not known here: see `kinds.py`, `proxy/config.py`.
@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 PREFIX: Final = "HKPGUARD_"
 FILE_KEY: Final = ("config",)
+RELEASED: Final = "the policy of the cluster"
 URL_USER: Final = re.compile(r"//\S*@")  # greedy: a password may hold an @ and a comma
 MASK: Final = "***"
 LONGEST_VALUE: Final = 80  # characters of a value that are repeated in a fault
@@ -69,22 +70,27 @@ def variable(path: SettingPath) -> str:
 
 
 def read(
-    environ: Mapping[str, str], known: Collection[SettingPath], taken: Callable[[SettingPath], bool] = lambda _: False
+    environ: Mapping[str, str],
+    known: Collection[SettingPath],
+    taken: Callable[[SettingPath], bool] = lambda _: False,
+    released: str = "",
 ) -> Reading:
-    """Read the environment and the file that it names; the environment wins.
+    """Read the environment, what was released for the whole cluster (TOML), and the file that the environment names.
 
-    Unknown and repeated keys are faults; what is `taken` is known to somebody else.
+    The environment wins over what was released, and that over the file. Unknown and repeated keys are faults; what is
+    `taken` is known to somebody else.
     """
     from_environment = _environment(environ)
     file = next((setting for setting in from_environment if setting.path == FILE_KEY), None)
     from_environment = [setting for setting in from_environment if setting.path != FILE_KEY]
     from_file, file_faults = _file(file) if file else ([], [])
-    faults = list(file_faults)
-    for source in (from_file, from_environment):
+    from_release, release_faults = toml(released, RELEASED, Fault(RELEASED, None, "is not TOML"))
+    faults = [*file_faults, *release_faults]
+    for source in (from_file, from_release, from_environment):
         faults += _repeated(source)
         faults += [fault for setting in source if not taken(setting.path) and (fault := _unknown(setting, known))]
-    both = (*from_file, *from_environment)
-    every = {setting.path: setting for setting in both if setting.path in known or taken(setting.path)}
+    all_sources = (*from_file, *from_release, *from_environment)
+    every = {setting.path: setting for setting in all_sources if setting.path in known or taken(setting.path)}
     return Reading(every, faults)
 
 
@@ -103,6 +109,11 @@ def _shortened(text: str) -> str:
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
 
 
+def in_environment(environ: Mapping[str, str]) -> Mapping[SettingPath, str]:
+    """Return the variables of an environment by what they set."""
+    return {setting.path: setting.name for setting in _environment(environ)}
+
+
 def _environment(environ: Mapping[str, str]) -> list[Setting]:
     return [
         Setting(tuple(name[len(PREFIX) :].lower().split("__")), value, name)
@@ -113,13 +124,30 @@ def _environment(environ: Mapping[str, str]) -> list[Setting]:
 
 def _file(setting: Setting) -> tuple[list[Setting], list[Fault]]:
     path = Path(str(setting.value))
+    not_toml = Fault(setting.name, setting.value, "is not TOML")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         return [], [Fault(setting.name, setting.value, f"cannot be read: {error.strerror}")]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        return [], [Fault(setting.name, setting.value, f"is not TOML: {error}")]
-    return list(_leaves(table, (), str(path))), []
+    except UnicodeDecodeError as error:
+        return [], [not_toml._replace(problem=f"is not TOML: {error}")]
+    return toml(text, str(path), not_toml)
+
+
+def toml(text: str, where: str, not_toml: Fault) -> tuple[list[Setting], list[Fault]]:
+    """Return the settings of a TOML text, and what is wrong with it.
+
+    Args:
+        text: The text.
+        where: What names of settings say after `in`.
+        not_toml: The fault if it is none; its problem is completed.
+
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return [], [not_toml._replace(problem=f"{not_toml.problem}: {error}")]
+    return list(_leaves(table, (), where)), []
 
 
 def _leaves(table: Mapping[str, object], above: SettingPath, file: str) -> Iterator[Setting]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from proxy.intel.gathering import Collection
+from proxy.intel.watch import courier_lines, settings_for_courier
 from tests.integration.programs import LOOPBACK, free_port, run, running, until
-from tests.proxy.intel.feeds_for_tests import NOW_S, feed_config, texts
+from tests.proxy.intel.feeds_for_tests import NOW_S, config_of, feed_config, texts
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -32,6 +34,11 @@ BANNED, OTHER = "9.8.7.6", "9.8.7.5"
 COLLECTION = "91a7b528-80eb-42ed-a74d-c6fbd5a26116"
 
 
+def opened(request: str | urllib.request.Request) -> Any:
+    """Return what is answered; to be closed."""
+    return urllib.request.urlopen(request, timeout=5)  # noqa: S310 - of this machine
+
+
 def post(guard: Guard, path: str, body: dict[str, Any], **headers: str) -> Any:
     """Tell the admin API something; return its answer."""
     request = urllib.request.Request(
@@ -39,7 +46,7 @@ def post(guard: Guard, path: str, body: dict[str, Any], **headers: str) -> Any:
         json.dumps(body).encode(),
         {"Content-Type": "application/json", **headers},
     )
-    with urllib.request.urlopen(request, timeout=5) as reply:
+    with opened(request) as reply:
         return json.loads(reply.read())
 
 
@@ -70,6 +77,20 @@ def test_feed(guard: Guard) -> None:
     assert guard.readyz().status == 200
 
 
+async def test_process(tmp_path: Path) -> None:
+    """As a process it gets its settings by its standard input, tells what it does, and ends when nobody listens."""
+    path = tmp_path / "list.txt"
+    path.write_text("1.2.3.4\n")
+    config = config_of(tmp_path / "state", {"a": {"url": str(path)}}, ADMIN_TOKEN="x" * 32)
+    lines = courier_lines(settings_for_courier(config))
+    async with asyncio.timeout(30):
+        async for line in lines:
+            if json.loads(line).get("combined", {}).get("prefixes"):
+                break
+        await lines.aclose()
+    assert (tmp_path / "state" / "intel" / "a.feed").exists()
+
+
 async def test_taxii(stack: ExitStack, tmp_path: Path) -> None:
     """A collection of a real server (medallion) is read, with a password, page by page."""
     pytest.importorskip("medallion")
@@ -78,7 +99,11 @@ async def test_taxii(stack: ExitStack, tmp_path: Path) -> None:
     data = medallion_data(objects)
     (tmp_path / "data.json").write_text(json.dumps(data))
     config = {
-        "backend": {"module_class": "MemoryBackend", "filename": str(tmp_path / "data.json")},
+        "backend": {
+            "module": "medallion.backends.memory_backend",
+            "module_class": "MemoryBackend",
+            "filename": str(tmp_path / "data.json"),
+        },
         "users": {"admin": "Password0"},
         "taxii": {"max_page_size": 10},
     }
@@ -144,7 +169,7 @@ def medallion_data(objects: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def test_crowdsec_bouncer(guard: Guard, need: Need, stack: ExitStack, tmp_path: Path) -> None:
-    """A bouncer of CrowdSec reads our stream: it is told of bans at its start, later ones, and those that are lifted."""
+    """A bouncer of CrowdSec reads our stream: bans at its start, later ones, and those that are lifted."""
     program = need("crowdsec-custom-bouncer")
     post(guard, "/api/v1/bans", {"network": BANNED, "seconds": 3600})
     told = tmp_path / "told"
@@ -168,7 +193,7 @@ def test_crowdsec_bouncer(guard: Guard, need: Need, stack: ExitStack, tmp_path: 
     post(guard, "/api/v1/bans", {"network": "2001:db8:1::/48", "seconds": 600})
     says(r"^add 2001:db8:1::/48 ")
     request = urllib.request.Request(f"http://{LOOPBACK}:{guard.admin_port}/api/v1/bans/{BANNED}", method="DELETE")
-    urllib.request.urlopen(request, timeout=5).close()
+    opened(request).close()
     says(rf"^del {BANNED} ")
 
 
@@ -190,7 +215,10 @@ trap 'kill $server' EXIT
 for _ in $(seq 100); do curl --silent --output /dev/null http://127.0.0.1:11371/ && break; sleep 0.05; done
 "$PYTHON" "$BLOCKLIST" nftables --ports 11371
 nft list table inet hkpguard
-get() { curl --silent --output /dev/null --max-time 2 --interface "$1" http://127.0.0.1:11371/ && echo "$1 passes" || echo "$1 drops"; }
+get() {
+  curl --silent --output /dev/null --max-time 2 --interface "$1" http://127.0.0.1:11371/ \
+    && echo "$1 passes" || echo "$1 drops"
+}
 get $BANNED
 get $OTHER
 : >"$LIST"
@@ -206,8 +234,8 @@ def test_nftables(guard: Guard, need: Need, tmp_path: Path) -> None:
     need("nft", "ip", "unshare", "curl")
     url = blocklist(guard, tmp_path)
     copy = tmp_path / "list"
-    request = urllib.request.Request(url, headers={"X-Api-Key": KEY})
-    with urllib.request.urlopen(request, timeout=5) as reply:
+    request = urllib.request.Request(url, headers={"X-Api-Key": KEY})  # noqa: S310
+    with opened(request) as reply:
         copy.write_bytes(reply.read())
     environ = os.environ | {
         "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin",

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 from proxy.config import KEYS, Config
+from proxy.settings.intel import FEED_KEYS, FeedConfig
 from proxy.settings.limits import BUDGET_KEYS, LIMIT_KEYS
 from proxy.settings.plugins import COMMON, PluginConfig
 
@@ -48,6 +49,14 @@ def test_documentation_lists_every_setting_of_plugins() -> None:
     """docs/configuration.md has what all plugins have, with defaults and what is allowed."""
     prefix, usual = "PLUGINS__<NAME>__", PluginConfig()
     expected = {word.upper(): (key.text(usual) or "empty", key.kind.allowed) for word, key in COMMON.items()}
+    rows = {row[0].removeprefix(prefix): (row[1], row[2]) for row in table_rows() if row[0].startswith(prefix)}
+    assert rows == expected
+
+
+def test_documentation_lists_every_setting_of_feeds() -> None:
+    """The same for what all feeds have."""
+    prefix, usual = "INTEL__FEEDS__<NAME>__", FeedConfig()
+    expected = {word.upper(): (key.text(usual) or "empty", key.kind.allowed) for word, key in FEED_KEYS.items()}
     rows = {row[0].removeprefix(prefix): (row[1], row[2]) for row in table_rows() if row[0].startswith(prefix)}
     assert rows == expected
 

@@ -11,7 +11,7 @@ from fastpath import BAN_TABLE_BYTES, BanTable, Standing, client_key, network_ke
 from models.steps import whole
 from proxy.plugins.events import VerdictLowered, VerdictRaised
 from proxy.policy.fusion import Evidence
-from proxy.verdicts import Verdicts
+from proxy.verdicts import CASES_AT_ONCE, Verdicts
 from tests.proxy.wardens_for_tests import FakeNode
 
 if TYPE_CHECKING:
@@ -61,6 +61,21 @@ def test_a_verdict_is_published(court: Court) -> None:
     )
     lowered = VerdictLowered(subject=ADDRESS, before="delayed", after="welcome", log_odds=-4.0, seconds=0, reasons=())
     assert court.published == [raised, lowered]
+
+
+def test_one_case_at_a_step(court: Court) -> None:
+    """All that is said of a client is weighed in one step, in whatever order it was said; so is the end of it."""
+    until_ns = court.node.now_ns + 60 * SECOND
+    kinds = ("pace", "cohort")
+    said = [Evidence(CLIENT + each, kind, 3.0, "too fast", until_ns) for kind in kinds for each in range(40)]
+    steps = court.verdicts.hear(said)
+    next(steps)
+    assert [event.kind for event in court.published] == ["verdict.raised"]
+    assert court.standing() == Standing.DELAYED
+    assert len([*steps]) == 39
+    assert len(court.published) == 40
+    assert len([*court.verdicts.turn(until_ns)]) == -(-40 // CASES_AT_ONCE)
+    assert len(court.published) == 80
 
 
 def test_news_that_changes_nothing_is_not_published(court: Court) -> None:

@@ -611,13 +611,13 @@ def test_nothing_is_kept_longer_than_it_counts(start: Callable[..., FakeNode], t
 def test_counts(start: Callable[..., FakeNode]) -> None:
     """Offences by kind, bans in force by origin."""
     node = start()
-    assert dict(node.warden.in_force) == {Origin.LADDER: 0, Origin.WIDENED: 0, Origin.MANUAL: 0}
+    assert dict(node.warden.in_force) == {Origin.LADDER: 0, Origin.WIDENED: 0, Origin.MANUAL: 0, Origin.CLUSTER: 0}
     for each in (A, B, C):
         do(node, f"4xtrap {each}")
     do(node, f"33xmalformed {SIX}")
     do(node, f"5xviolation {SIX}")
     do(node, "ban 203.0.113.0/24 1h")
-    assert dict(node.warden.in_force) == {Origin.LADDER: 3, Origin.WIDENED: 1, Origin.MANUAL: 1}
+    assert dict(node.warden.in_force) == {Origin.LADDER: 3, Origin.WIDENED: 1, Origin.MANUAL: 1, Origin.CLUSTER: 0}
     assert node.warden.offences == {OffenceKind.TRAP: 12, OffenceKind.MALFORMED: 2, OffenceKind.VIOLATION: 1}
 
 

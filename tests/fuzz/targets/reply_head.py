@@ -126,4 +126,4 @@ WORDS = (
     b"Keep-Alive: a\r\n", b"Upgrade: h2c\r\n", b"upgrade", b"Trailer: a\r\n", b"Proxy-Connection: a\r\n",
     b"Proxy-Authenticate: a\r\n", b"Set-Cookie: a=b\r\n", b"_", b",", b";", b'"', b"\x0b", b"\x85",
 )  # fmt: skip
-TARGET = Target(check, seeds, WORDS, LONGEST, share=22)
+TARGET = Target(check, seeds, WORDS, LONGEST, share=20)

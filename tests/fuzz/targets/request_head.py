@@ -102,4 +102,4 @@ WORDS = (
     b"CF-Connecting-IP: 192.0.2.1\r\n", b"True-Client-IP: a\r\n", b"Via: 1.1 a\r\n", b"\x0b", b"\x0c", b"\x85",
     b"\xa0", b";", b",", b'"',
 )  # fmt: skip
-TARGET = Target(check, seeds, WORDS, LONGEST, share=26)
+TARGET = Target(check, seeds, WORDS, LONGEST, share=23)

@@ -27,7 +27,8 @@ def made(upload_share: float = 0.9) -> tuple[np.ndarray, np.ndarray, np.ndarray,
 def bad(features: np.ndarray) -> np.ndarray:
     """Return what share of requests is bad, one way or another; of texts a sixth is."""
     shares = features[:, [NAMES.index(name) for name in BAD[:-1]]].sum(axis=1)
-    return np.maximum(shares, features[:, NAMES.index(BAD[-1])] / 0.16)
+    found: np.ndarray = np.maximum(shares, features[:, NAMES.index(BAD[-1])] / 0.16)
+    return found
 
 
 def test_as_recorded() -> None:

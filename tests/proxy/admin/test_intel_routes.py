@@ -58,7 +58,7 @@ class Site(NamedTuple):
             return answer.status, await answer.json()
 
     async def get(self, path: str, **headers: str) -> tuple[int, Any]:
-        """Return status and body of an answer."""
+        """Ask; return status and body of the answer."""
         given = {name.replace("_", "-"): text for name, text in headers.items()}
         async with self.client.get(path, headers=given) as answer:
             return answer.status, await (
@@ -82,7 +82,7 @@ class Site(NamedTuple):
 
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Site]]]:
-    """Return a starter of nodes: `await start(**settings)`."""
+    """Give a way to start nodes: it takes settings."""
     clients = []
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     (tmp_path / "reporters").write_text(f"first {FIRST}\nsecond {SECOND}\n")

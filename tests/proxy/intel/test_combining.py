@@ -97,6 +97,8 @@ def test_rule(voices: list[Voice], expected: str) -> None:
         ("1.2.3.0/24", "1.2.3.4", "1.2.3.4", "denied"),
         ("1.2.3.0/24", "1.2.3.4", "1.2.3.5", "priced"),
         ("1.2.0.0/16", "1.2.3.0/24", "1.2.3.5", "denied"),
+        ("1.2.3.0/24", "1.2.3.255", "1.2.3.255", "denied"),
+        ("1.2.3.0/24", "1.2.3.0", "1.2.3.0", "denied"),
         ("2a00::/32", "2a00::/64", "2a00::1", "denied"),
         ("2a00::/32", "2a00::/64", "2a00:0:0:1::1", "priced"),
     ],
@@ -128,7 +130,7 @@ def test_spared(which: str, spared: str, at: str, expected: str) -> None:
 
 
 def test_hole_is_in_the_set() -> None:
-    """Who is allowed within a listed network has a prefix of his own, which says that there is no rule and no weight."""
+    """Who is allowed within a listed network has a prefix of his own, which says that there is no rule."""
     verdicts = combine(
         [voice("a", listings("1.2.0.0/16", severity=1.0))], Spared(prefixes("1.2.3.0/24"), NOBODY), BOUNDS, NOW_S
     )
@@ -165,12 +167,13 @@ def test_weight(severities: list[float], weight: float) -> None:
     assert max(verdicts.weights) <= MOST_WEIGHT
 
 
-@pytest.mark.parametrize("mode", ["shadow", "off"])
-def test_modes(mode: str) -> None:
-    """In shadow mode lists make no rule; what they say is there to be seen."""
+@pytest.mark.parametrize(("mode", "denied"), [("enforce", True), ("shadow", True), ("off", False)])
+def test_modes(mode: str, denied: bool) -> None:  # noqa: FBT001 - a row
+    """Off, lists make no rule, and what they say is there to be seen; workers know what shadow mode is."""
     bounds = BOUNDS.model_copy(update={"mode": mode})
     verdicts = combine([voice("a", LOUD)], NO_ONE, bounds, NOW_S)
-    assert (verdicts.rules.tolist(), verdicts.weights.tolist()) == ([0], pytest.approx([5.4], abs=0.01))
+    assert verdicts.rules.tolist() == [LISTED_DENIED * denied]
+    assert verdicts.weights.tolist() == pytest.approx([5.4], abs=0.01)
 
 
 def test_thirty_two_feeds() -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import tarfile
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fastpath.origin import LISTED_DENIED
+from fastpath.origin import LISTED_DENIED, LISTED_PRICED, NetworkKind
+from proxy.intel import courier as courier_module
 from proxy.intel.combined import Combined
 from proxy.intel.courier import Courier
-from proxy.intel.watch import courier_lines, settings_for_courier
+from proxy.intel.watch import settings_for_courier
 from proxy.intel.web import FetchFailed
 from proxy.peer_store import Learnt, PeerStore, Resolved
 from tests.proxy.intel.feeds_for_tests import NOW_S, FakeSource, config_of, listings
@@ -21,6 +22,7 @@ from tests.proxy.intel.feeds_for_tests import NOW_S, FakeSource, config_of, list
 if TYPE_CHECKING:
     from proxy.config import Config
 
+SHARED = Path(__file__).parents[4] / "shared" / "data" / "dev.tar.xz"
 URL = {"url": "https://lists.example/a.txt"}
 
 
@@ -28,7 +30,7 @@ class Office:
     """A courier with sources that a test scripts, and a clock that it sets."""
 
     def __init__(self, config: Config, **sources: FakeSource) -> None:
-        """`sources`: by the host of their feeds."""
+        """Take the sources by the hosts of their feeds."""
         self.now_s = NOW_S
         self.told: list[dict[str, Any]] = []
         self._sources = sources
@@ -144,8 +146,9 @@ async def test_disk_full(tmp_path: Path) -> None:
     assert office.told[-1]["combined"]["prefixes"] == 1
 
 
-async def test_run(tmp_path: Path) -> None:
+async def test_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By itself it asks what is due, and combines."""
+    monkeypatch.setattr(courier_module, "SETTLE_SECONDS", 0)
     path = tmp_path / "list.txt"
     path.write_text("1.2.3.4\n")
     told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -159,18 +162,36 @@ async def test_run(tmp_path: Path) -> None:
         work.cancel()
 
 
-async def test_process(tmp_path: Path) -> None:
-    """As a process it gets its settings by its standard input, tells what it does, and ends when nobody listens."""
-    path = tmp_path / "list.txt"
-    path.write_text("1.2.3.4\n")
-    config = config_of(tmp_path / "state", {"a": {"url": str(path)}}, ADMIN_TOKEN="x" * 32)
-    lines = courier_lines(settings_for_courier(config))
-    async with asyncio.timeout(30):
-        async for line in lines:
-            if json.loads(line).get("combined", {}).get("prefixes"):
-                break
-        await lines.aclose()
-    assert (tmp_path / "state" / "intel" / "a.feed").exists()
+PUBLIC = {
+    "ipsum": {"url": "ipsum/ipsum.txt"},
+    "vpn": {"url": "x4bnet/output/vpn/ipv4.txt", "kind": "vpn"},
+    "hosting": {"url": "x4bnet/output/datacenter/ipv4.txt", "kind": "hosting"},
+    "clouds": {"url": "ipranges/amazon/ipv4.txt", "kind": "cloud"},
+    "exits": {"url": "tor/latest.exits.csv", "format": "tor"},
+}
+
+
+@pytest.mark.skipif(not SHARED.is_file(), reason="the public lists (../shared/data/dev.tar.xz) are not here")
+async def test_public_lists(tmp_path: Path) -> None:
+    """Real lists of 180,000 networks: most of ipsum is priced, what ten lists have is denied, and no exit of Tor is."""
+    with tarfile.open(SHARED) as archive:
+        for feed in PUBLIC.values():
+            archive.extract(f"./ti/{feed['url']}", tmp_path, filter="data")
+    feeds = {name: feed | {"url": f"{tmp_path}/ti/{feed['url']}"} for name, feed in PUBLIC.items()}
+    told: list[dict[str, Any]] = []
+    courier = Courier(config_of(tmp_path, feeds), told.append)
+    for feed in courier._feeds:
+        await courier.ask(feed)
+    await courier.combine()
+    assert {each["outcome"] for each in told if "outcome" in each} == {"new"}
+    combined = Combined(tmp_path / "intel" / "combined")
+    assert told[-1]["combined"]["prefixes"] == len(combined) > 150_000
+    assert combined.count(LISTED_PRICED) > 100_000
+    assert combined.count(LISTED_DENIED) > 1000
+    verdicts = combined.verdicts
+    exits = verdicts.kinds == NetworkKind.TOR
+    assert exits.sum() > 1000
+    assert not verdicts.rules[exits].any()
 
 
 def test_settings_for_courier(tmp_path: Path) -> None:

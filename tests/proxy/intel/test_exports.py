@@ -8,6 +8,7 @@ import pytest
 import stix2
 
 from fastpath import parse_network
+from models.steps import whole
 from proxy.intel.bouncers import MOST_BOUNCERS, Bouncers
 from proxy.intel.exports import Exported, bundle, decision, duration, exported, plain, timed
 from proxy.intel.formats import FORMATS, Reading
@@ -40,13 +41,13 @@ def ban(network: str, seconds: int = 60, origin: Origin = Origin.LADDER) -> Ban:
 )
 def test_who_is_told(bans: list[Ban], told: dict[str, int]) -> None:
     """Each address or network once, with the ban that ends last; what another one covers is left out."""
-    assert {value: each.until_s - NOW_S for value, each in exported(bans, OFFSET).items()} == told
+    assert {value: each.until_s - NOW_S for value, each in whole(exported(bans, OFFSET)).items()} == told
 
 
 def test_no_reasons() -> None:
     """Why somebody is banned stays here."""
-    whole = json.dumps([*exported([ban("1.2.3.4")], OFFSET).values()])
-    assert "secret" not in whole
+    text = json.dumps([*whole(exported([ban("1.2.3.4")], OFFSET)).values()])
+    assert "secret" not in text
 
 
 def test_lists() -> None:
@@ -108,7 +109,8 @@ class Line:
 
     def ask(self, *bans: Exported, who: str = "a", startup: bool = False) -> tuple[list[str], list[str]]:
         """Return what is new, and what is deleted."""
-        told = self.bouncers.changes(who, {each.value: each for each in bans}, startup=startup, now_s=NOW_S)
+        known = {each.value: each for each in bans}
+        told = json.loads(whole(self.bouncers.changes(who, known, startup=startup, now_s=NOW_S)))
         assert all(each["duration"].startswith("-") for each in told["deleted"])
         return [each["value"] for each in told["new"]], [each["value"] for each in told["deleted"]]
 
@@ -124,6 +126,7 @@ def test_changes() -> None:
     assert line.ask(ONE._replace(until_s=NOW_S + 9999.5), NET) == ([], [])
     assert line.ask(NET) == ([], ["1.2.3.4"])
     assert line.ask() == ([], ["2a00:1:2::/64"])
+    assert line.ask(ONE, startup=True) == (["1.2.3.4"], [])
     assert line.ask(ONE, startup=True) == (["1.2.3.4"], [])
 
 

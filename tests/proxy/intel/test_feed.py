@@ -29,7 +29,7 @@ class Desk:
     def __init__(
         self, folder: Path, *answers: Listings | Exception | None, now_s: float = NOW_S, **settings: str
     ) -> None:
-        """`settings`: of the feed."""
+        """Take the settings of the feed."""
         self.source = FakeSource(*answers)
         self.marks: Mapping[str, str] = {}
         self.config = feed_config(**{"every": "1h", "expires": "1d", **settings})
@@ -157,14 +157,14 @@ async def test_expiry(tmp_path: Path) -> None:
     assert desk.feed.expire(NOW_S + 24 * HOUR)
     assert not desk.feed.expire(NOW_S + 24 * HOUR)
     assert desk.listed == []
-    assert [*tmp_path.iterdir()] == []
+    assert desk.store.load("a", desk.config, NOW_S + HOUR) is None
     assert (await desk.feed.ask(NOW_S + 25 * HOUR)).outcome == "new"
 
 
 async def test_disk_full(tmp_path: Path) -> None:
     """A list that cannot be written down is in force, and that is told."""
     desk = Desk(tmp_path / "folder", ONE)
-    (tmp_path / "folder").touch()  # where a folder should be
+    (tmp_path / "folder").touch()
     report = await desk.feed.ask(NOW_S)
     assert report.outcome == "new"
     assert report.problem.startswith("it is not written down")

@@ -80,7 +80,7 @@ async def test_not_modified() -> None:
 
 @pytest.mark.parametrize("name", ["gzip", "x-gzip", "GZIP"])
 async def test_packed_for_the_way(name: str) -> None:
-    """gzip is asked for, and unpacked."""
+    """What was asked for with gzip is unpacked."""
     assert (await fetched(answering(gzip.compress(b"list"), Content_Encoding=name))).body == b"list"
 
 
@@ -289,10 +289,12 @@ async def test_key_stays(pair: Pair) -> None:
 
 async def test_certificate(pair: Pair) -> None:
     """A server whose certificate nobody vouches for is not believed."""
-    async with server(answering(), serving(pair)) as running:
-        async with Web(feed_config(url=f"https://localhost:{running.port}/")) as asker:
-            with pytest.raises(FetchFailed, match="certificate is not believed"):
-                await asker.get({})
+    async with (
+        server(answering(), serving(pair)) as running,
+        Web(feed_config(url=f"https://localhost:{running.port}/")) as asker,
+    ):
+        with pytest.raises(FetchFailed, match="certificate is not believed"):
+            await asker.get({})
 
 
 @pytest.mark.parametrize(

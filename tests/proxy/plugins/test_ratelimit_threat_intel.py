@@ -44,7 +44,7 @@ class Stage:
     """The plugin with lists, records and clocks of a test."""
 
     def __init__(self, folder: Path, features: Mapping[str, int] | None = None, **settings: Any) -> None:
-        """`settings`: of the plugin; its state is below `folder`."""
+        """Take the settings of the plugin; its state is below `folder`."""
         self.folder = folder
         self.now_s = NOW_S
         self.now_ns = NOW

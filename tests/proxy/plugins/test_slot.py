@@ -112,6 +112,7 @@ class Node:
         self.bus = Bus()
         self.listener = self.bus.subscribe("plugin.*", "evidence.*")
         self.evidence: list[Evidence] = []
+        self.weighing: asyncio.Event | None = None
         self.plugin = FakeInstance(self)
         log = structlog.get_logger().bind(plugin="fake")
         means = Means(self.start, self.bus, log, lambda: self.now_ns, self.hear)
@@ -122,8 +123,8 @@ class Node:
         return await instance.start(SetUp())
 
     async def hear(self, evidence: list[Evidence]) -> None:
-        """Take evidence, after a rest."""
-        await asyncio.sleep(0)
+        """Take evidence, when others have had their turn."""
+        await (self.weighing.wait() if self.weighing else asyncio.sleep(0))
         self.evidence += evidence
 
     async def feed(self, times: int = 1) -> None:
@@ -235,6 +236,36 @@ async def test_hanging_plugin_stalls_nobody() -> None:
     node.plugin.gate.set()
     await turns()
     assert node.plugin.seen.count(len(large)) == 3
+    await node.slot.close()
+
+
+async def test_time_of_others_is_not_its_own() -> None:
+    """A plugin that let others work for most of a call is not late."""
+    node = Node(call="100ms")
+    await node.slot.run()
+    node.plugin.takes_ns = node.plugin.away_ns = SECOND
+    await node.feed(FAILURES)
+    assert node.slot.counts["late"] == 0
+    node.plugin.away_ns = SECOND // 2
+    await node.feed(FAILURES)
+    assert node.slot.counts["late"] == FAILURES
+    await node.slot.close()
+
+
+async def test_evidence_is_weighed_before_anything_else() -> None:
+    """Who sets a plugin otherwise waits until what it has found is weighed: it was said under the old terms."""
+    node = Node()
+    await node.slot.run()
+    node.weighing = asyncio.Event()
+    await node.feed()
+    fresh = FakeInstance(node)
+    await fresh.start(SetUp())
+    swap = asyncio.ensure_future(node.slot.replace(fresh, plugin_config({}), "shadow"))
+    await turns()
+    assert not swap.done()
+    node.weighing.set()
+    await swap
+    assert [each.shadow for each in node.evidence] == [False]
     await node.slot.close()
 
 

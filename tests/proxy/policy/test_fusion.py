@@ -146,6 +146,17 @@ def test_the_number_of_cases_is_bounded(table: BanTable, cases: Fusion, monkeypa
     assert cases.turn(LATER)
 
 
+def test_some_at_a_time(cases: Fusion) -> None:
+    """As many cases are looked at as one likes, until nothing is due."""
+    for number in range(5):
+        cases.hear([evidence(8.0, subject=client_key(bytes([198, 51, number, 1])))], NOW)
+    assert not cases.due(LATER - 1)
+    looks = []
+    while cases.due(LATER):
+        looks.append(len(cases.turn(LATER, 2)))
+    assert looks == [2, 2, 1]
+
+
 def test_the_number_of_kinds_is_bounded(cases: Fusion) -> None:
     """A case has no place for more than MOST_KINDS of one source, but for news of those, and for other sources."""
     cases.hear([evidence(0.0, f"a.{number}") for number in range(MOST_KINDS + 1)], NOW)

@@ -1,0 +1,183 @@
+"""Limits across nodes. Each decides alone, at once; what was spent is exchanged afterwards, by the analysts.
+
+    records -> Followed -> Ledger --questions--> a script for each shard, on Redis's clock --levels--> Ledger -> shared memory
+
+A script takes a few buckets of one shard. Each is a TAT as everywhere (`fastpath._gcra_py`), but in microseconds of
+Redis's clock, for a script reckons in doubles. It adds what this node has spent and answers with the level: how long the
+bucket takes to be full. The node puts the difference into its own bucket (`ledger.py` has the reckoning), where workers
+find it without knowing that there is a cluster. No clock of a node is compared with another one.
+
+**How exact that is.** In any time t, one client gets from N nodes together at most
+
+    (burst + rate * t) * 9/8  +  N * m          m = min(burst, speed * gap)
+
+where burst includes what may wait for its tokens, speed is how many requests a second the client gets through one node,
+and gap is the time from one exchange of the bucket to the end of the next: interval + round trip. For a client that
+comes first to a node, gap is until the first of its requests has ended and was read: 0.1 s more. The eighth is what nodes
+keep to themselves (`ledger.py`).
+
+Why. Let f be the latest answer to any node that spent something afterwards. It spent, so that answer left room: all that had
+been told until f is at most burst + rate * t. What is missing there each node has spent between two of its exchanges: there
+cannot be another one in between, for it would be a later answer before something spent. In one gap a node lets m through.
+
+All that is too much stays a debt, in Redis and on all nodes that ask: the client waits it off. So the bound holds for every
+stretch of time, however long, and m comes once, not again and again. That takes levels up to N + 1 bursts, which is how far
+they go.
+
+**How often.** The interval grows with the number of hot buckets, so that looking after them costs this node a tenth of a
+core at most, and all nodes together do not ask Redis for more than `STORE_PER_SECOND` levels. What a turn has no place
+for waits, the fullest buckets go first.
+
+**Answers that never come.** It is not known then whether the script ran. It is asked again with the same number, until
+there is an answer; the script has kept the number of the last call of this node and shard, and does not add twice. A call
+that was held up on its way, and comes after later ones, adds nothing at all. Meanwhile what was told in vain fades
+(`ledger.py`), so that it does not count for more than it did.
+
+**A store that has lost its data** knows no number of ours any more, and each question carries the level on which the
+cluster had agreed: the bucket begins with that. A bucket that was evicted alone begins with it as well. So nothing is
+forgotten that any node remembers which asks.
+
+**While the store is away** the limits of each node are divided by the number of nodes last seen (`Control.SHARE`), and if k of N
+nodes have lost it they let through k/N of the limit more. What was spent then, and has not come back yet, is told afterwards.
+
+**Who may write to the database** can change levels, and Redis reckons with them, so they are not sealed: a script cannot
+check a seal. It is not needed either. A level that was raised keeps one client out of one bucket, for N + 1 times as long as
+the bucket takes to fill at the most; raised again and again, as long as the database is in wrong hands. One that was
+lowered leaves each node with what it let through itself: N lone nodes. Neither bans anybody, nor opens a bucket further.
+The names of the keys do not tell whose they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from proxy.cluster.command import Command, Refusal, Script
+from proxy.cluster.keys import Family, ttl_ms
+from proxy.cluster.ledger import MICROSECOND, Ledger, Place, Question
+from proxy.settings.kinds import SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from proxy.cluster.command import Answer, Argument
+    from proxy.cluster.keys import Keys
+
+LEVELS: Final = Script("""
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local last = tonumber(redis.pcall('GET', KEYS[1])) -- the last call of this node
+local again = last and tonumber(ARGV[1]) <= last
+local levels = {}
+for i = 2, #KEYS do
+  local told, base, most = tonumber(ARGV[3 * i - 3]), tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1])
+  local stored = redis.pcall('GET', KEYS[i])
+  local full = type(stored) == 'string' and tonumber(stored) or 0 -- when it will be
+  if full ~= full then full = 0 end -- not a number: somebody else wrote here
+  full = math.max(now, math.min(full, now + most))
+  if not again then
+    if not last or not stored then full = math.max(full, now + base) end
+    full = math.max(now, math.min(full + told, now + most))
+    redis.call('SET', KEYS[i], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000) + 1)
+  end
+  levels[i - 1] = full - now
+end
+if not again then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+return levels
+""")
+CALLS_KEPT_MS: Final = 24 * 3600 * 1000  # the number of the last call
+MOST_OF_SHARD: Final = 128  # buckets in one call: some 0.3 ms of Redis
+NODE_NS: Final = 100_000  # a hot bucket costs so much of an interval: it takes a tenth of that to look after it
+STORE_PER_SECOND: Final = 100_000
+
+
+class Call:
+    """One call of the script, until it is answered."""
+
+    def __init__(self, shard: int, number: int, questions: list[Question]) -> None:
+        """`number`: of this node; greater than those before it."""
+        self.shard = shard
+        self.number = number
+        self.questions = questions
+        self.doubtful = False  # it may have been done
+
+
+class Exchange:
+    """What is to be asked, and what becomes of the answers. Without a clock or a socket of its own."""
+
+    def __init__(self, ledger: Ledger, keys: Keys, name: str) -> None:
+        """`name`: of this node and this run, which nobody else has."""
+        self.ledger = ledger
+        self.told = 0  # questions that were answered
+        self._keys = keys
+        self._name = name
+        self._number = 0
+        self._calls: dict[int, Call] = {}  # by shard: one at a time
+
+    @property
+    def waiting(self) -> int:
+        """How many calls may or may not have been done."""
+        return len(self._calls)
+
+    def begin(self, most: int, now_ns: int) -> list[Call]:
+        """Return the calls of a turn: those without answer first, and then what is new."""
+        calls = list(self._calls.values())
+        for question in self.ledger.questions(most, now_ns):
+            shard = self._keys.shard_of(_data(question.place))
+            call = self._calls.get(shard)
+            if call is None:
+                self._number += 1
+                call = self._calls[shard] = Call(shard, self._number, [])
+                calls.append(call)
+            if call.doubtful or len(call.questions) >= MOST_OF_SHARD:
+                self.ledger.take_back(question)  # next turn
+            else:
+                call.questions.append(question)
+        return calls
+
+    def command(self, call: Call, now_ns: int) -> Command:
+        """Return what a call asks, as it is now."""
+        names = [self._keys.key(Family.LIMIT, self._name, call.shard)]
+        arguments: list[Argument] = [call.number, ttl_ms(Family.LIMIT, CALLS_KEPT_MS)]
+        for question in call.questions:
+            self.ledger.ask(question, now_ns)
+            names.append(self._keys.key(Family.LIMIT, self._keys.name_of(_data(question.place)), call.shard))
+            arguments += [each // MICROSECOND for each in (question.told_ns, question.base_ns, question.most_ns)]
+        return Command(LEVELS, tuple(names), tuple(arguments))
+
+    def answered(self, call: Call, answer: Answer, now_ns: int) -> None:
+        """Fold the answer to a call; one that is none is counted, and what was told with it is lost."""
+        if isinstance(answer, Refusal):  # nothing was done, or all: ask again
+            call.doubtful = True
+            return
+        del self._calls[call.shard]
+        if not isinstance(answer, list) or len(answer) != len(call.questions):
+            self.ledger.hostile += 1
+            return
+        for question, level in zip(call.questions, answer, strict=True):
+            self.ledger.answered(question, level * MICROSECOND if isinstance(level, int) else -1, now_ns)
+        self.told += len(answer)
+
+    def failed(self, calls: Iterable[Call], *, maybe_done: bool) -> None:
+        """Keep what was not answered."""
+        for call in calls:
+            call.doubtful |= maybe_done
+            if not call.doubtful:
+                del self._calls[call.shard]
+                for question in call.questions:
+                    self.ledger.take_back(question)
+
+
+def interval_ns(hot: int, nodes: int, least_ns: int, most_ns: int) -> int:
+    """Return how long after one turn the next one is, for so many hot buckets on each of the nodes."""
+    each_ns = max(NODE_NS, nodes * SECOND // STORE_PER_SECOND)
+    return min(max(least_ns, hot * each_ns), most_ns)
+
+
+def most_of_turn(nodes: int, most_ns: int) -> int:
+    """Return how many buckets have a place in one turn."""
+    return max(1, most_ns // max(NODE_NS, nodes * SECOND // STORE_PER_SECOND))
+
+
+def _data(place: Place) -> bytes:
+    """Return what tells a bucket from others; a client's buckets are in one shard, those of budgets anywhere."""
+    return place.number.to_bytes(1, "little") + place.key.to_bytes(8, "little")
