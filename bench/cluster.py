@@ -114,7 +114,7 @@ class Bench:
             return HALF * drive(guard.port, Client.KEEPALIVE, WARM_UP_S, core=self.cores.load).rate
 
     def guard(self, name: str, rate: float, *, alone: bool = False, idle: bool = False) -> Node:
-        """Start a guard for a crowd of `rate` requests a second: `alone` without Redis, `idle` where it disturbs nobody."""
+        """Start a guard for a crowd: `alone` without Redis, `idle` where it disturbs nobody."""
         admin = free_port()
         url = f"redis://127.0.0.1:{self.redis.port}"
         store = {"HKPGUARD_REDIS_URL": url, "HKPGUARD_CLUSTER__SECRET": self._secret}

@@ -25,7 +25,7 @@ def paths(count: int = COUNT) -> list[str]:
 
 
 def keepalive_heads(*, crowd: bool = False) -> list[bytes]:
-    """Return one HTTP/1.1 request head for each target; of a `crowd`: in the name of many clients, as a proxy sends it."""
+    """Return one HTTP/1.1 request head for each target, of a `crowd` in the name of many clients."""
     fields = "Host: keys.example.org\r\nUser-Agent: bench\r\nAccept: */*\r\n"
     return [
         f"GET {path} HTTP/1.1\r\n{fields}{_forwarded_for(number) if crowd else ''}\r\n".encode()

@@ -25,6 +25,7 @@ EXACT = 64  # marks in a generation
 REGISTERS = 512
 RANK_BITS = 39
 MAX_RANK = RANK_BITS + 1
+WORDS, LANES = 64, 8  # how the compiled twin keeps registers
 
 
 def check_look(aggregate: int, subject_hash: int, now_ns: int) -> None:
@@ -125,6 +126,13 @@ class DistinctTable:
             return float(len(set().union(*(generation.marks for generation in window))))
         registers = [max(pair) for pair in zip(*(generation.sketch() for generation in window), strict=True)]
         return estimate([registers.count(rank) for rank in range(MAX_RANK + 1)])
+
+    def sketch(self, aggregate: int, now_ns: int) -> bytes:
+        """Return the registers of all that is known; ordered by word and lane, as the compiled twin has them."""
+        check_look(aggregate, 0, now_ns)
+        pairs = zip(*(generation.sketch() for generation in self._window(aggregate, now_ns)), strict=True)
+        registers = [max(pair) for pair in pairs]
+        return bytes(registers[at // LANES + WORDS * (at % LANES)] for at in range(REGISTERS))
 
     def _window(self, aggregate: int, now_ns: int) -> list[Generation]:
         now = now_ns // WINDOW_NS

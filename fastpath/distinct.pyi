@@ -54,5 +54,10 @@ class DistinctTable:
 
         Exact while there are at most 64 in each generation; later with a standard error of 4.6 %.
         """
+    def sketch(self, aggregate: int, now_ns: int) -> bytes:
+        """Return the registers of all that the aggregate knows, also of what is counted exactly: 512 bytes, 0..40.
+
+        Registers of two tables of the same secret are merged by taking the higher of each two.
+        """
     def place(self, aggregate: int) -> int:
         """Return the index of the first way of the set of an aggregate; for tests."""

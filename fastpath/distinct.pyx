@@ -232,5 +232,18 @@ cdef class DistinctTable:
         state = turned(load(self.states + first + way), generation_at(now_ns))
         return count(this_half(self.cells + first + way, state), last_half(self.cells + first + way, state))
 
+    def sketch(self, uint64_t aggregate, int64_t now_ns):
+        check(aggregate, now_ns)
+        cdef uint64_t first = self.place(aggregate), state
+        cdef uint64_t sketch[WORDS]
+        cdef int way = seek(self.keys + first, aggregate), i
+        memset(sketch, 0, sizeof(sketch))
+        if way >= 0:
+            state = turned(load(self.states + first + way), generation_at(now_ns))
+            pour(this_half(self.cells + first + way, state), sketch)
+            pour(last_half(self.cells + first + way, state), sketch)
+        ranks = [min(<int>(sketch[i // LANES] >> LANE_BITS * (i % LANES) & LANE), TOP_RANK) for i in range(REGISTERS)]
+        return bytes(ranks)
+
     def place(self, uint64_t aggregate):
         return scale(keyed_hash(self.k0, self.k1, aggregate), SETS) * WAYS

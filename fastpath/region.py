@@ -59,7 +59,7 @@ class Control(IntEnum):
     ORIGIN_RULES = (
         5  # analyst: which rules the origins were composed by (`proxy.policy.origins`); 0: none, or others soon
     )
-    RELEASE = 6  # supervisor: generation of the policy of the cluster that is in force; 0: none
+    RELEASE = 7  # supervisor: generation of the policy of the cluster that is in force; 0: none
     SHARE = 6  # analyst: by what limits are divided while other nodes of the cluster cannot be asked; 0, 1: they are whole
 
 

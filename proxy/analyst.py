@@ -76,6 +76,7 @@ if TYPE_CHECKING:
 
     from fastpath import Region
     from models.steps import Steps
+    from proxy.cluster.shared import Shared
     from proxy.cluster.store import Store
     from proxy.config import Config
     from proxy.http.health import Health
@@ -131,6 +132,7 @@ class Analyst:
         self._intel = IntelWatch(config)
         self._desk = IntelDesk(config, self._warden, self._verdicts, courtesy=self._courtesy)
         self._store = _store_of(config, self._bus)
+        self._shared = self._share(self._store) if self._store else None
         self._up = [True] * len(config.upstream)  # what was told of them
         self._state.watched += [
             self._peers,
@@ -145,8 +147,25 @@ class Analyst:
         ]
         self._state.watched += [self._store] if self._store else []
         self._state.required.append(self._plugins)
+        if self._shared:
+            self._state.watched.append(self._shared.gossip)
+            self._state.required.append(self._shared.gossip)
+            self._state.distinct = self._shared.distinct
         self._access_log = AccessLog(config.log, sys.stdout)
         self._log = structlog.get_logger().bind(process="analyst")
+
+    def _share(self, store: Store) -> Shared:
+        """Return what this node shares with others."""
+        from proxy.cluster.shared import Shared  # noqa: PLC0415 - only nodes of a cluster need it
+
+        return Shared(
+            self._config,
+            store,
+            self._region,
+            warden=self._warden,
+            verdicts=self._verdicts,
+            courtesy=self._courtesy,
+        )
 
     async def run(self, sock: socket.socket, channel: socket.socket) -> None:
         """Work until SIGTERM, or until the supervisor is gone and nothing is left to do."""
@@ -158,7 +177,7 @@ class Analyst:
         metrics.add(self._verdicts, self._load, self._composer, self._intel, self._desk)
         metrics.add(self._plugins, self._sinks, self._events)
         metrics.add(self._locations)
-        metrics.add(*([self._store] if self._store else []))
+        metrics.add(*([self._store] if self._store else []), *([self._shared.gossip] if self._shared else []))
         app = build_app(self._state, metrics, self._config, events=self._events, plugins=self._plugins, desk=self._desk)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
@@ -168,6 +187,7 @@ class Analyst:
         work = (self._drain_rings(), self._check_all(), self._run_plugins(), *(each.run() for each in watches))
         beside = [asyncio.create_task(each) for each in work]
         beside += [asyncio.create_task(self._store.run())] if self._store else []
+        beside += [asyncio.create_task(self._shared.gossip.run())] if self._shared else []
         for task in beside:
             task.add_done_callback(lambda _task: stop.set())  # without it we are no use: the supervisor replaces us
         await stop.wait()
@@ -232,6 +252,8 @@ class Analyst:
         for start in range(0, len(made), COLD_AT_ONCE):
             cold_watch.show(self._coldness, made[start : start + COLD_AT_ONCE])
             yield
+        if self._shared:
+            yield from self._shared.feed(made)
         yield from self._plugins.feed(made)
 
     async def _run_plugins(self) -> None:
@@ -274,6 +296,8 @@ class Analyst:
         for health in self._health:
             health.rules = health_rules(config)
         self._warden.reload(config)
+        if self._shared:
+            self._shared.reload(config)
         self._peers.reload(config, config.sync)
         self._budgets.reload(config)
         self._load.reload(config)

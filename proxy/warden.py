@@ -9,8 +9,8 @@ written down anew. After a restart a ban lasts as long as the clock of the day s
 An analyst that dies leaves the bans in shared memory, where they stay in force. The next one reads what was written
 down, and takes over from there what had not been written down yet, and when each ban really ends.
 
-Other nodes. What they have banned, lifted and seen comes in by `take_over`, `lift_for` and `hear`; what they should hear of
-is put into an outbox (`proxy.cluster.outbox`), if there is one. Nothing that came from another node goes there.
+Other nodes. What they have banned, lifted and seen comes in by `take_over`, `lift_for` and `hear`; what they should
+hear of is put into an outbox (`proxy.cluster.outbox`), if there is one. Nothing that came from another node goes there.
 
 Modes. What is in the table binds nobody by itself: in shadow mode workers record that they would have refused, and
 with bans off they do not look. Offences are counted in shadow mode, and not at all when bans are off.

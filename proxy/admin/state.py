@@ -31,6 +31,8 @@ from proxy.telemetry.log import action_text, name_of
 from proxy.telemetry.numbers import FLAG_CACHED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fastpath import Record, Region
     from models.coldness import Coldness, Standing
     from proxy.admin.history import History
@@ -88,6 +90,7 @@ class NodeState:
         self.required: list[Required] = []
         self._region = region
         self._tables = Tables.of(region)
+        self.distinct: Callable[[int, int], float] = self._tables.distinct.estimate  # in a cluster: of all nodes
         self._health = health
         self._history, self._warden, self._coldness, self._verdicts, self._locations = known
         self.reload(config, 0)
@@ -170,7 +173,7 @@ class NodeState:
         for counted, kind in COUNTED.items():
             asker = bucket_key(counted, network)
             limit, tat_ns = profile.limits[kind], self._tables.buckets.peek(asker) or 0
-            subjects = round(self._tables.distinct.estimate(asker, now_ns))
+            subjects = round(self.distinct(asker, now_ns))
             told += [{**_limit(limit, tat_ns, now_ns), "distinct": subjects}] if limit else []
         if profile.pool and (limit := profile.limits[profile.pool.budget.kind]):
             told.append(_limit(limit, self._tables.buckets.peek(profile.pool.key) or 0, now_ns))
@@ -227,6 +230,7 @@ class NodeState:
             "seconds_left": self._warden.seconds_left(ban),
             "rung": ban.rung,
             "reason": ban.reason,
+            "node": ban.node or None,
         }
 
     def _day_time(self, time_ns: int) -> str:

@@ -94,7 +94,7 @@ def _account(answer: dict[str, Any]) -> str:
     lines = [f"points: {answer['points']:g} of {answer['points_for_a_ban']}; rung of the ladder: {answer['rung']}"]
     if ban:
         why = f" ({ban['reason']})" if ban["reason"] else ""
-        lines.insert(0, f"BANNED until {ban['until']}: {ban['network']}, {ban['origin']}{why}")
+        lines.insert(0, f"BANNED until {ban['until']}: {ban['network']}, {_origin(ban)}{why}")
     lines += [f"offence: {each['time']} {each['kind']}" for each in answer["offences"]]
     return escape("\n".join(lines))
 
@@ -148,8 +148,13 @@ def bans_view(answer: dict[str, Any]) -> RenderableType:
     bans = _table("network", "origin", "until", "seconds left", "rung", "reason", title=f"bans: {in_force}{mode}")
     for each in answer["bans"]:
         numbers = (str(each["seconds_left"]), str(each["rung"] or ""))
-        bans.add_row(each["network"], each["origin"], each["until"], *numbers, escape(each["reason"]))
+        bans.add_row(each["network"], _origin(each), each["until"], *numbers, escape(each["reason"]))
     return bans
+
+
+def _origin(ban: dict[str, Any]) -> str:
+    """Return where a ban comes from: of another node, which."""
+    return f"{ban['origin']} ({ban['node']})" if ban["node"] else str(ban["origin"])
 
 
 def plugins_view(answer: dict[str, Any]) -> RenderableType:

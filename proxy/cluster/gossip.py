@@ -4,9 +4,9 @@
     published words, or the whole blackboard after a gap -> seal, bounds, hearsay -> topic.hear
 
 What is published is quick and may be lost; what is on the blackboard is whole. So a node that starts, or has missed
-something, reads all of it, and writes again what it has said itself and does not find there: a store that comes back empty
-is full again when the nodes have read it. While the store is away nothing is lost or doubled either: what is to be said
-waits, coalesced, and a word that is written twice is the same word.
+something, reads all of it, and writes again what it has said itself and does not find there: a store that comes back
+empty is full again when the nodes have read it. While the store is away nothing is lost or doubled either: what is to
+be said waits, coalesced, and a word that is written twice is the same word.
 
 Nothing here waits for the store but its own tasks, and all work is done in steps.
 """
@@ -29,9 +29,7 @@ from proxy.cluster.command import StoreDown
 from proxy.cluster.keys import Family
 from proxy.cluster.listener import Gap
 from proxy.cluster.seal import Forged
-from proxy.cluster.store_clock import StoreClock
 from proxy.cluster.word import AHEAD_US, MOST_BYTES, Word, unpack
-from proxy.courtesy import Courtesy
 from proxy.settings.kinds import SECOND
 
 if TYPE_CHECKING:
@@ -45,7 +43,9 @@ if TYPE_CHECKING:
     from proxy.cluster.invalidations import Invalidations
     from proxy.cluster.listener import Message
     from proxy.cluster.store import Store
+    from proxy.cluster.store_clock import StoreClock
     from proxy.cluster.topic import Saying, Topic
+    from proxy.courtesy import Courtesy
 
 TURN_SECONDS: Final = 0.05
 WORDS_PER_TURN: Final = 128  # of a topic
@@ -107,7 +107,7 @@ class Gossip(Collector):
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one is a clock, for tests
         self,
         store: Store,
         clock: StoreClock,
@@ -131,12 +131,15 @@ class Gossip(Collector):
         self.whole = False
         self._store = store
         self._clock = clock
-        self._channels = {each.family: Channel(each, Blackboard(store.keys, each.family, each.hearsay.most)) for each in topics}
+        self._channels = {
+            each.family: Channel(each, Blackboard(store.keys, each.family, each.hearsay.most)) for each in topics
+        }
         self._invalidations = invalidations
         self._courtesy = courtesy
         self._now = now
         self._started_ns = now()
         self._silent_until_ns = 0
+        self._problem = ""
         self._gap = asyncio.Event()
         self._counts: Counter[tuple[Family, str]] = Counter()
         self._delays = [0] * (len(DELAYS) + 1)
@@ -145,7 +148,7 @@ class Gossip(Collector):
 
     @property
     def unready(self) -> str:
-        """Why the node wants no traffic yet: it might let in whom others have banned; empty after READY_NS at the latest."""
+        """Why the node wants no traffic yet: it might let in whom others have banned. Empty after READY_NS."""
         waits = not self.whole and self._now() < self._started_ns + READY_NS
         return "what other nodes have banned is being read" if waits else ""
 
@@ -210,7 +213,7 @@ class Gossip(Collector):
             return
         except ValueError as error:
             self._silent_until_ns = self._now() + SECOND
-            self._log.warning("the store did not take what this node has to say", problem=str(error))
+            self._complain(error)
 
     async def _say(self, channel: Channel, words: Sequence[Word]) -> None:
         sealed: list[Sealed] = []
@@ -259,23 +262,29 @@ class Gossip(Collector):
             self._counts[Family.CACHE, "refused"] += 1
 
     def hear(self, family: Family, data: object) -> Word | None:
-        """Take what somebody has written; return it if it is a word, and later than what was known in its place."""
+        """Take what somebody has written; return the word if it is one that holds."""
         channel = self._channels[family]
         try:
-            word = unpack(self._store.seal.open(family, data, MOST_BYTES))
-            now_us = self._clock.store_us(self._now())
-            if not word.until_us - word.stamp_us <= channel.topic.longest_us or word.stamp_us > now_us + AHEAD_US:
-                raise ValueError("a word for too long, or of the future")
-            if word.until_us <= now_us:
-                return None
-            before = channel.hearsay.last(word.thing, word.node)
-            if not channel.hearsay.take(word):
-                return None
-            channel.topic.hear(word, before)
+            word = self._word(channel, data)
         except (Forged, ValueError):
             self._counts[family, "refused"] += 1
             return None
-        self._counts[family, "heard"] += 1
+        if word.until_us <= self._clock.store_us(self._now()):
+            return None
+        before = channel.hearsay.last(word.thing, word.node)
+        if channel.hearsay.take(word):
+            self._counts[family, "heard"] += 1
+            channel.topic.hear(word, before)
+        return word
+
+    def _word(self, channel: Channel, data: object) -> Word:
+        """Return the word that a node has sealed; Forged or ValueError if it is none, or makes no sense."""
+        word = unpack(self._store.seal.open(channel.family, data, MOST_BYTES))
+        if word.until_us - word.stamp_us > channel.topic.longest_us:
+            raise ValueError("a word for too long")
+        if word.stamp_us > self._clock.store_us(self._now()) + AHEAD_US:
+            raise ValueError("a word of the future")
+        channel.topic.check(word)
         return word
 
     def _measure(self, word: Word) -> None:
@@ -300,8 +309,7 @@ class Gossip(Collector):
                 for channel in self._channels.values():
                     await self._read(channel, only_own=missed)
             except (StoreDown, ValueError) as error:
-                if isinstance(error, ValueError):
-                    self._log.warning("what other nodes say cannot be read", problem=str(error))
+                self._complain(error)
                 await asyncio.sleep(AGAIN_SECONDS if self._store.up or self.whole else FIRST_WAIT_SECONDS / 10)
                 self._gap.set()
                 continue
@@ -310,6 +318,12 @@ class Gossip(Collector):
                 counts = {each.family.value: len(each.hearsay) for each in self._channels.values()}
                 self._log.info("what other nodes know is read", **counts)
             wait = READ_SECONDS * (1 + chance()) / 2
+
+    def _complain(self, error: Exception) -> None:
+        """Log that what the store says makes no sense, once; that it is away is told by the store."""
+        if isinstance(error, ValueError) and str(error) != self._problem:
+            self._problem = str(error)
+            self._log.warning("the store does not answer as it should", problem=self._problem)
 
     async def _read(self, channel: Channel, *, only_own: bool) -> None:
         """Read all that is said of a topic, and say again what is missing.
@@ -330,9 +344,7 @@ class Gossip(Collector):
 
     def _hear_page(self, channel: Channel, words: Sequence[object], found: dict[Name, int]) -> Steps[None]:
         for number, data in enumerate(words):
-            self.hear(channel.family, data)
-            with contextlib.suppress(Forged, ValueError):  # counted already
-                word = unpack(self._store.seal.open(channel.family, data, MOST_BYTES))
+            if (word := self.hear(channel.family, data)) is not None:
                 found[channel.hearsay.name(word.thing, word.node)] = word.stamp_us
             if number % WORDS_PER_STEP == 0:
                 yield

@@ -1,7 +1,7 @@
 """Hearsay: the last word of each node on each thing. Plain synchronous code without a clock.
 
-Each node says only what it knows itself, and its later words take the place of its earlier ones. So whatever is lost, doubled
-or comes in another order: nodes that have the same last words believe the same.
+Each node says only what it knows itself, and its later words take the place of its earlier ones. So whatever is lost,
+doubled or comes in another order: nodes that have the same last words believe the same.
 """
 
 from __future__ import annotations

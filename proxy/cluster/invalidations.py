@@ -1,9 +1,9 @@
 """Which answers are stale: an upload on one node ends what all nodes keep of that certificate.
 
-Workers advance the epoch of a certificate (`fastpath.epochs`) when somebody uploads it; here it is noticed that they did, by
-comparing the 65,536 counters with what they were, and told. Counters of one number stand for the same certificates on all
-nodes, as all hash them with the same secret. What was told while nobody could hear it cannot be known: who may have missed
-something forgets all that he keeps, once.
+Workers advance the epoch of a certificate (`fastpath.epochs`) when somebody uploads it; here it is noticed that they
+did, by comparing the 65,536 counters with what they were, and told. Counters of one number stand for the same
+certificates on all nodes, as all hash them with the same secret. What was told while nobody could hear it cannot be
+known: who may have missed something forgets all that he keeps, once.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class KeptRelease:
         payload = len(record).to_bytes(_LENGTH_BYTES) + record + kept.data
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = self._path.with_name(f"{self._path.name}.part")
-        with part.open("wb", opener=_private) as file:
+        with open(part, "wb", opener=_private) as file:
             file.write(self._seal.seal(self._sealed_as, payload))
             file.flush()
             os.fsync(file.fileno())

@@ -5,7 +5,7 @@ keeps an account:
 
     spent = TAT now - TAT at the last look        untold += spent
     ask:    tell `untold`, and hear the level of the bucket in the cluster: how long it takes to be full
-    answer: TAT in shared memory += (now + level + still untold) - TAT when it was asked
+    answer: TAT in shared memory += (when it was asked + level + what was untold besides) - TAT when it was asked
 
 The last line adds a difference, atomically, so what the workers spend meanwhile stays. Where a bucket was full since the
 last look (the TAT lay in the past) the difference has some idle time in it, at most that between two looks. It is rounded
@@ -15,8 +15,8 @@ down to whole tokens then: nothing is counted too much where a token takes longe
 burst and of the rate (`KEPT`), nobody is told. Beyond it the bucket is hot, and all is told at each turn until it is full
 again. So all nodes together keep an eighth of the limit to themselves, and no more, whatever the client does.
 
-**While the store is away** what is untold fades at the rate of this node's share, as the tokens come back meanwhile. The
-limits are divided then (`Control.SHARE`), so each token moves the TAT by as many times its length as there are nodes, and
+**While the store is away** what is untold fades at the rate of this node's share, as the tokens come back meanwhile; not
+before the bucket of the cluster, as it was agreed last, is full again, for until then they come back to that. The limits are divided then (`Control.SHARE`), so each token moves the TAT by as many times its length as there are nodes, and
 counts for one. The workers notice a change within a quarter of a second; for what was spent in that time the side of the
 client is taken.
 
@@ -32,6 +32,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from fastpath.gcra import shift
 from proxy.settings.kinds import MILLISECOND, SECOND
 
 if TYPE_CHECKING:
@@ -116,7 +117,9 @@ class Question:
         alone_ns: See `Account`; what was told in vain fades too.
         base_ns: The level that the store is to begin with if it has lost this one.
         most_ns: The highest level that can be.
-        seen_ns: The TAT when it was asked.
+        kept_ns: What was untold besides when it was asked.
+        own_ns: See `Account`, then.
+        seen_ns: The TAT, then.
         asked_ns: When that was.
 
     """
@@ -127,6 +130,8 @@ class Question:
     alone_ns: int = 0
     base_ns: int = 0
     most_ns: int = 0
+    kept_ns: int = 0
+    own_ns: int = 0
     seen_ns: int = 0
     asked_ns: int = 0
 
@@ -172,6 +177,10 @@ class Ledger:
     def active(self) -> int:
         """How many buckets are looked at in each turn."""
         return len(self._active)
+
+    def account(self, place: Place) -> Account:
+        """Return what is known of a bucket: nothing, of most."""
+        return self._accounts.get(place) or Account(Size(1, 1))
 
     def stand(self, nodes: int, *, alone: bool, now_ns: int) -> int:
         """Take note of how many nodes there are, and whether the store is away; return by what limits are divided."""
@@ -231,10 +240,12 @@ class Ledger:
         account = question.account
         since_ns = account.reckoned_ns if question.place in self._active else now_ns
         self._look(question.place, account, since_ns, now_ns)
-        question.told_ns = _whole(self._faded(question.told_ns, account.alone_ns - question.alone_ns, 0))
+        lonely_ns = min(account.alone_ns - question.alone_ns, now_ns - account.agreed_ns)
+        question.told_ns = _whole(self._faded(question.told_ns, lonely_ns, 0))
         question.alone_ns = account.alone_ns
         question.base_ns = max(0, account.agreed_ns - now_ns)
         question.most_ns = min(MOST_LEVEL_NS, (self._nodes + 1) * account.size.full_ns)
+        question.kept_ns, question.own_ns = account.untold_ns, account.own_ns
         question.seen_ns, question.asked_ns = max(account.seen_ns, now_ns), now_ns
 
     def answered(self, question: Question, level_ns: int, now_ns: int) -> None:
@@ -244,11 +255,11 @@ class Ledger:
             self.hostile += 1
             return
         account.agreed_ns = question.asked_ns + level_ns
-        wanted_ns = max(account.agreed_ns + account.untold_ns, account.own_ns, question.asked_ns)
+        wanted_ns = max(account.agreed_ns + question.kept_ns, question.own_ns, question.asked_ns)
         delta_ns = wanted_ns - question.seen_ns
         if delta_ns:
             self._levels.add(question.place, delta_ns, question.most_ns, now_ns)
-            account.seen_ns = max(wanted_ns, now_ns) if delta_ns < 0 else wanted_ns
+            account.seen_ns = shift(account.seen_ns, delta_ns, question.most_ns, now_ns)
 
     def take_back(self, question: Question) -> None:
         """Keep what was to be told: it certainly was not."""
@@ -291,7 +302,7 @@ class Ledger:
         alone_ns = self._alone_ns(now_ns)
         lonely_ns = alone_ns - account.alone_ns
         idle_ns = 0 if account.hot else now_ns - account.reckoned_ns - lonely_ns
-        account.untold_ns = self._faded(account.untold_ns, lonely_ns, idle_ns)
+        account.untold_ns = self._faded(account.untold_ns, min(lonely_ns, now_ns - account.agreed_ns), idle_ns)
         account.reckoned_ns, account.alone_ns = now_ns, alone_ns
 
     def _spent(self, account: Account, tat_ns: int, since_ns: int, now_ns: int) -> int:
@@ -311,7 +322,7 @@ class Ledger:
         """Return what is left after a time without a store, and one with it in which the bucket was not hot."""
         if untold_ns <= 0:
             return untold_ns
-        return max(0, untold_ns - lonely_ns // self._nodes - idle_ns // (KEPT * self._nodes))
+        return max(0, untold_ns - max(0, lonely_ns) // self._nodes - idle_ns // (KEPT * self._nodes))
 
     def _alone_ns(self, now_ns: int) -> int:
         return self._was_alone_ns + (now_ns - self._turned_ns if self._alone else 0)

@@ -47,7 +47,7 @@ def unpacked(content: bytes) -> dict[str, bytes]:
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:
-    """Return the models in a folder and their manifests; ValueError if there are none, OSError if they cannot be read."""
+    """Return the models in a folder and their manifests; ValueError if it has none, OSError if it cannot be read."""
     names = [path.stem for path in sorted(folder.glob(f"*{MODEL_ENDING}"))[:MOST_FILES]]
     if not names:
         raise ValueError(f"there is no model in {folder}")

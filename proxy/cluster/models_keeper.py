@@ -13,18 +13,19 @@ import asyncio
 import shutil
 import sys
 import tempfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from models.manifest import MODEL_ENDING
+from proxy.cluster.follower import Opinion
 from proxy.cluster.model_pack import unpacked
-from proxy.cluster.releases import Opinion
 from proxy.model_places import FOLDER, LINK
+from proxy.plugins.instance import child_environment
 from proxy.settings.sources import PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from proxy.cluster.kept import Kept, KeptRelease
     from proxy.cluster.release import KindName
@@ -35,73 +36,48 @@ _HASH_DIGITS: Final = 16
 
 
 class ModelsKeeper:
-    """See `releases.Keeper`."""
+    """See `follower.Keeper`."""
 
     kind: KindName = "models"
     patience_ms = 45_000
 
-    def __init__(self, place: KeptRelease, environ: Mapping[str, str]) -> None:
-        """Keep models in `place`, and files beside it; `environ` is for the process that tries them."""
+    def __init__(self, place: KeptRelease) -> None:
+        """Keep models in `place`, and files beside it."""
         self._place = place
-        self._environ = {name: text for name, text in environ.items() if not name.upper().startswith(PREFIX)}
 
     def kept(self) -> Kept | None:
-        """See `releases.Keeper`; none if its files are gone."""
+        """See `follower.Keeper`; none if its files are gone."""
         kept = self._place.read()
         linked = self._place.folder / LINK
         there = linked.is_dir() if kept and kept.data else not linked.is_symlink()
         return kept if there else None
 
     async def opinion(self, data: bytes) -> Opinion:
-        """See `releases.Keeper`."""
+        """See `follower.Keeper`."""
         if not data:
             return Opinion()
         try:
             files = unpacked(data)
             with self._folder("trial-") as scratch:
-                return await self._verified(files, Path(scratch).absolute())
+                return await _verified(files, scratch)
         except ValueError as error:
             return Opinion(f"they are no models: {error}")
         except OSError as error:
             return Opinion(f"they cannot be tried in HKPGUARD_STATE_DIR: {error.strerror}")
 
-    def _folder(self, prefix: str) -> tempfile.TemporaryDirectory[str]:
+    @contextmanager
+    def _folder(self, prefix: str) -> Iterator[Path]:
+        """Give a folder that is gone afterwards."""
         self._place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(prefix=prefix, dir=self._place.folder)
-
-    async def _verified(self, files: Mapping[str, bytes], scratch: Path) -> Opinion:
-        """Have files loaded as the guard would; each model must be said to be good."""
-        folder = scratch / FOLDER
-        _write(files, folder)
-        command = [sys.executable, "-m", "proxy", "models", "verify"]
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            env=self._environ | {f"{PREFIX}STATE_DIR": str(scratch)},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            async with asyncio.timeout(VERIFY_SECONDS):
-                out, err = await process.communicate()
-        except TimeoutError:
-            return Opinion(f"they could not be verified within {VERIFY_SECONDS:.0f} s")
-        finally:
-            with suppress(ProcessLookupError):
-                process.kill()
-        good = set(out.decode(errors="replace").splitlines())
-        bad = [name for name in files if name.endswith(MODEL_ENDING) and f"{folder / name}: good" not in good]
-        if bad:
-            said = err.decode(errors="replace")[-MOST_SAID:].replace(f"{folder}/", "").strip()
-            return Opinion(said or f"no model is called {Path(bad[0]).stem}")
-        return Opinion()
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=self._place.folder) as scratch:
+            yield Path(scratch).absolute()
 
     async def use(self, kept: Kept) -> str:
-        """See `releases.Keeper`."""
+        """See `follower.Keeper`."""
         before = self.kept()
-        if before is None or before.data != kept.data:
-            if faults := (await self.opinion(kept.data)).faults:
-                return faults
+        tried = before is not None and before.data == kept.data
+        if not tried and (faults := (await self.opinion(kept.data)).faults):
+            return faults
         try:
             self._put(kept)
             self._place.write(kept)
@@ -115,9 +91,9 @@ class ModelsKeeper:
         name = f"{FOLDER}-{kept.release.content[:_HASH_DIGITS]}"
         if kept.data:
             with self._folder("part-") as part:
-                _write(unpacked(kept.data), Path(part) / FOLDER)
+                _write(unpacked(kept.data), part / FOLDER)
                 shutil.rmtree(self._place.folder / name, ignore_errors=True)
-                (Path(part) / FOLDER).rename(self._place.folder / name)
+                (part / FOLDER).rename(self._place.folder / name)
             fresh = link.with_name(f"{LINK}.part")
             fresh.unlink(missing_ok=True)
             fresh.symlink_to(name)
@@ -133,3 +109,30 @@ def _write(files: Mapping[str, bytes], folder: Path) -> None:
     folder.mkdir(mode=0o700)
     for name, data in files.items():
         (folder / name).write_bytes(data)
+
+
+async def _verified(files: Mapping[str, bytes], scratch: Path) -> Opinion:
+    """Have files loaded as the guard would; each model must be said to be good."""
+    folder = scratch / FOLDER
+    _write(files, folder)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "proxy", "models", "verify"),
+        env=child_environment() | {f"{PREFIX}STATE_DIR": str(scratch)},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(VERIFY_SECONDS):
+            out, err = await process.communicate()
+    except TimeoutError:
+        return Opinion(f"they could not be verified within {VERIFY_SECONDS:.0f} s")
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+    good = set(out.decode(errors="replace").splitlines())
+    bad = [name for name in files if name.endswith(MODEL_ENDING) and f"{folder / name}: good" not in good]
+    if not bad:
+        return Opinion()
+    said = err.decode(errors="replace")[-MOST_SAID:].replace(f"{folder}/", "").strip()
+    return Opinion(said or f"no model is called {bad[0].removesuffix(MODEL_ENDING)}")

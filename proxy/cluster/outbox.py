@@ -1,7 +1,7 @@
 """The outbox: what the warden has done that other nodes should hear of, until somebody takes it.
 
-It is coalesced, so it stays bounded however long nobody can be told: of a ban only whose it is, what it is is looked up when
-it is told; of offences the last ones of each client.
+It is coalesced, so it stays bounded however long nobody can be told: of a ban only whose it is, what it is is looked up
+when it is told; of offences the last ones of each client.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Offence(NamedTuple):
 
 
 class Lift(NamedTuple):
-    """Bans of a client or network, and of what is in it, were lifted by hand: when, and until when they would have lasted."""
+    """Bans were lifted by hand: when, and until when they would have lasted."""
 
     time_ns: int
     until_ns: int
@@ -54,20 +54,20 @@ class Outbox:
         self.offences: OrderedDict[int, deque[Offence]] = OrderedDict()
 
     def banned(self, keys: Iterable[int]) -> None:
-        """The bans of some have changed, or may have."""
+        """Note that the bans of some have changed, or may have."""
         self.keys.update(dict.fromkeys(keys))
         while len(self.keys) > MOST_KEYS:
             del self.keys[next(iter(self.keys))]
 
     def lifted(self, key: int, time_ns: int, until_ns: int) -> None:
-        """An operator has lifted what keeps a client or network out."""
+        """Note that an operator has lifted what keeps a client or network out."""
         self.lifts[key] = Lift(time_ns, until_ns)
         self.lifts.move_to_end(key)
         if len(self.lifts) > MOST_LIFTS:
             self.lifts.popitem(last=False)
 
     def offended(self, client: int, kind: OffenceKind, operation: int, time_ns: int) -> None:
-        """A client did something."""
+        """Note that a client did something."""
         self.offences.setdefault(client, deque(maxlen=LAST_OFFENCES)).append(Offence(client, kind, operation, time_ns))
         self.offences.move_to_end(client)
         if len(self.offences) > MOST_OFFENDERS:

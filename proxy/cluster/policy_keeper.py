@@ -16,7 +16,7 @@ import signal
 from typing import TYPE_CHECKING, Final
 
 from fastpath import Control
-from proxy.cluster.releases import Opinion
+from proxy.cluster.follower import Opinion
 from proxy.cluster.shared_settings import overridden, read_shared, told
 from proxy.config import ConfigError
 from proxy.supervisor import renewed
@@ -62,7 +62,7 @@ class Reload:
 
 
 class PolicyKeeper:
-    """See `releases.Keeper`."""
+    """See `follower.Keeper`."""
 
     kind: KindName = "policy"
     patience_ms = 15_000
@@ -93,12 +93,12 @@ class PolicyKeeper:
         self._aside = aside
 
     def kept(self) -> Kept | None:
-        """See `releases.Keeper`; none if the supervisor had to start without."""
+        """See `follower.Keeper`; none if the supervisor had to start without."""
         kept = self._place.read()
         return kept if kept and kept.release.generation == self._reload.generation else None
 
     async def opinion(self, data: bytes) -> Opinion:
-        """See `releases.Keeper`."""
+        """See `follower.Keeper`."""
         return await self._aside(lambda: self._tried(data))
 
     def _tried(self, data: bytes) -> Opinion:
@@ -112,7 +112,7 @@ class PolicyKeeper:
         return Opinion(overridden=overridden(settings, self._parent.environ))
 
     async def use(self, kept: Kept) -> str:
-        """See `releases.Keeper`."""
+        """See `follower.Keeper`."""
         try:
             before = self._place.read()
             if before is not None and before.data == kept.data and before.release.generation == self._reload.generation:

@@ -1,5 +1,4 @@
-"""What nodes write about releases: which content is in force for all, which is asked about, and what a node thinks of
-it.
+"""What nodes write about releases: the content that is in force for all, the one that is asked about, the votes on it.
 
     {0}:release:KIND:active        Release    the one in force; only a higher rank takes its place
     {0}:release:KIND:asked         Question   for as long as it is asked
@@ -33,6 +32,7 @@ MOST_RECORD_BYTES: Final = 4096
 MOST_VOTES: Final = 1024
 MOST_REASON: Final = 400
 MOST_OVERRIDDEN: Final = 16
+MOST_VARIABLE: Final = 128
 KEPT_MS: Final = FAMILIES[Family.RELEASE]
 
 Hash = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
@@ -137,7 +137,9 @@ class Vote(Record):
     life: Chance
     yes: bool
     reason: Annotated[str, Field(max_length=MOST_REASON)] = ""
-    overridden: Annotated[tuple[Annotated[str, Field(max_length=128)], ...], Field(max_length=MOST_OVERRIDDEN)] = ()
+    overridden: Annotated[
+        tuple[Annotated[str, Field(max_length=MOST_VARIABLE)], ...], Field(max_length=MOST_OVERRIDDEN)
+    ] = ()
 
 
 Some = TypeVar("Some", bound=Record)

@@ -3,12 +3,13 @@
     b + key    this node has banned a client or network: rung, reason
     l + key    an operator has lifted all bans of a client or network, and of what is in it, that were made before
 
-Each node tells of the bans that it has placed itself; a network that follows from its clients follows on each node. What
-other nodes say of a client or network becomes one ban here, beside our own: of those that nobody has lifted since, the one
-that ends last. So the later end wins, unless it was lifted later than it was made, and nobody has to agree on anything.
+Each node tells of the bans that it has placed itself; a network that follows from its clients follows on each node.
+What other nodes say of a client or network becomes one ban here, beside our own: of those that nobody has lifted since,
+the one that ends last. So the later end wins, unless it was lifted later than it was made, and nobody has to agree on
+anything.
 
-A lift is kept for as long as any ban that it may have to meet: one that was made before and comes late, or that somebody
-puts back into the store, stays lifted.
+A lift is kept for as long as any ban that it may have to meet: one that was made before and comes late, or that
+somebody puts back into the store, stays lifted.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from fastpath import parents
-from fastpath.keys import key_text
+from fastpath import key_text, parents
 from proxy.cluster.hearsay import Hearsay
 from proxy.cluster.keys import Family
 from proxy.cluster.topic import Saying
@@ -114,30 +114,37 @@ class SharedBans:
             return None
         thing, body = _thing(BAN, key), _RUNG.pack(min(ban.rung, HIGHEST_RUNG)) + ban.reason.encode()
         said = self.hearsay.last(thing, self._node)
-        if said is not None and said.body == body and said.stamp_us > self._lifted_us(key):
-            if abs(self._clock.local_ns(said.until_us) - ban.until_ns) < SECOND:
-                return None
-        return Saying(thing, ban.since_ns, ban.until_ns, body)
+        if said is None or said.body != body or said.stamp_us <= self.lifted_us(key):
+            return Saying(thing, ban.since_ns, ban.until_ns, body)
+        as_said = abs(self._clock.local_ns(said.until_us) - ban.until_ns) < SECOND
+        return None if as_said else Saying(thing, ban.since_ns, ban.until_ns, body)
 
     # Hearing.
 
-    def hear(self, word: Word, before: Word | None) -> None:  # noqa: ARG002 - of the contract
+    def check(self, word: Word) -> None:
         """See `Topic`."""
-        kind, key = word.thing[:1], int.from_bytes(word.thing[1:])
-        if kind not in {BAN, LIFT} or len(word.thing) != 1 + _KEY_BYTES:
+        kind, key = _parts(word)
+        if (
+            kind not in {BAN, LIFT}
+            or len(word.thing) != 1 + _KEY_BYTES
+            or (kind == BAN and len(word.body) < _RUNG.size)
+        ):
             raise ValueError("neither a ban nor a lift")
         key_text(key)  # ValueError: not a key
-        if kind == BAN:
-            self._settle(key)
-            return
-        if not word.body and word.node != self._node:
+
+    def hear(self, word: Word, before: Word | None) -> None:  # noqa: ARG002 - of the contract
+        """See `Topic`."""
+        kind, key = _parts(word)
+        if kind == LIFT:
             self._warden.lift_for(key, self._clock.local_ns(word.stamp_us))
             self._forget(key)
-        self._settle_inside(key)
+            self._settle_inside(key)
+        else:
+            self._settle(key)
 
     def over(self, word: Word) -> None:
         """See `Topic`; the warden lets go of it by itself."""
-        key = int.from_bytes(word.thing[1:])
+        _, key = _parts(word)
         if self._held.get(key) == word:
             del self._held[key]
 
@@ -163,7 +170,7 @@ class SharedBans:
 
         What we have said ourselves counts if we do not know of it any more: it was said before a restart.
         """
-        lifted_us = self._lifted_us(key)
+        lifted_us = self.lifted_us(key)
         own = self._warden.own_ban(key)
         words = [
             word
@@ -174,9 +181,6 @@ class SharedBans:
 
     def lifted_us(self, key: int) -> int:
         """Return when bans of a client or network, or of one around it, were lifted last; 0: never."""
-        return self._lifted_us(key)
-
-    def _lifted_us(self, key: int) -> int:
         lifts = (word.stamp_us for each in (key, *parents(key)) for word in self.hearsay.of(_thing(LIFT, each)))
         return max(lifts, default=0)
 
@@ -190,3 +194,7 @@ class SharedBans:
 
 def _thing(kind: bytes, key: int) -> bytes:
     return kind + key.to_bytes(_KEY_BYTES)
+
+
+def _parts(word: Word) -> tuple[bytes, int]:
+    return word.thing[:1], int.from_bytes(word.thing[1:])

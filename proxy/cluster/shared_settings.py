@@ -1,5 +1,4 @@
-"""Which settings may be released for all nodes at once: those that say how clients are treated, not those of one
-machine.
+"""Which settings may be released for all nodes: those that say how clients are treated, not those of one machine.
 
 A setting is shared if a reload can change it, and its value means the same on every node. So no addresses to listen on,
 no sizes of shared memory, no secrets, and no paths of files: a file of that name may be another one elsewhere, or be
@@ -63,7 +62,7 @@ def is_shared(path: SettingPath) -> bool:
     if path not in KEYS or path in OWN or path[0] not in GROUPS or is_of_feed(path):
         return False
     kind = KEYS[path].kind
-    return not kind.secret and not isinstance(kind.kind if isinstance(kind, OrEmpty) else kind, FilePath)
+    return not kind.secret and not isinstance(kind.inner if isinstance(kind, OrEmpty) else kind, FilePath)
 
 
 def read_shared(data: bytes) -> tuple[list[Setting], list[Fault]]:

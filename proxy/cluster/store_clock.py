@@ -1,7 +1,7 @@
 """What time it is for the store: all nodes measure by that, for their own clocks differ by seconds or minutes.
 
-An answer that tells the time was given between question and answer; so the middle of the two is wrong by half the way at most.
-Between answers the clock of this node goes on, which loses some µs a second.
+An answer that tells the time was given between question and answer; so the middle of the two is wrong by half the way
+at most. Between answers the clock of this node goes on, which loses some µs a second.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class StoreClock:
     """The clock of the store as this node knows it."""
 
     def __init__(self) -> None:
-        """It is not known yet."""
+        """Begin without knowing it."""
         self._offset_us: int | None = None
         self._error_us = 0
         self._asked_ns = 0
@@ -28,7 +28,7 @@ class StoreClock:
         return self._offset_us is not None
 
     def note(self, asked_ns: int, came_ns: int, said_us: int) -> None:
-        """Take what the store said of the time; both times of ours are CLOCK_MONOTONIC. ValueError if it makes no sense."""
+        """Take what the store said of the time, asked and answered by CLOCK_MONOTONIC; ValueError if it is nonsense."""
         if not PLAUSIBLE_US[0] <= said_us <= PLAUSIBLE_US[1]:
             raise ValueError(f"the store says that it is {said_us} µs after 1970")
         error_us = (came_ns - asked_ns) // US // 2

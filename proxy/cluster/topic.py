@@ -42,8 +42,11 @@ class Topic(Protocol):
         When it goes on after a saying, that is in `hearsay`.
         """
 
+    def check(self, word: Word) -> None:
+        """Raise ValueError unless a word makes sense; it is sealed, but its writer may be of another version."""
+
     def hear(self, word: Word, before: Word | None) -> None:
-        """Act on a word that is in `hearsay` now, in the place of the one `before`; ValueError if it makes no sense."""
+        """Act on a word that is in `hearsay` now, in the place of the one `before`."""
 
     def over(self, word: Word) -> None:
         """Act on the end of a word, which is not in `hearsay` any more."""

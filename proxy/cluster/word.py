@@ -2,8 +2,8 @@
 
     length of thing, of node (1 byte each) | stamp, until (8 bytes each, µs of the store's clock) | thing | node | body
 
-The stamp orders the words of one node on one thing: the latest is what it says. So a sealed word that somebody kept and puts
-back later is an old one, and one that is over says nothing. Times are those of the store, never those of a node.
+The stamp orders the words of one node on one thing: the latest is what it says. So a sealed word that somebody kept and
+puts back later is an old one, and one that is over says nothing. Times are those of the store, never those of a node.
 """
 
 from __future__ import annotations

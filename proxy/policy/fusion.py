@@ -10,8 +10,8 @@ order in which evidence came.
 
 Evidence of a detector in shadow mode is kept and shown, and moves nobody.
 
-What another node has concluded is a floor, and no evidence: detectors of two nodes may have seen the same list, and what
-they say would count twice. It bans nobody, either; a ban comes from there as a ban.
+What another node has concluded is a floor, and no evidence: detectors of two nodes may have seen the same list, and
+what they say would count twice. It bans nobody, either; a ban comes from there as a ban.
 """
 
 from __future__ import annotations
@@ -154,6 +154,7 @@ class Fusion:
 
     Of more than MOST_CASES the one that was heard of longest ago is closed; its verdict stays for as long as it was
     given.
+
     """
 
     def __init__(self, table: BanTable) -> None:
@@ -233,6 +234,8 @@ class Fusion:
         for each in inside:
             self._cases.pop(each, None)
             self._table.remove(each)
+            if self.decided is not None:
+                self.decided(each)
 
     def _take(self, evidence: Evidence, now_ns: int) -> bool:
         """Put evidence on file; false if there is no place for it, or it is over."""

@@ -7,8 +7,8 @@ Every length varies by up to 10 %, so that those who were banned together do not
 a shared exit is banned for bans.shared at most, each time; it never climbs, and its network is not banned because of
 it. What networks are banned: `widening.py`. A ban by hand stands beside all this and changes none of it.
 
-Nor does a ban of another node, as long as it lasts: it holds beside our own, and counts for networks. When it is over it
-is as if we had placed it, so that the next one, wherever, is a rung higher.
+Nor does a ban of another node, as long as it lasts: it holds beside our own, and counts for networks. When it is over
+it is as if we had placed it, so that the next one, wherever, is a rung higher.
 
 Plain synchronous code without a clock: `now_ns` is the time of the caller on any clock that is never below 0 (what is
 restored may have been before that). Randomness comes in as a function. How many clients are remembered: `offender.py`.
@@ -172,7 +172,8 @@ class Ladder:
         """Let this be what other nodes have banned of a client or network; None: nothing.
 
         Returns:
-            The ban, if one is in force because of that: no longer than our rules have it, and of nobody who is never banned.
+            The ban, if one is in force because of that: no longer than our rules have it, and of nobody who is never
+            banned.
 
         """
         self._elsewhere.pop(key, None)

@@ -33,14 +33,14 @@ class Lag:
         self._shift_ns = 0
         self._before_ns = 0  # without the last delay
         self._until_ns = 0  # when the answer that was delayed last came, by the log
-        self._seen_ns = 0  # when it last asked, by the log
+        self._seen_ns = 0  # when it last had an answer, by the log
 
     def due_ns(self, line: Line) -> int:
         """Return when the client would have asked for this."""
         idle_ns = line.start_ns - self._seen_ns
         if idle_ns > PAUSE_NS:
             self._shift_ns = self._before_ns = max(0, self._shift_ns - idle_ns)
-        self._seen_ns = line.start_ns
+        self._seen_ns = max(self._seen_ns, line.start_ns + line.took_us * 1000)
         return line.start_ns + (self._before_ns if line.start_ns < self._until_ns else self._shift_ns)
 
     def add(self, line: Line, delay_ns: int, shift_ns: int) -> None:
@@ -48,7 +48,7 @@ class Lag:
         self._before_ns = shift_ns
         self._shift_ns = max(self._shift_ns, shift_ns + delay_ns)
         self._until_ns = line.start_ns + line.took_us * 1000
-        self._seen_ns = line.start_ns
+        self._seen_ns = max(self._seen_ns, self._until_ns)
 
 
 class Pace:

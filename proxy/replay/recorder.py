@@ -33,12 +33,19 @@ _METHODS: Final = {name: number for number, name in enumerate(METHODS)}
 _LIMIT: Final = int(Action.LIMIT)
 
 
-def recorded(asked: Sequence[Asked], subjects: Subjects) -> NDArray[np.void]:
-    """Return the records (RECORD_DTYPE) of requests in the order in which they ended; at least one."""
+def recorded(asked: Sequence[Asked], subjects: Subjects, *, patient: bool = True) -> NDArray[np.void]:
+    """Return the records (RECORD_DTYPE) of requests in the order in which they ended; at least one.
+
+    Clients that are not `patient` ask for the next thing when the log says, whatever they were made to wait. So theirs
+    take as long as in the log: with the wait of this run, who asks for one thing after the other would seem to ask for
+    several at once, and without that of the log to rest in between.
+    """
     found = np.zeros(len(asked), RECORD_DTYPE)
     now_ns, clients, operations, lines, verdicts = zip(*asked, strict=True)
     _, _, methods, _, statuses, _, _, took, waited, received, flags = zip(*lines, strict=True)
-    took_us = np.maximum(np.array(took, np.int64) - np.array(waited, np.int64), 0)  # without the guard of the log
+    took_us = np.array(took, np.int64)
+    if patient:
+        took_us = np.maximum(took_us - np.array(waited, np.int64), 0)  # without the guard of the log
     texts = [operation.subject for operation in operations]
     found["client"] = clients
     found["operation"] = np.frombuffer(bytes([operation.kind for operation in operations]), np.uint8)
@@ -50,7 +57,11 @@ def recorded(asked: Sequence[Asked], subjects: Subjects) -> NDArray[np.void]:
     found["flags"] = flags
     for place, verdict in enumerate(verdicts):
         if verdict is not ALLOW:
-            _say(found, place, verdict, took_us)
+            _say(found, place, verdict)
+            if verdict.action >= _LIMIT:
+                took_us[place] = 0  # a refused one took no time
+            elif patient:
+                took_us[place] += verdict.wait_ns // 1000
             if not lines[place].target:
                 found["subject_hash"][place] = NO_HEAD
     found["total_us"] = np.minimum(took_us, _MOST)
@@ -58,11 +69,9 @@ def recorded(asked: Sequence[Asked], subjects: Subjects) -> NDArray[np.void]:
     return found[np.argsort(found["time_ns"], kind="stable")] if took_us.any() else found
 
 
-def _say(found: NDArray[np.void], place: int, verdict: Verdict, took_us: NDArray[np.int64]) -> None:
-    """Fill in what was said to a request; a refused one took no time, and its status is the guard's."""
+def _say(found: NDArray[np.void], place: int, verdict: Verdict) -> None:
+    """Fill in what was said to a request; the status of a refused one is the guard's."""
     found["action"][place] = verdict.shadow + SHADOW if verdict.shadow else verdict.action
     found["reason"][place] = verdict.reason
-    if verdict.action < _LIMIT:
-        took_us[place] += verdict.wait_ns // 1000
-    else:
-        found["status"][place], took_us[place] = verdict.status, 0
+    if verdict.action >= _LIMIT:
+        found["status"][place] = verdict.status

@@ -57,9 +57,10 @@ class Suspicion:
 
     """
 
-    def __init__(self, node: Node, detection: Detection, detector: MlAbuseDetector) -> None:
-        """Suspect nobody."""
+    def __init__(self, node: Node, detection: Detection, detector: MlAbuseDetector, *, patient: bool = True) -> None:
+        """Suspect nobody; `patient`: see `recorded`."""
         self._node = node
+        self._patient = patient
         self._detection = detection
         self._detector = detector
         self._fusion = Fusion(node.tables.verdicts)
@@ -83,7 +84,7 @@ class Suspicion:
         self._node.tables.verdicts.expire(now_ns)
         if not self._asked:
             return
-        found = self._found(recorded(self._asked, self._node.subjects), now_ns)
+        found = self._found(recorded(self._asked, self._node.subjects, patient=self._patient), now_ns)
         self._asked.clear()
         settings, mode = self._detection.settings, self._detection.mode
         evidence = attributed(NAME, found, settings, mode, now_ns) if found else []

@@ -69,7 +69,8 @@ class World:
         self.node = Node(config, random.random, clients=config.table_clients, exits=exits)
         self.tally = Tally()
         self.detection = detection
-        self.suspicion = Suspicion(self.node, detection, detection.detector) if detection.detector else None
+        detector = detection.detector
+        self.suspicion = Suspicion(self.node, detection, detector, patient=patient) if detector else None
         self.classify: Classify = lru_cache(TARGETS)(self._classified)
         self._charges = Charges(self.node)
         self._pace = Pace() if patient else None

@@ -43,6 +43,15 @@ def test_a_pause_makes_up_for_it() -> None:
     assert _due(pace, _line(100.5)) == 100.5
 
 
+def test_a_pause_begins_with_the_answer() -> None:
+    """A long request is no rest: what comes after it does not come before its answer."""
+    pace = Pace()
+    pace.delayed(_line(1, took_us=PAUSE * 2_000_000), 100 * SECOND_NS, SECOND_NS)
+    assert _due(pace, _line(1 + PAUSE * 2 + 1)) == 1 + PAUSE * 2 + 1 + 100
+    assert _due(pace, _line(1 + PAUSE * 4 + 2, took_us=PAUSE * 2_000_000)) == 1 + PAUSE * 2 + 100 + 1
+    assert _due(pace, _line(1 + PAUSE * 6 + 3)) == 1 + PAUSE * 6 + 3 + (100 - PAUSE * 2 - 1)
+
+
 def test_requests_side_by_side_do_not_wait_for_each_other() -> None:
     """What was asked for before the delayed answer came is asked for when the log says."""
     pace = Pace()

@@ -24,9 +24,9 @@ DELAYED = Verdict(Action.DELAY, Reason.LIMIT, 0, 3_000_000)
 WATCHED = Verdict(Action.ALLOW, Reason.LIMIT, shadow=Action.LIMIT)
 
 
-def _record(line: Line, verdict: Verdict = ALLOW) -> dict[str, object]:
+def _record(line: Line, verdict: Verdict = ALLOW, *, patient: bool = True) -> dict[str, object]:
     asked = [(START_NS, CLIENT, WORLD.classify(line.method, line.target), line, verdict)]
-    found = recorded(asked, WORLD.node.subjects)
+    found = recorded(asked, WORLD.node.subjects, patient=patient)
     assert found.dtype == RECORD_DTYPE
     return {name: found[name][0].item() for name in RECORD_DTYPE.names or ()}
 
@@ -66,6 +66,21 @@ def test_what_became_of_it(line: Line, verdict: Verdict, status: int, action: in
     if total_us < 2**32 - 1:
         assert made["time_ns"] == START_NS + total_us * 1000
     assert (made["subject_hash"] == NO_HEAD) == (line.target == "")
+
+
+@pytest.mark.parametrize(
+    ("line", "verdict", "total_us"),
+    [
+        (_line(took_us=2000), DELAYED, 2000),
+        (_line(took_us=2000, wait_us=500), DELAYED, 2000),
+        (_line(took_us=2000, wait_us=500), ALLOW, 2000),
+        (_line(took_us=2000), LIMITED, 0),
+    ],
+)
+def test_who_keeps_the_pace_of_the_log_has_its_times(line: Line, verdict: Verdict, total_us: int) -> None:
+    """What such a client asks for next comes when the log says, so the answer does, too, whatever the delay."""
+    made = _record(line, verdict, patient=False)
+    assert (made["total_us"], made["time_ns"]) == (total_us, START_NS + total_us * 1000)
 
 
 def test_records_are_in_the_order_in_which_requests_ended() -> None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from fastpath import Standing
 from proxy.config import Config
 from proxy.plugins.ml_abuse import MlAbuseDetector
-from proxy.policy.actions import Reason
+from proxy.policy.actions import Action, Reason
 from proxy.policy.fusion import MOST_WEIGHT, Evidence
 from proxy.replay import suspicion
 from proxy.replay.detection import NAME, Detection, detection
@@ -23,10 +24,8 @@ from proxy.settings.kinds import HOUR
 from tests.models.traffic_for_tests import fingerprints
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
-
-    import numpy as np
 
 BEGIN_NS = 1_700_000_000 * SECOND_NS
 SCRAPER, PERSON = bytes([203, 0, 113, 7]), bytes([198, 51, 100, 7])
@@ -109,12 +108,10 @@ def test_what_binds_nobody_refuses_nobody(environ: Mapping[str, str], accusing: 
 class Sure(MlAbuseDetector):
     """Has one thing to say of everybody in a block, in as many words as it takes to be believed."""
 
-    def look(self, block: np.ndarray, now_ns: int) -> list[Evidence]:
+    def look(self, block: np.ndarray, now_ns: int) -> Iterator[Evidence | None]:
         """See `Plugin`."""
-        return [
-            Evidence(client, "certain", MOST_WEIGHT, "made up", now_ns + HOUR)
-            for client in set(block["client"].tolist())
-        ]
+        for client in set(block["client"].tolist()):
+            yield Evidence(client, "certain", MOST_WEIGHT, "made up", now_ns + HOUR)
 
 
 @pytest.mark.parametrize(
@@ -143,15 +140,42 @@ def test_looks_are_late_by_a_bounded_number_of_requests(monkeypatch: pytest.Monk
     looks: list[int] = []
 
     class Counting(Sure):
-        def look(self, block: np.ndarray, _now_ns: int) -> list[Evidence]:
+        def look(self, block: np.ndarray, _now_ns: int) -> Iterator[Evidence | None]:
             looks.append(len(block))
-            return []
+            return iter(())
 
     spread = [_get(number * 11, "00", PERSON, gpg=True) for number in range(7)]
     dense = [_get(1000 + number / 1000, "00", PERSON, gpg=True) for number in range(48)]
     rare = [_get(2000 + number * 500, "00", PERSON, gpg=True) for number in range(4)]
     _played([*spread, *dense, *rare], {"HKPGUARD_MODE": "shadow"}, Detection("made up", Counting(), mode="shadow"))
     assert looks == [5, 3, 20, 20, 8, 3]
+
+
+@pytest.mark.parametrize("patient", [True, False])
+@pytest.mark.parametrize("waited_us", [0, 50_000])
+def test_who_asks_for_one_thing_after_the_other_is_seen_to(waited_us: int, *, patient: bool) -> None:
+    """However it was delayed, here or by the guard of the log, and whether it would have waited for that or not."""
+    blocks: list[np.ndarray] = []
+
+    class Keeping(Sure):
+        def look(self, block: np.ndarray, _now_ns: int) -> Iterator[Evidence | None]:
+            blocks.append(block)
+            return iter(())
+
+    took_us = 4000 + waited_us
+    log = [
+        line._replace(start_ns=BEGIN_NS + number * (took_us + 1000) * 1000, took_us=took_us, wait_us=waited_us)
+        for number, line in enumerate(REFRESH)
+    ]
+    config = Config.from_env({"HKPGUARD_TABLE_CLIENTS": "1024"})
+    world = World(config, patient=patient, detection=Detection("made up", Keeping(), mode="shadow"))
+    world.play(log)
+    world.end()
+    assert world.tally.verdicts[(Action.DELAY, Reason.LIMIT, 0)]
+    records = np.concatenate(blocks)
+    records = records[records["action"] <= Action.DELAY]
+    begin_ns = records["time_ns"] - records["total_us"].astype(np.int64) * 1000
+    assert (begin_ns[1:] >= records["time_ns"][:-1]).all()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,408 @@
+"""The store against real servers, and each way in which they fail, under load: callers never wait, and it comes back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from proxy.cluster.circuit import Cause
+from proxy.cluster.command import Command, Refusal
+from proxy.cluster.keys import Family
+from proxy.cluster.store import CONNECT_SECONDS, Gap, Message
+from proxy.plugins.events import StoreBack, StoreLost
+from tests.integration.authority import Authority
+from tests.integration.programs import LOOPBACK, free_port, run, until
+from tests.integration.redis_servers import (
+    CLUSTER_COMMANDS,
+    PASSWORD,
+    Server,
+    acl_line,
+    cluster,
+    log_of,
+    node,
+    sentinel,
+    server,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.integration.redis_servers import Node
+
+pytestmark = pytest.mark.integration
+
+BINARIES = ("redis-server", "valkey-server")
+OUT, IN = "the store is out of reach, this node goes on alone", "the store is connected"
+WITHIN_SECONDS = 3.0  # one, and what a busy machine adds
+SLACK_SECONDS = 1.0  # likewise, of a caller beyond its deadline of 250 ms
+
+
+@pytest.fixture(scope="module", params=BINARIES)
+def binary(request: pytest.FixtureRequest, need: Callable[..., str]) -> str:
+    """Return a server program; Valkey where there is one."""
+    if request.param == "valkey-server" and run("which", request.param).returncode:
+        pytest.skip("there is no Valkey on this machine")
+    return need(request.param)
+
+
+@pytest.fixture
+def one(binary: str, tmp_path: Path) -> Iterator[Server]:
+    """Return a server whose users are those of the documentation, and an administrator."""
+    users = tmp_path / "users.acl"
+    users.write_text(f"user default on nopass ~* &* +@all\n{acl_line()}\n")
+    with server(binary, tmp_path / "redis", "--aclfile", str(users)) as started:
+        yield started
+
+
+@contextmanager
+def sharing(one: Server, tmp_path: Path, **settings: str) -> Iterator[Node]:
+    """Run a node at a server, as the user of the documentation; it is up."""
+    url = f"redis://hkpguard:{PASSWORD}@{LOOPBACK}:{one.port}"
+    with node(url, tmp_path / "state", **settings) as started:
+        started.until(up=True)
+        yield started
+
+
+def test_least_privilege(one: Server, tmp_path: Path) -> None:
+    """The user of the documentation can do what a node does, hear what is published, and nothing else."""
+    with sharing(one, tmp_path) as node:
+        assert node.writes_everywhere()
+        until(lambda: node.heard, "the subscription holds")
+        node.do(node.store.publish(Family.BAN, b"hello"))
+        until(lambda: Message(Family.BAN, b"hello") in node.heard, "it is heard")
+        assert node.heard[0] == Gap()
+        until(lambda: len(node.calls) > 10, "there is load")
+        assert one.ask("ACL", "LOG") == []
+    for denied in (("FLUSHALL",), ("CONFIG", "GET", "*"), ("SET", "other", "1"), ("KEYS", "*"), ("GET", "hkpguard:x")):
+        said = run("redis-cli", "-p", str(one.port), "--user", "hkpguard", "--pass", PASSWORD, "--no-auth-warning", *denied)
+        assert "NOPERM" in said.stdout, denied
+
+
+def kill_and_restart_empty(one: Server) -> Callable[[], object]:
+    """Kill it; it comes back without data and without scripts."""
+    one.kill()
+    return one.start
+
+
+def hang(one: Server) -> Callable[[], object]:
+    """Stop it: the kernel takes connections and bytes, and nothing answers."""
+    one.program.send(signal.SIGSTOP)
+    return lambda: one.program.send(signal.SIGCONT)
+
+
+def fill(one: Server) -> Callable[[], object]:
+    """Have no memory left."""
+    one.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    one.ask("CONFIG", "SET", "maxmemory", 1)
+    return lambda: one.ask("CONFIG", "SET", "maxmemory", 0)
+
+
+def demote(one: Server) -> Callable[[], object]:
+    """Make it a replica, which takes no writes."""
+    one.ask("REPLICAOF", LOOPBACK, free_port())
+    return lambda: one.ask("REPLICAOF", "NO", "ONE")
+
+
+def take_the_user(one: Server) -> Callable[[], object]:
+    """Take away the user, who is thrown out."""
+    one.ask("ACL", "DELUSER", "hkpguard")
+    return lambda: one.ask("ACL", "LOAD")
+
+
+def take_a_permission(one: Server) -> Callable[[], object]:
+    """Let the user write no more."""
+    one.ask("ACL", "SETUSER", "hkpguard", "-set")
+    return lambda: one.ask("ACL", "SETUSER", "hkpguard", "+set")
+
+
+def want_replicas(one: Server) -> Callable[[], object]:
+    """Refuse writes for want of replicas."""
+    one.ask("CONFIG", "SET", "min-replicas-to-write", 1)
+    return lambda: one.ask("CONFIG", "SET", "min-replicas-to-write", 0)
+
+
+@pytest.mark.parametrize(
+    ("fail", "causes"),
+    [
+        (kill_and_restart_empty, {Cause.LOST}),
+        (hang, {Cause.SLOW}),
+        (fill, {Cause.MEMORY}),
+        (demote, {Cause.READ_ONLY}),
+        (take_the_user, {Cause.PASSWORD, Cause.LOST}),
+        (take_a_permission, {Cause.PERMISSION}),
+        (want_replicas, {Cause.NO_WRITES}),
+    ],
+)
+def test_fails_and_comes_back(
+    one: Server, tmp_path: Path, fail: Callable[[Server], Callable[[], object]], causes: set[Cause]
+) -> None:
+    """The circuit opens, says why, and closes again; callers never wait beyond their deadline; each is told once."""
+    with capture_logs() as log, sharing(one, tmp_path) as node:
+        until(lambda: node.heard, "the subscription holds")
+        mend = fail(one)
+        assert node.until(up=False) < WITHIN_SECONDS
+        reason = node.store.state.reason
+        assert any(reason.startswith(cause.value) for cause in causes), reason
+        assert PASSWORD not in reason
+        assert not node.writes_everywhere()
+        assert reason.partition(":")[0] in node.store.degraded or node.store.degraded
+        mend()
+        node.until(up=True)
+        until(node.writes_everywhere, "scripts run again")
+        assert node.longest_call() < 0.25 + SLACK_SECONDS
+    assert len(log_of(log, OUT)) == 1 + (causes == {Cause.PASSWORD, Cause.LOST} and len(log_of(log, OUT)) == 2)
+    assert len(log_of(log, IN)) == 2
+    assert [type(event) for event in node.events[-2:]] == [StoreLost, StoreBack]
+
+
+def test_gap_after_a_restart(one: Server, tmp_path: Path) -> None:
+    """Who listens hears of a gap when the subscription is back, and of what comes after it."""
+    with sharing(one, tmp_path) as node:
+        until(lambda: node.heard, "the subscription holds")
+        kill_and_restart_empty(one)()
+        until(lambda: node.heard == [Gap(), Gap()], "the gap is told", 20)
+        node.until(up=True)
+        node.do(node.store.publish(Family.BAN, b"after"))
+        until(lambda: node.heard[2:] == [Message(Family.BAN, b"after")], "it is heard")
+
+
+def test_absent_at_start(one: Server, tmp_path: Path) -> None:
+    """A node begins without its store, says so once, and has it as soon as it is there."""
+    one.kill()
+    with capture_logs() as log, node(f"redis://hkpguard:{PASSWORD}@{LOOPBACK}:{one.port}", tmp_path / "state") as alone:
+        until(lambda: alone.events, "it has tried")
+        assert isinstance(alone.events[0], StoreLost)
+        one.start()
+        alone.until(up=True)
+    assert [len(log_of(log, OUT)), len(log_of(log, IN))] == [1, 1]
+
+
+def test_wrong_password(one: Server, tmp_path: Path) -> None:
+    """A wrong password is a fault of the configuration, told as such once, without the password."""
+    with (
+        capture_logs() as log,
+        node(f"redis://hkpguard:wrong-password-here@{LOOPBACK}:{one.port}", tmp_path / "state") as alone,
+    ):
+        until(lambda: len(one.ask("ACL", "LOG")) and int(one.ask("ACL", "LOG")[0][1]) > 2, "it has tried again")
+        assert not alone.store.up
+        assert alone.store.state.reason.startswith(Cause.PASSWORD.value)
+    [reason] = log_of(log, OUT)
+    assert reason.startswith(Cause.PASSWORD.value)
+    assert "wrong-password-here" not in str(log)
+
+
+def test_key_of_another_type(one: Server, tmp_path: Path) -> None:
+    """What somebody has planted under a key is a refusal of that command, and the store stays up."""
+    with sharing(one, tmp_path) as node:
+        key = node.store.keys.key(Family.PROBE, b"planted")
+        one.ask("SADD", key.decode(), "x")
+        [answer] = node.do(node.store.pipeline([Command("SET", (key,), (1, "PX", 1000, "GET"))]))
+        assert isinstance(answer, Refusal)
+        assert answer.text.startswith("WRONGTYPE")
+        assert node.store.up
+
+
+@pytest.fixture
+def authority(need: Callable[..., str], tmp_path: Path) -> Authority:
+    """Return an authority that has issued a certificate for this machine."""
+    folder = tmp_path / "tls"
+    folder.mkdir()
+    made = Authority.make(need("openssl"), folder)
+    made.issue(1)
+    return made
+
+
+def test_tls(binary: str, tmp_path: Path, authority: Authority) -> None:
+    """Over TLS both sides show certificates; without ours, or with another authority, it is told as that."""
+    folder = authority.folder
+    cert, key = str(folder / "node.pem"), str(folder / "node.key")
+    of_server = ("--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", str(authority.cert))
+    port = free_port()
+    ours = {"CLUSTER__CA": str(authority.cert), "CLUSTER__CERT": cert, "CLUSTER__KEY": key}
+    with server(binary, tmp_path / "redis", *of_server, "--tls-port", str(port)):
+        with node(f"rediss://localhost:{port}", tmp_path / "a", **ours) as well:
+            well.until(up=True)
+            assert well.writes_everywhere()
+            until(lambda: well.heard, "the subscription holds")
+        for number, settings in enumerate(({"CLUSTER__CA": ours["CLUSTER__CA"]}, {})):
+            with node(f"rediss://localhost:{port}", tmp_path / f"b{number}", **settings) as ill:
+                until(lambda ill=ill: ill.events, "it has tried")
+                assert ill.store.state.reason.startswith(Cause.CERTIFICATE.value)
+
+
+def test_unix_socket(binary: str, tmp_path: Path) -> None:
+    """A socket of this machine is as good."""
+    path = tmp_path / "s"
+    with (
+        server(binary, tmp_path / "redis", "--unixsocket", str(path)),
+        node(f"unix://{path}", tmp_path / "state") as here,
+    ):
+        here.until(up=True)
+        assert here.writes_everywhere()
+        until(lambda: here.heard, "the subscription holds")
+
+
+@pytest.mark.parametrize("fail", [Server.kill, hang])
+def test_sentinel(binary: str, tmp_path: Path, fail: Callable[[Server], object]) -> None:
+    """When the master dies or hangs, the node goes on with the one that the Sentinels make, and hears it."""
+    with (
+        server(binary, tmp_path / "one") as first,
+        server(binary, tmp_path / "two", "--replicaof", f"{LOOPBACK} {first.port}") as second,
+        sentinel(binary, tmp_path / "sentinel", first) as watcher,
+    ):
+        until(lambda: b"slaves=1" in watcher.ask("INFO", "sentinel") or _replicas(watcher), "the replica is known", 30)
+        with node(f"redis+sentinel://{LOOPBACK}:{watcher.port}/main", tmp_path / "state") as guard:
+            guard.until(up=True)
+            until(lambda: guard.heard, "the subscription holds")
+            fail(first)
+            assert guard.until(up=False) < WITHIN_SECONDS
+            guard.until(up=True, seconds=40)
+            until(guard.writes_everywhere, "scripts run on the new master")
+            until(lambda: len(guard.heard) > 1, "the subscription is back", 20)
+            assert b"role:master" in second.ask("INFO", "replication")
+            assert guard.longest_call() < 0.25 + SLACK_SECONDS
+
+
+def _replicas(watcher: Server) -> bool:
+    [master] = watcher.ask("SENTINEL", "MASTERS")
+    fields = dict(zip(master[::2], master[1::2], strict=True)) if isinstance(master, list) else master
+    return int(fields.get(b"num-slaves", fields.get("num-slaves", 0))) == 1
+
+
+@pytest.fixture
+def three(binary: str, need: Callable[..., str], tmp_path: Path) -> Iterator[list[Server]]:
+    """Return a cluster of three masters, with the user of the documentation."""
+    users = tmp_path / "users.acl"
+    users.write_text(f"user default on nopass ~* &* +@all\n{acl_line()} {CLUSTER_COMMANDS}\n")
+    with cluster(binary, need("redis-cli"), tmp_path, "--aclfile", str(users)) as servers:
+        yield servers
+
+
+def cluster_url(servers: list[Server]) -> str:
+    """Return the URL of two of them."""
+    places = ",".join(f"{LOOPBACK}:{each.port}" for each in servers[:2])
+    return f"redis+cluster://hkpguard:{PASSWORD}@{places}"
+
+
+def test_cluster(three: list[Server], tmp_path: Path) -> None:
+    """Scripts run on all masters; one that is lost is told; when it is back, so are all shards."""
+    with node(cluster_url(three), tmp_path / "state") as guard:
+        guard.until(up=True)
+        assert guard.writes_everywhere()
+        until(lambda: guard.heard, "the subscription holds")
+        guard.do(guard.store.publish(Family.BAN, b"hello"))
+        until(lambda: Message(Family.BAN, b"hello") in guard.heard, "it is heard")
+        assert all(each.ask("ACL", "LOG") == [] for each in three)
+        three[2].program.send(signal.SIGSTOP)
+        assert guard.until(up=False) < WITHIN_SECONDS
+        three[2].program.send(signal.SIGCONT)
+        guard.until(up=True, seconds=40)
+        until(guard.writes_everywhere, "all shards can be written again")
+        assert guard.longest_call() < 0.25 + SLACK_SECONDS
+
+
+def test_slots_move(three: list[Server], need: Callable[..., str], tmp_path: Path) -> None:
+    """While slots move under load, the store stays up, and all shards can be written."""
+    with node(cluster_url(three), tmp_path / "state") as guard:
+        guard.until(up=True)
+        before = len(guard.calls)
+        moved = run(
+            need("redis-cli"),
+            "--cluster",
+            "reshard",
+            f"{LOOPBACK}:{three[0].port}",
+            *("--cluster-from", three[0].ask("CLUSTER", "MYID").decode()),
+            *("--cluster-to", three[1].ask("CLUSTER", "MYID").decode()),
+            *("--cluster-slots", "2000", "--cluster-yes"),
+            seconds=90,
+        )
+        assert moved.returncode == 0, moved.stdout[-2000:] + moved.stderr[-2000:]
+        assert guard.store.up
+        until(guard.writes_everywhere, "all shards can be written")
+        calls = guard.calls[before:]
+        assert sum(call.well for call in calls) > 0.9 * len(calls)
+        assert not any(isinstance(event, StoreLost) for event in guard.events)
+
+
+@contextmanager
+def namespace(address: str, peer: str) -> Iterator[str]:
+    """Make a network namespace with an address, which is reached over a pair of interfaces; skip if we may not."""
+    name = f"hkpguard-{os.getpid()}"
+    outside, inside = f"hg{os.getpid()}o", f"hg{os.getpid()}i"
+    if run("ip", "netns", "add", name).returncode:
+        pytest.skip("no network namespace can be made here")
+    try:
+        steps = (
+            ("ip", "link", "add", outside, "type", "veth", "peer", "name", inside, "netns", name),
+            ("ip", "address", "add", f"{peer}/30", "dev", outside),
+            ("ip", "link", "set", outside, "up"),
+            ("ip", "-n", name, "address", "add", f"{address}/30", "dev", inside),
+            ("ip", "-n", name, "link", "set", inside, "up"),
+            ("ip", "-n", name, "link", "set", "lo", "up"),
+        )
+        for step in steps:
+            if run(*step).returncode:
+                pytest.skip(f"{' '.join(step)} is not possible here")
+        yield name
+    finally:
+        run("ip", "netns", "delete", name)
+
+
+def test_black_hole(binary: str, need: Callable[..., str], tmp_path: Path) -> None:
+    """When packets are dropped and nobody says so, callers wait for their deadline a few times, and then not at all."""
+    address, peer = "198.18.77.2", "198.18.77.1"
+    nft, port = need("nft"), free_port()
+    with namespace(address, peer) as name:
+        command = ("ip", "netns", "exec", name, binary, "--port", str(port), "--bind", address, "--protected-mode", "no")
+        process = subprocess.Popen([*command, "--save", ""], cwd=tmp_path, stdout=subprocess.DEVNULL)
+        try:
+            with node(f"redis://{address}:{port}", tmp_path / "state") as guard:
+                guard.until(up=True)
+                until(lambda: guard.heard, "the subscription holds")
+                rules = "table inet hole { chain in { type filter hook input priority 0; policy drop; } }"
+                dropped = run("ip", "netns", "exec", name, nft, rules)
+                assert dropped.returncode == 0, dropped.stderr
+                assert guard.until(up=False) < WITHIN_SECONDS
+                assert guard.store.state.reason.startswith(Cause.SLOW.value)
+                failed = len(guard.calls)
+                until(lambda: len(guard.calls) > failed + 100, "callers go on", 20)
+                assert max(call.seconds for call in guard.calls[failed + 1 :]) < 0.25
+                assert run("ip", "netns", "exec", name, nft, "delete table inet hole").returncode == 0
+                guard.until(up=True, seconds=5 + 2 * CONNECT_SECONDS + SLACK_SECONDS)
+                until(lambda: len(guard.heard) > 1, "the subscription is back", 20)
+                assert guard.longest_call() < 0.25 + SLACK_SECONDS
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_guard_goes_on(one: Server, start_guard: Any, start_keyserver: Any) -> None:
+    """A guard tells of its store on /readyz, in metrics and in one line each; it is ready all the same, and serves."""
+    url = f"redis://hkpguard:{PASSWORD}@{LOOPBACK}:{one.port}"
+    guard = start_guard(REDIS_URL=url, CLUSTER__SECRET="0123456789abcdef" * 2, CLUSTER__TIMEOUT="250ms")
+    guard.await_metric("store_partitioned", 0)
+    one.program.send(signal.SIGSTOP)
+    guard.await_metric("store_partitioned", 1)
+    assert guard.readyz().status == 200
+    assert "the store has been out of reach" in guard.readyz().text
+    one.program.send(signal.SIGCONT)
+    guard.await_metric("store_partitioned", 0)
+    told = [each["event"] for each in guard.messages() if each["event"] in {OUT, IN}]
+    assert told == [IN, OUT, IN]
+    assert PASSWORD not in guard.program.err()
+
+
+def test_guard_without_a_store(start_guard: Any) -> None:
+    """A guard that stands alone has no such metric, and no process of it has loaded the client."""
+    guard = start_guard()
+    assert "hkpguard_store_partitioned" not in guard.metrics()
+    for child in ("analyst", "worker-0"):
+        with open(f"/proc/{guard.pid(child)}/maps") as maps:
+            assert "hiredis" not in maps.read()
