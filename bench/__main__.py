@@ -20,6 +20,7 @@ from bench import (
     attacks,
     chart,
     cluster,
+    cluster_scale,
     machine,
     memory,
     openloop,
@@ -44,6 +45,7 @@ from bench.processes import StartError, choose_cores, pinned
 from bench.recording import plan as plans
 from bench.recording import record
 from bench.recording.catalogue import Family
+from bench.redis_wire import Flow
 from bench.refresh import RefreshError
 from bench.refresh import Trial as RefreshTrial
 from bench.rows import ROWS, Plan, Sample, measure
@@ -59,6 +61,7 @@ from bench.visitors import VisitorsError
 ROUNDS, SECONDS = 9, 3.0
 QUICK_ROUNDS, QUICK_SECONDS = 1, 1.0
 REPLAYED = 1_000_000
+SIMULATED_CLIENTS = 1000  # a second of more takes minutes
 ALL_PROXIES, ALL_ROWS = ",".join(PROXIES), "".join(ROWS)
 MEMORY_PROXIES = "hkpguard,haproxy,nginx"
 TARPITS = ",".join(tarpit.NAMES)
@@ -300,7 +303,7 @@ def swapped(*, rounds: Rounds = 5, seconds: Seconds = 4.0) -> None:
 
 
 @app.command("cluster")
-def with_redis(*, rounds: Rounds = 5, seconds: Seconds = SECONDS) -> None:
+def with_redis(*, rounds: Rounds = 4, seconds: Seconds = SECONDS) -> None:
     """Measure what Redis costs, there and lost; exit code 1 if the guard's CPU or p99 grows by more than 5 %."""
     seclusion.seclude()
     about = machine.describe()
@@ -314,6 +317,25 @@ def with_redis(*, rounds: Rounds = 5, seconds: Seconds = SECONDS) -> None:
     for each in cluster.missed(measured):
         console.print(each, style="red")
     raise typer.Exit(bool(cluster.missed(measured)))
+
+
+@app.command("cluster-scale")
+def what_redis_is_asked(
+    *, seconds: Annotated[float, typer.Option(min=1, help="Of each run, virtual or not.")] = 3.0
+) -> None:
+    """Tell what clusters of 2 to 1000 nodes ask of Redis: by a formula, a simulation and a Redis that counts."""
+    loads = [cluster_scale.Load(nodes, clients) for nodes in (2, 10, 100, 1000) for clients in (100, 1000, 10_000)]
+    tried = cluster_scale.Load(10, 100)
+    with faults_end_it(), console.status("nodes are at work"):
+        rows = [cluster_scale.row(load, seconds if load.clients <= SIMULATED_CLIENTS else 0) for load in loads]
+        real = cluster_scale.counted(tried, seconds, choose_cores().proxy)
+        most = cluster_scale.carried(1.0, choose_cores().proxy)
+    console.print(cluster_scale.table(rows))
+    ratios = ((name, getattr(real, name) / getattr(cluster_scale.exchanged(tried), name)) for name in Flow.__slots__)
+    shown = ", ".join(f"{name} {ratio:.3f}" for name, ratio in ratios)
+    console.print(f"a real Redis, asked by 10 nodes for 100 clients: of what the formula says, {shown}")
+    console.print(f"one core of this machine in Redis: {most:,.0f} levels a second")
+    console.print(report.save("cluster-scale", machine.describe(), cluster_scale.content(rows, real, most)))
 
 
 @app.command()

@@ -11,26 +11,28 @@ and there are nodes / interval turns a second. To that comes what a node says wh
 beats, and now and then the table of all beats.
 """
 
-from __future__ import annotations
-
+import asyncio
 import heapq
 import math
 import random
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict
 from typing import Final, NamedTuple
 
 from rich.table import Table
 
 from bench.processes import free_port, running, scratch
-from bench.redis_wire import Flow, MadeUpWire, RealWire, Wire, request
-from proxy.cluster.command import Command
+from bench.redis_wire import Flow, MadeUpWire, RealWire, Wire, packed, request
+from proxy.cluster.beat import Capacity, Held
+from proxy.cluster.command import Answer, Command
 from proxy.cluster.exchange import LEVELS, Exchange, interval_ns, most_of_turn
 from proxy.cluster.followed import Seen
 from proxy.cluster.keys import SHARDS, Family, Keys
 from proxy.cluster.ledger import LINGER_NS, Ledger, Place, Size
-from proxy.cluster.members import BEAT_S, MEMBERS_A_SECOND
+from proxy.cluster.members import BEAT_S, MEMBERS_A_SECOND, Members
+from proxy.cluster.seal import Seal
 from proxy.cluster.secret import ClusterSecret
 
 SECOND: Final = 1_000_000_000
@@ -39,11 +41,11 @@ BUCKETS: Final = 2  # of a client: all of its requests, and those of the class
 BURST, PER_SECOND = 60, 5  # the limit of certificates
 TOKEN_NS: Final = SECOND // PER_SECOND
 SIZE: Final = Size(TOKEN_NS, BURST * TOKEN_NS)
-KEYS: Final = Keys("hkpguard", ClusterSecret("x" * 32))
+SECRET: Final = ClusterSecret("x" * 32)
+KEYS: Final = Keys("hkpguard", SECRET)
 CALL_COMMANDS, LEVEL_COMMANDS = 4, 2  # EVALSHA, TIME, GET, SET; GET, SET
 WARM_UP_S: Final = 2.0
-BEAT_COMMANDS: Final = 7  # EVALSHA, TIME, 2 HLEN, HGET, HSET, PEXPIRE
-BEAT_IN_BYTES, BEAT_BYTES, BEAT_OUT_BYTES = 700, 400, 40
+BEAT_COMMANDS: Final = 6  # EVALSHA, TIME, HLEN, HGET, HSET, PEXPIRE; HGETALL for who looks
 
 
 class Load(NamedTuple):
@@ -92,10 +94,49 @@ def exchanged(load: Load) -> Flow:
 
 
 def beaten(nodes: int) -> Flow:
-    """Return what members cost in a second: each beats, and reads the table of all not too often."""
+    """Return what members ask in a second: each beats, and now and then reads all beats."""
+    command = asyncio.run(_a_beat())
+    beat = command.args[3]
+    assert isinstance(beat, bytes)
     looks = nodes / max(BEAT_S, nodes / MEMBERS_A_SECOND)
-    each = Flow(calls=1, commands=BEAT_COMMANDS, in_bytes=BEAT_IN_BYTES, out_bytes=BEAT_OUT_BYTES)
-    return each.times(nodes).plus(Flow(commands=1, out_bytes=nodes * BEAT_BYTES).times(looks))
+    each = Flow(
+        calls=1,
+        commands=BEAT_COMMANDS,
+        in_bytes=len(request(command)),
+        out_bytes=len("*3\r\n:1795294800000\r\n$2\r\nok\r\n*0\r\n"),
+    )
+    return each.times(nodes).plus(Flow(commands=1, out_bytes=nodes * len(packed(beat))).times(looks))
+
+
+async def _a_beat() -> Command:
+    """Return what a node sends to beat."""
+    sent: list[Command] = []
+
+    class Listening(NamedTuple):
+        """A store that is told everything."""
+
+        node: str
+        keys: Keys
+        seal: Seal
+
+        async def pipeline(self, commands: Sequence[Command], *, seconds: float | None = None) -> list[Answer]:
+            """See `Store.pipeline`."""
+            del seconds
+            sent.extend(commands)
+            return [[1_795_294_800_000, b"ok", []] for _ in commands]
+
+    with scratch() as folder:
+        members = Members(
+            Listening("guard-0001", KEYS, Seal(SECRET, KEYS.prefix)),
+            life="0123456789abcdef",
+            capacity=Capacity(workers=2, clients=1 << 20),
+            folder=folder,
+            held=lambda: (Held(generation=1, content="0" * 64), Held()),
+            draining=lambda: False,
+            publish=lambda _event: None,
+        )
+        await members.turn()
+    return sent[-1]
 
 
 def _sizes() -> tuple[tuple[float, float], tuple[float, float]]:
@@ -116,6 +157,32 @@ def _sample(levels: int) -> tuple[int, int]:
 
 def _caller(number: int) -> str:
     return f"guard-{number:04}.0123456789abcdef"
+
+
+class Clock:
+    """The time of a run, ns since it began; it goes as fast as one likes."""
+
+    def __init__(self) -> None:
+        """Begin."""
+        self.now_ns = 0
+
+    def wait(self, until_ns: int) -> None:
+        """Go on to a time."""
+        self.now_ns = until_ns
+
+
+class RealClock(Clock):
+    """One that goes as clocks do."""
+
+    def __init__(self) -> None:
+        """Begin."""
+        super().__init__()
+        self._began_ns = time.monotonic_ns()
+
+    def wait(self, until_ns: int) -> None:
+        """See `Clock`."""
+        time.sleep(max(0, self._began_ns + until_ns - time.monotonic_ns()) / SECOND)
+        super().wait(until_ns)
 
 
 class Node:
@@ -196,61 +263,100 @@ def _arrivals(load: Load, draw: random.Random) -> Iterator[tuple[int, int]]:
         yield round(at_ns), draw.randrange(load.clients)
 
 
-class Clock:
-    """The time of a run, ns since it began; it goes as fast as one likes."""
-
-    def __init__(self) -> None:
-        """Begin."""
-        self.now_ns = 0
-
-    def wait(self, until_ns: int) -> None:
-        """Go on to a time."""
-        self.now_ns = until_ns
-
-
-class RealClock(Clock):
-    """One that goes as clocks do."""
-
-    def __init__(self) -> None:
-        """Begin."""
-        super().__init__()
-        self._began_ns = time.monotonic_ns()
-
-    def wait(self, until_ns: int) -> None:
-        """See `Clock`."""
-        time.sleep(max(0, self._began_ns + until_ns - time.monotonic_ns()) / SECOND)
-        super().wait(until_ns)
-
-
 def simulated(load: Load, seconds: float) -> Flow:
     """Return what a second asks of Redis: counted in a run in virtual time, with a Redis that is made up."""
     clock = Clock()
     return ran(load, seconds, MadeUpWire(lambda: (SECOND + clock.now_ns) // 1000), clock)
 
 
-class Counted(NamedTuple):
-    """What a real redis-server said.
+def counted(load: Load, seconds: float, core: int | None) -> Flow:
+    """Let the nodes ask a real redis-server, in real time; return what it counted in a second."""
+    with _redis(core) as wire:
+        return ran(load, seconds, wire, RealClock())
+
+
+def carried(seconds: float, core: int | None) -> float:
+    """Return how many levels a second would take all of a redis-server's core, in calls of the size that nodes make."""
+    busy = Load(nodes=10, clients=5000)
+    with _redis(core) as wire:
+        clock, began_us = Clock(), wire.cpu_us()
+        flow = ran(busy, seconds, wire, clock)
+        return flow.levels * (seconds + WARM_UP_S) * 1e6 / (wire.cpu_us() - began_us)
+
+
+@contextmanager
+def _redis(core: int | None) -> Iterator[RealWire]:
+    options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with scratch() as folder:
+        port = free_port()
+        with (
+            running(["redis-server", "--port", str(port), *options], port, folder, core=core),
+            closing(RealWire(port, LEVELS)) as wire,
+        ):
+            yield wire
+
+
+class Row(NamedTuple):
+    """A load, and what it asks of Redis in a second.
 
     Args:
-        flow: What a second asked of it.
-        most: Levels in a second that would have taken all of its core.
+        load: What is to be done.
+        levels: The exchange of levels, by the formula.
+        beats: The members.
+        run: The exchange again, counted in a simulation; None: not run.
 
     """
 
-    flow: Flow
-    most: float
+    load: Load
+    levels: Flow
+    beats: Flow
+    run: Flow | None
 
 
-def counted(load: Load, seconds: float, core: int | None) -> Counted:
-    """Let the nodes ask a real redis-server, in real time; return what it counted."""
-    options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    with scratch() as folder, ExitStack() as stack:
-        port = free_port()
-        stack.enter_context(running(["redis-server", "--port", str(port), *options], port, folder, core=core))
-        wire = stack.enter_context(closing(RealWire(port, LEVELS)))
-        flow = ran(load, seconds, wire, RealClock())
-    return Counted(flow, 0)
+def row(load: Load, seconds: float = 0) -> Row:
+    """Return the row of a load; the simulation takes so many virtual seconds, 0: none."""
+    return Row(load, exchanged(load), beaten(load.nodes), simulated(load, seconds) if seconds else None)
 
 
-def beats_counted(core: int | None) -> None:
-    """Nothing yet."""
+def table(rows: Sequence[Row]) -> Table:
+    """Return a table of what loads ask of Redis in a second."""
+    shown = Table(title="What a cluster asks of Redis in a second", title_justify="left")
+    names = (
+        "nodes",
+        "busy clients",
+        "interval ms",
+        "calls",
+        "levels",
+        "commands",
+        "KB in",
+        "KB out",
+        "beats KB out",
+        "run",
+    )
+    for name in names:
+        shown.add_column(name, justify="right")
+    for load, levels, beats, run in rows:
+        whole = levels.plus(beats)
+        counts = (f"{number:,.0f}" for number in (whole.calls, whole.levels, whole.commands))
+        sizes = (f"{size / 1000:,.0f}" for size in (whole.in_bytes, whole.out_bytes, beats.out_bytes))
+        ratio = f"{run.in_bytes / levels.in_bytes:.3f}" if run else ""
+        shown.add_row(f"{load.nodes}", f"{load.clients:,}", f"{1000 * load.interval_s:.0f}", *counts, *sizes, ratio)
+    return shown
+
+
+def content(rows: Sequence[Row], real: Flow, most: float) -> dict[str, object]:
+    """Return all of it, ready for JSON."""
+    return {
+        "rows": [
+            {
+                "load": each.load._asdict(),
+                "interval_s": each.load.interval_s,
+                "levels": asdict(each.levels),
+                "beats": asdict(each.beats),
+                "run": asdict(each.run) if each.run else None,
+            }
+            for each in rows
+        ],
+        "real": asdict(real),
+        "levels_a_core": most,
+    }

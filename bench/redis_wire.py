@@ -1,4 +1,4 @@
-"""What goes to Redis and back, counted in bytes as they are on the wire (RESP2): a real Redis, and one that is made up."""
+"""What goes to Redis and back, in bytes as they are on the wire (RESP2): a real Redis, and one that is made up."""
 
 import re
 import socket
@@ -87,7 +87,9 @@ class RealWire:
     def count(self) -> Flow:
         """See `Wire`."""
         aside, told = self._aside, self._say("INFO", "everything").decode()
-        numbers = {name: int(number) for name, number in re.findall(r"^(total_net_\w+_bytes):(\d+)\r$", told, re.MULTILINE)}
+        numbers = {
+            name: int(number) for name, number in re.findall(r"^(total_net_\w+_bytes):(\d+)\r$", told, re.MULTILINE)
+        }
         calls = {name: int(number) for name, number in re.findall(r"^cmdstat_(\w+):calls=(\d+)", told, re.MULTILINE)}
         return Flow(
             calls=calls.get("evalsha", 0),

@@ -17,7 +17,7 @@ Words = NDArray[np.uint64]
 
 MOST_BITS: Final = 128
 MAPPED_BITS: Final = 96  # of ::ffff:0:0/96, where IPv4 stands among addresses of IPv6 (RFC 4291, 2.5.5.2)
-_MAPPED: Final = bytes(10) + b"\xff\xff"
+MAPPED: Final = bytes(10) + b"\xff\xff"
 _HALF: Final = np.uint64(32)
 _MAPPED_HALF: Final = np.uint64(0xFFFF)  # what stands above the IPv4 address
 _LINE_WORDS: Final = 8
@@ -129,7 +129,7 @@ def assembled(ranges: Ranges, prefixes: int) -> memoryview:
 def _mapped(network: bytes, length: int) -> bytes:
     if len(network) not in {4, 16} or not 0 <= length <= 8 * len(network):
         raise ValueError(f"network of {len(network)} bytes with prefix length {length}")
-    return network if len(network) == 16 else _MAPPED + network  # noqa: PLR2004 - bytes of an address
+    return network if len(network) == 16 else MAPPED + network  # noqa: PLR2004 - bytes of an address
 
 
 def _ranges(high: Words, low: Words, lengths: NDArray[np.uint8], values: NDArray[np.uint32]) -> NDArray[np.void]:

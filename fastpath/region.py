@@ -60,7 +60,7 @@ class Control(IntEnum):
         5  # analyst: which rules the origins were composed by (`proxy.policy.origins`); 0: none, or others soon
     )
     RELEASE = 7  # supervisor: generation of the policy of the cluster that is in force; 0: none
-    SHARE = 6  # analyst: by what limits are divided while other nodes of the cluster cannot be asked; 0, 1: they are whole
+    SHARE = 6  # analyst: by what limits are divided while no other node can be asked; 0 or 1: they are whole
 
 
 class Counts(NamedTuple):
@@ -151,7 +151,7 @@ class Region:
         self.upstreams = upstreams[: 8 * UPSTREAM_WORDS * counts.upstreams].cast("q")
 
     @classmethod
-    def create(
+    def create(  # noqa: PLR0913 - what a region is made of
         cls,
         *,
         clients: int,
@@ -169,7 +169,7 @@ class Region:
             upstreams: 0..255.
             reply_bytes: Of replies in the cache, 1 MiB to 64 GiB; memory is taken as they come.
             prefixes: Capacity of the book of origins, 1 to 67,108,864; likewise.
-            secret: 16 bytes, the same on all nodes of a cluster, whose words for subjects are then equal; None: fresh ones.
+            secret: 16 bytes, the same on all nodes of a cluster, whose words for subjects are equal; None: fresh ones.
 
         Raises:
             ValueError: A count is out of range, or the secret has another length.

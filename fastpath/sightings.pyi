@@ -31,3 +31,9 @@ class Sightings:
 
     def add(self, where: int, what: int, now_ns: int) -> None:
         """Remember the pair from now on; the oldest of its set of eight makes room."""
+
+    def unseen(self, where: int, whats: tuple[int, ...], window_ns: int, now_ns: int) -> int:
+        """Return of how many of the pairs `seen` would say no; each that is there twice counts twice."""
+
+    def add_all(self, where: int, whats: tuple[int, ...], now_ns: int) -> None:
+        """Remember many pairs: a signature by itself would cost a crossing, and an upload may have two thousand."""

@@ -85,3 +85,13 @@ cdef class Sightings:
                 oldest, seen = way, cell
         swap(cells + oldest, seen, tag | unit)
         return 0
+
+    def unseen(self, uint64_t where, tuple whats not None, int64_t window_ns, int64_t now_ns):
+        cdef Py_ssize_t count = 0
+        for each in whats:
+            count += not self.seen(where, each, window_ns, now_ns)
+        return count
+
+    def add_all(self, uint64_t where, tuple whats not None, int64_t now_ns):
+        for each in whats:
+            self.add(where, each, now_ns)

@@ -118,9 +118,10 @@ class ClientTable:
         Args:
             key: From `client_key`. A client that has no slot gets one, if there is something to take.
             bucket: 0..11.
-            delta_ns: By so much the bucket is emptied, in the time that it takes to flow back; negative: filled, and never
-                more than full. -2**61..2**61.
-            most_ns: So long, at most, the bucket takes to be full afterwards; if it takes longer already it stays. 0..2**61.
+            delta_ns: By so much the bucket is emptied, in the time that it takes to flow back; negative: filled, and
+                never more than full. -2**61..2**61.
+            most_ns: So long, at most, the bucket takes to be full afterwards; if it takes longer already it stays.
+                0..2**61.
             now_ns: Now, 0..2**61.
 
         Raises:

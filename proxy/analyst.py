@@ -76,11 +76,14 @@ if TYPE_CHECKING:
 
     from fastpath import Region
     from models.steps import Steps
+    from proxy.cluster.joint import Joint
+    from proxy.cluster.limits import ClusterLimits
     from proxy.cluster.shared import Shared
     from proxy.cluster.store import Store
     from proxy.config import Config
     from proxy.http.health import Health
     from proxy.settings.kinds import Address
+    from proxy.supervisor import Parent
 
 DRAIN_SECONDS = 0.1
 END_SECONDS = 1.0  # for those who say good-bye
@@ -98,8 +101,8 @@ NICENESS = 0  # 0..19: how far the analyst stands back behind workers on the sam
 class Analyst:
     """The one analyst process of a node."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, config: Config, region: Region) -> None:
-        """Attach to the shared memory of the node."""
+    def __init__(self, loop: asyncio.AbstractEventLoop, config: Config, region: Region, parent: Parent) -> None:
+        """Attach to the shared memory of the node that `parent` runs."""
         self._loop = loop
         self._config = config
         self._region = region
@@ -133,6 +136,8 @@ class Analyst:
         self._desk = IntelDesk(config, self._warden, self._verdicts, courtesy=self._courtesy)
         self._store = _store_of(config, self._bus)
         self._shared = self._share(self._store) if self._store else None
+        self._joint = self._join(self._store, parent) if self._store else None
+        self._limits = self._exchange(self._store) if self._store else None
         self._up = [True] * len(config.upstream)  # what was told of them
         self._state.watched += [
             self._peers,
@@ -146,7 +151,9 @@ class Analyst:
             self._sinks,
         ]
         self._state.watched += [self._store] if self._store else []
+        self._state.watched += [self._joint] if self._joint else []
         self._state.required.append(self._plugins)
+        self._state.watched += [self._limits] if self._limits else []
         if self._shared:
             self._state.watched.append(self._shared.gossip)
             self._state.required.append(self._shared.gossip)
@@ -167,6 +174,22 @@ class Analyst:
             courtesy=self._courtesy,
         )
 
+    def _join(self, store: Store, parent: Parent) -> Joint:
+        """Return what this node does jointly with others."""
+        from proxy.cluster.joint import Joint  # noqa: PLC0415 - only nodes of a cluster need it
+
+        return Joint(store, self._region, parent, running=lambda: self._config, publish=self._bus.publish)
+
+    def _exchange(self, store: Store) -> ClusterLimits:
+        """Return what keeps limits in step with those of other nodes."""
+        from proxy.cluster.limits import ClusterLimits  # noqa: PLC0415 - likewise
+
+        return ClusterLimits(self._config, self._region, store, self._count_nodes)
+
+    def _count_nodes(self) -> int:
+        """Return how many nodes there are, or were when the store was there."""
+        return 1
+
     async def run(self, sock: socket.socket, channel: socket.socket) -> None:
         """Work until SIGTERM, or until the supervisor is gone and nothing is left to do."""
         stop = asyncio.Event()
@@ -177,8 +200,17 @@ class Analyst:
         metrics.add(self._verdicts, self._load, self._composer, self._intel, self._desk)
         metrics.add(self._plugins, self._sinks, self._events)
         metrics.add(self._locations)
+        metrics.add(*([self._joint] if self._joint else []))
         metrics.add(*([self._store] if self._store else []), *([self._shared.gossip] if self._shared else []))
-        app = build_app(self._state, metrics, self._config, events=self._events, plugins=self._plugins, desk=self._desk)
+        app = build_app(
+            self._state,
+            metrics,
+            self._config,
+            events=self._events,
+            plugins=self._plugins,
+            desk=self._desk,
+            joint=self._joint,
+        )
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.SockSite(runner, sock).start()
@@ -188,9 +220,14 @@ class Analyst:
         beside = [asyncio.create_task(each) for each in work]
         beside += [asyncio.create_task(self._store.run())] if self._store else []
         beside += [asyncio.create_task(self._shared.gossip.run())] if self._shared else []
+        beside += [asyncio.create_task(self._limits.run())] if self._limits else []
         for task in beside:
             task.add_done_callback(lambda _task: stop.set())  # without it we are no use: the supervisor replaces us
+        joint = asyncio.create_task(self._joint.run()) if self._joint else None
         await stop.wait()
+        if joint:  # while there is a store to say good-bye to
+            joint.cancel()
+            await asyncio.wait([joint], timeout=END_SECONDS)
         for task in beside:
             task.cancel()
         await asyncio.wait(beside, timeout=END_SECONDS)
@@ -233,6 +270,8 @@ class Analyst:
             with contextlib.suppress(OSError):  # nobody reads the log any more: go on without
                 self._access_log.write(part)
             yield
+        if self._limits:
+            yield from self._limits.feed(block)
         yield from self._show(block)
         yield from self._verdicts.turn(monotonic_ns())
         self._warden.turn(monotonic_ns())
@@ -298,6 +337,8 @@ class Analyst:
         self._warden.reload(config)
         if self._shared:
             self._shared.reload(config)
+        if self._limits:
+            self._limits.reload(config)
         self._peers.reload(config, config.sync)
         self._budgets.reload(config)
         self._load.reload(config)
@@ -328,10 +369,10 @@ def _parts(block: bytes, count: int) -> Iterator[bytes]:
     return (block[start : start + size] for start in range(0, len(block), size))
 
 
-def run(config: Config, region: Region, sock: socket.socket, channel: socket.socket) -> int:
+def run(config: Config, region: Region, sock: socket.socket, channel: socket.socket, parent: Parent) -> int:
     """Be the analyst; return the exit status."""
     os.nice(NICENESS)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    loop.run_until_complete(Analyst(loop, config, region).run(sock, channel))
+    loop.run_until_complete(Analyst(loop, config, region, parent).run(sock, channel))
     return 0

@@ -1,4 +1,4 @@
-"""The command line: serve, demo, check, replay, train, explain, top, ban, unban, bans, geo, models, plugins.
+"""The command line: what there is to say to a guard, and the groups of commands that others have.
 
 The environment is the context's object.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from proxy import demo, geo_commands, model_commands, node, plugin_commands
+from proxy import cluster_commands, demo, geo_commands, model_commands, node, plugin_commands
 from proxy.admin.client import AdminError, ask
 from proxy.admin.view import bans_view, client_view, top_view, watch
 from proxy.config import Config, ConfigError
@@ -40,6 +40,8 @@ app = typer.Typer(
 app.add_typer(plugin_commands.app, name="plugins")
 app.add_typer(model_commands.app, name="models")
 app.add_typer(geo_commands.app, name="geo")
+app.add_typer(cluster_commands.app, name="cluster")
+app.add_typer(cluster_commands.policy, name="policy")
 app.command("replay")(replaying.replay)
 app.command("train")(model_commands.train)
 

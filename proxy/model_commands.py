@@ -1,7 +1,9 @@
-"""`hkpguard train`, and `hkpguard models`: list, verify, show. They work on files, whether a guard runs or not."""
+"""`hkpguard train`, and `hkpguard models`: list, verify and show work on files, push and rollback on a cluster."""
 
 from __future__ import annotations
 
+from base64 import b64encode
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Never
 
 import typer
@@ -9,6 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from fastpath import parse_network
+from proxy.admin.cluster_view import made_view
+from proxy.cluster.model_pack import read_folder
+from proxy.cluster_commands import tell
 from proxy.config import Config, ConfigError
 
 if TYPE_CHECKING:
@@ -60,6 +65,25 @@ def show(
         typer.echo(text_of(own_models.in_use(_state_dir(context.obj), name)), nl=False)
     except own_models.Refused as error:
         _end(str(error))
+
+
+@app.command()
+def push(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="Models and their manifests", file_okay=False, exists=True)],
+) -> None:
+    """Have every node of the cluster verify the models of a folder, and put them in force on all, or on none."""
+    try:
+        files = {name: b64encode(data).decode() for name, data in read_folder(folder).items()}
+    except (OSError, ValueError) as error:
+        _end(str(error))
+    Console().print(made_view(tell(context.obj, "/models", {"files": files})))
+
+
+@app.command()
+def rollback(context: typer.Context) -> None:
+    """Put the models before in force again, on all nodes of the cluster or on none."""
+    Console().print(made_view(tell(context.obj, "/models/rollback", {})))
 
 
 def train(

@@ -67,7 +67,7 @@ def _without(sockets: list[socket.socket], process: Run, channel: socket.socket)
 
 
 def _analyst(supervisor: Supervisor, region: Region, admin: socket.socket, channel: socket.socket) -> int:
-    return analyst.run(supervisor.config, region, admin, channel)
+    return analyst.run(supervisor.config, region, admin, channel, supervisor.parent)
 
 
 def _worker(supervisor: Supervisor, region: Region, place: worker.Place, channel: socket.socket) -> int:

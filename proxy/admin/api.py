@@ -8,6 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from proxy.admin.access import Access, problem
+from proxy.admin.cluster_routes import ClusterRoutes
 from proxy.admin.event_stream import EventStream
 from proxy.admin.intel_routes import IntelRoutes
 from proxy.admin.openapi import DOCUMENT
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from proxy.admin.state import NodeState
+    from proxy.cluster.joint import Joint
     from proxy.config import Config
     from proxy.telemetry.metrics import NodeMetrics
 
@@ -139,7 +141,7 @@ async def openapi(_request: web.Request) -> web.Response:
     return web.json_response(DOCUMENT)
 
 
-def build_app(  # noqa: PLR0913 - the last three are parts that tests leave out
+def build_app(  # noqa: PLR0913 - the last four are parts that tests leave out
     state: NodeState,
     node_metrics: NodeMetrics,
     config: Config,
@@ -147,15 +149,18 @@ def build_app(  # noqa: PLR0913 - the last three are parts that tests leave out
     events: EventStream | None = None,
     plugins: Manager | None = None,
     desk: IntelDesk | None = None,
+    joint: Joint | None = None,
 ) -> web.Application:
     """Return the application of one node; who may ask is fixed with it.
 
-    Without `events` and `plugins` nothing is heard of, and none runs; without a `desk` there is one for this alone.
+    Without `events` and `plugins` nothing is heard of, and none runs; without a `desk` there is one for this alone; and
+    without `joint` the node stands alone.
     """
     events = events or EventStream(Bus(), config.events.listeners)
     plugin = PluginRoutes(plugins or Manager(config, Bus()))
     access = Access(config)
     intel = IntelRoutes(desk or IntelDesk(config, *state.judges), access)
+    cluster = ClusterRoutes(joint)
     app = web.Application(client_max_size=65536, middlewares=[access.check])
     app[STATE] = state
     app[METRICS] = node_metrics
@@ -176,6 +181,13 @@ def build_app(  # noqa: PLR0913 - the last three are parts that tests leave out
             web.patch("/api/v1/plugins/{name}", plugin.change),
             web.post("/api/v1/plugins/{name}/reload", plugin.reload),
             web.get("/api/v1/plugins/{name}/routes/{route}", plugin.ask),
+            web.get("/api/v1/cluster", cluster.status),
+            web.get("/api/v1/cluster/policy", cluster.policy),
+            web.post("/api/v1/cluster/policy", cluster.push_policy),
+            web.post("/api/v1/cluster/policy/rollback", cluster.roll_back_policy),
+            web.get("/api/v1/cluster/models", cluster.models),
+            web.post("/api/v1/cluster/models", cluster.push_models),
+            web.post("/api/v1/cluster/models/rollback", cluster.roll_back_models),
             web.post("/api/v1/intel/reports", intel.report),
             web.get("/api/v1/intel/blocklist", intel.blocklist),
             web.get("/api/v1/intel/{address:[0-9a-fA-F:.]+}", intel.about),

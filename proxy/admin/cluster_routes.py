@@ -1,4 +1,4 @@
-"""`/api/v1/cluster`: the nodes, and what is released for all of them. Without HKPGUARD_REDIS_URL there is none of it."""
+"""`/api/v1/cluster`: the nodes, and what is released for all of them. A node that stands alone has none of it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from proxy.cluster.joint import Joint
+    from proxy.cluster.release import KindName
     from proxy.cluster.releases import Outcome, Releases
 
 MOST_BODY_BYTES: Final = MOST_CONTENT_BYTES * 4 // 3 + 64 * 1024  # as base64
@@ -87,7 +88,7 @@ class ClusterRoutes:
         """Release the models before."""
         return await self._make("models", lambda releases: releases.roll_back())
 
-    async def _make(self, kind: str, make: Callable[[Releases], Coroutine[Any, Any, Outcome]]) -> web.Response:
+    async def _make(self, kind: KindName, make: Callable[[Releases], Coroutine[Any, Any, Outcome]]) -> web.Response:
         if self._joint is None:
             return _alone()
         try:
@@ -97,7 +98,11 @@ class ClusterRoutes:
         except StoreDown as error:
             return problem(503, "the store is out of reach", f"{error}; what became of it shows when it is back")
         answer = outcome._asdict() | {"ballots": [each._asdict() for each in outcome.ballots]}
-        return web.json_response(answer, status=200 if outcome.active else 409)
+        if outcome.active:
+            return web.json_response(answer)
+        return web.json_response(
+            answer | {"title": "not released", "status": 409, "detail": outcome.reason}, status=409
+        )
 
 
 async def _body(request: web.Request) -> bytes:

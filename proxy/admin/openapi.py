@@ -171,6 +171,37 @@ _USAGE = {
     "security": [{"bouncer": []}],
     "responses": {"201": {"description": "taken"}, "415": _answer("not application/json"), **_BOUNCER_REFUSED},
 }
+_NO_CLUSTER = {"404": _answer("this node stands alone")}
+
+
+def _release(summary: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return what makes a release for all nodes."""
+    body = {"required": True, "content": {"application/json": {"schema": schema}}} if schema else None
+    return {
+        "summary": summary,
+        "responses": {
+            "200": _answer("in force on all nodes; how each of them voted"),
+            "400": _answer("the body is not as it should be"),
+            "409": _answer("a node has refused it, or was silent, or nobody could be asked; nothing has changed"),
+            "415": _answer("the body is not application/json"),
+            "503": _answer("the store was out of reach"),
+            **_NO_CLUSTER,
+            **_REFUSALS,
+        },
+    } | ({"requestBody": body} if body else {})
+
+
+def _body(name: str, kind: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": [name], "additionalProperties": False, "properties": {name: kind}}
+
+
+_TOML = _body("text", {"type": "string", "description": "TOML; empty: each node has its own settings again"})
+_FILES = {
+    "type": "object",
+    "description": "files in base64 by their names; none: each node has its own models again",
+    "additionalProperties": {"type": "string", "contentEncoding": "base64"},
+    "maxProperties": 16,
+}
 _BLOCKLIST = _get(
     "Bans in force, for programs that drop early",
     {
@@ -248,6 +279,23 @@ DOCUMENT: dict[str, Any] = {
             },
             [_NAME, _in_path("route", "as the plugin has it")],
         ),
+        "/api/v1/cluster": _get(
+            "The nodes of the cluster", {"200": _answer("nodes, as this one sees them"), **_NO_CLUSTER}
+        ),
+        "/api/v1/cluster/policy": _get(
+            "The policy of the cluster", {"200": _answer("what is in force, and on which nodes"), **_NO_CLUSTER}
+        )
+        | {"post": _release("Have all nodes try settings, and put them in force on all or on none", _TOML)},
+        "/api/v1/cluster/policy/rollback": {"post": _release("Release the policy before")},
+        "/api/v1/cluster/models": _get(
+            "The models of the cluster", {"200": _answer("what is in force, and on which nodes"), **_NO_CLUSTER}
+        )
+        | {
+            "post": _release(
+                "Have all nodes verify models, and put them in force on all or on none", _body("files", _FILES)
+            )
+        },
+        "/api/v1/cluster/models/rollback": {"post": _release("Release the models before")},
         "/api/v1/intel/reports": {"post": _REPORT},
         "/api/v1/intel/blocklist": _BLOCKLIST,
         "/api/v1/intel/{address}": _get(

@@ -19,7 +19,7 @@ WORD_COLUMNS = 2  # the first columns of each table are words, the others figure
 
 def client_view(answer: dict[str, Any]) -> RenderableType:
     """Return the tables for one client."""
-    limits = _table("limit", "mode", "burst", "per second", "remaining", "full in s", title=_headline(answer))
+    limits = table("limit", "mode", "burst", "per second", "remaining", "full in s", title=_headline(answer))
     for each in answer["limits"] + answer["network"]["budgets"]:
         limits.add_row(
             each["limit"],
@@ -29,7 +29,7 @@ def client_view(answer: dict[str, Any]) -> RenderableType:
             str(each["remaining"]),
             f"{each['full_in_seconds']:.3f}",
         )
-    last = _table(
+    last = table(
         "time", "operation", "action", "reason", "status", "cached", "wait ms", "request id", title="last verdicts"
     )
     for each in answer["last"]:
@@ -60,7 +60,7 @@ def _case(verdict: dict[str, Any], who: str) -> RenderableType:
     standing, other = verdict["standing"], verdict["without_shadow_mode"]
     instead = f", without shadow mode {other}" if other != standing else ""
     sums = f"log-odds {verdict['log_odds']:+.2f}, of which {verdict['prior']:+.1f} go for anybody"
-    case = _table("evidence", "reason", "weight", "seconds left", title="evidence")
+    case = table("evidence", "reason", "weight", "seconds left", title="evidence")
     for each in verdict["evidence"]:
         weight = f"{each['weight']:+.2f}" + (" (shadow)" if each["shadow"] else "")
         case.add_row(escape(each["kind"]), escape(each["reason"]), weight, str(each["seconds_left"]))
@@ -117,10 +117,10 @@ def _headline(answer: dict[str, Any]) -> str:
 
 def top_view(answer: dict[str, Any]) -> RenderableType:
     """Return the tables for a node."""
-    clients = _table("client", "requests", "refused", title=f"busiest clients, last {answer['seconds']} s")
+    clients = table("client", "requests", "refused", title=f"busiest clients, last {answer['seconds']} s")
     for each in answer["clients"]:
         clients.add_row(each["client"], str(each["requests"]), str(each["refused"]))
-    operations = _table("operation", "action", "requests", title="operations")
+    operations = table("operation", "action", "requests", title="operations")
     for each in answer["operations"]:
         operations.add_row(each["operation"], each["action"], str(each["requests"]))
     upstreams = ", ".join(f"{each['upstream']} {'up' if each['up'] else 'DOWN'}" for each in answer["upstreams"])
@@ -135,7 +135,7 @@ def top_view(answer: dict[str, Any]) -> RenderableType:
 
 
 def _walking(networks: list[dict[str, Any]]) -> Table:
-    walking = _table("network", "score", "asked", "cold", title="these seem to walk through a dump")
+    walking = table("network", "score", "asked", "cold", title="these seem to walk through a dump")
     for each in networks:
         walking.add_row(each["network"], f"{each['score']:.2f}", f"{each['asked']:.0f}", f"{each['cold']:.0f}")
     return walking
@@ -145,7 +145,7 @@ def bans_view(answer: dict[str, Any]) -> RenderableType:
     """Return the table of bans."""
     in_force = ", ".join(f"{count} {origin}" for origin, count in answer["in_force"].items())
     mode = "" if answer["mode"] == "enforce" else f" - mode is {answer['mode']}: nobody is refused"
-    bans = _table("network", "origin", "until", "seconds left", "rung", "reason", title=f"bans: {in_force}{mode}")
+    bans = table("network", "origin", "until", "seconds left", "rung", "reason", title=f"bans: {in_force}{mode}")
     for each in answer["bans"]:
         numbers = (str(each["seconds_left"]), str(each["rung"] or ""))
         bans.add_row(each["network"], _origin(each), each["until"], *numbers, escape(each["reason"]))
@@ -159,7 +159,7 @@ def _origin(ban: dict[str, Any]) -> str:
 
 def plugins_view(answer: dict[str, Any]) -> RenderableType:
     """Return the table of plugins."""
-    plugins = _table("plugin", "state", "mode", "version", "evidence", "problem", title="plugins")
+    plugins = table("plugin", "state", "mode", "version", "evidence", "problem", title="plugins")
     for each in answer["plugins"]:
         evidence = str(each["counts"].get("evidence", 0))
         plugins.add_row(
@@ -171,7 +171,7 @@ def plugins_view(answer: dict[str, Any]) -> RenderableType:
 def plugin_view(answer: dict[str, Any]) -> RenderableType:
     """Return the table of a plugin's settings."""
     title = f"{answer['name']} {answer['version']} - {answer['state']}, {answer['mode']}"
-    settings = _table("setting", "value", "what it is", title=escape(title))
+    settings = table("setting", "value", "what it is", title=escape(title))
     texts = answer["schema"].get("properties", {})
     for name, value in answer["settings"].items():
         settings.add_row(escape(name), escape(value), escape(str(texts.get(name, {}).get("description", ""))))
@@ -193,8 +193,9 @@ def watch(ask: Callable[[], dict[str, Any]]) -> None:
             return
 
 
-def _table(*columns: str, title: str) -> Table:
-    table = Table(title=title, title_justify="left")
+def table(*columns: str, title: str) -> Table:
+    """Return an empty table with a heading for each column."""
+    made = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number < WORD_COLUMNS else "right", overflow="fold")
-    return table
+        made.add_column(column, justify="left" if number < WORD_COLUMNS else "right", overflow="fold")
+    return made

@@ -95,7 +95,7 @@ class Beat(BaseModel):
 
     node: Annotated[str, Field(pattern=f"^{NODE.pattern}$")]
     life: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
-    number: Whole  # one more with each beat of a life
+    number: Whole  # more with each beat of a life
     at_ms: Whole  # of Redis, as well as the node knows
     since_ms: Whole
     left: bool = False

@@ -36,7 +36,7 @@ local function drop(fields)
 end
 local time = redis.call('TIME')
 local now_ms = string.format('%.0f', time[1] * 1000 + time[2] / 1000)
-drop(redis.call('ZRANGEBYSCORE', ends, '-inf', now_ms, 'LIMIT', 0, 256))
+drop(redis.call('ZRANGE', ends, '-inf', now_ms, 'BYSCORE', 'LIMIT', 0, 256))
 for at = 4, #ARGV, 3 do
   redis.call('HSET', words, ARGV[at], ARGV[at + 2])
   redis.call('ZADD', ends, ARGV[at + 1], ARGV[at])
@@ -46,11 +46,12 @@ local over = redis.call('ZCARD', ends) - most
 if over > 0 then
   drop(redis.call('ZRANGE', ends, 0, math.min(over, 256) - 1))
 end
-if redis.call('HLEN', words) > 2 * most then  -- their ends were lost: nodes write again what still holds
-  redis.call('DEL', words, ends)
+local lives_ms = ARGV[2]
+if redis.call('HLEN', words) > 2 * most then  -- their ends were lost: away with all, nodes write again what holds
+  lives_ms = 1
 end
-redis.call('PEXPIRE', words, ARGV[2])
-redis.call('PEXPIRE', ends, ARGV[2])
+redis.call('PEXPIRE', words, lives_ms)
+redis.call('PEXPIRE', ends, lives_ms)
 return {time[1], time[2]}
 """)
 

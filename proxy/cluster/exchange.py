@@ -3,48 +3,50 @@
     records -> Followed -> Ledger --questions--> a script for each shard, on Redis's clock --levels--> Ledger -> shared memory
 
 A script takes a few buckets of one shard. Each is a TAT as everywhere (`fastpath._gcra_py`), but in microseconds of
-Redis's clock, for a script reckons in doubles. It adds what this node has spent and answers with the level: how long the
-bucket takes to be full. The node puts the difference into its own bucket (`ledger.py` has the reckoning), where workers
-find it without knowing that there is a cluster. No clock of a node is compared with another one.
+Redis's clock, for a script reckons in doubles. It adds what this node has spent and answers with the level: how long
+the bucket takes to be full. The node puts the difference into its own bucket (`ledger.py` has the reckoning), where
+workers find it without knowing that there is a cluster. No clock of a node is compared with another one.
 
 **How exact that is.** In any time t, one client gets from N nodes together at most
 
-    (burst + rate * t) * 9/8  +  N * m          m = min(burst, speed * gap)
+    (burst + rate * t) * 9/8  +  N * m          m = min(burst + rate * gap, speed * gap)
 
-where burst includes what may wait for its tokens, speed is how many requests a second the client gets through one node,
-and gap is the time from one exchange of the bucket to the end of the next: interval + round trip. For a client that
-comes first to a node, gap is until the first of its requests has ended and was read: 0.1 s more. The eighth is what nodes
-keep to themselves (`ledger.py`).
+where burst includes what may wait for its tokens, speed is how many requests a second the client gets through one
+node, and gap is the time from one question about the bucket to the answer to the next: interval + round trip (two of
+them, if that is the longer). For a client that comes first to a node it begins when the first of its requests has
+ended and was read: up to 0.1 s later. The eighth is what nodes keep to themselves (`ledger.py`).
 
-Why. Let f be the latest answer to any node that spent something afterwards. It spent, so that answer left room: all that had
-been told until f is at most burst + rate * t. What is missing there each node has spent between two of its exchanges: there
-cannot be another one in between, for it would be a later answer before something spent. In one gap a node lets m through.
+Why. Let f be the latest answer to any node that spent something afterwards. It spent, so that answer left room: all
+that had been told until f is at most burst + rate * t. What is missing there each node has spent between two of its
+exchanges: there cannot be another one in between, for it would be a later answer before something spent. In one gap a
+node lets m through.
 
-All that is too much stays a debt, in Redis and on all nodes that ask: the client waits it off. So the bound holds for every
-stretch of time, however long, and m comes once, not again and again. That takes levels up to N + 1 bursts, which is how far
-they go.
+All that is too much stays a debt, in Redis and on all nodes that ask: the client waits it off. So the bound holds for
+every stretch of time, however long, and m comes once, not again and again. That takes levels up to N + 1 bursts, which
+is how far they go.
 
-**How often.** The interval grows with the number of hot buckets, so that looking after them costs this node a tenth of a
-core at most, and all nodes together do not ask Redis for more than `STORE_PER_SECOND` levels. What a turn has no place
-for waits, the fullest buckets go first.
+**How often.** The interval grows with the number of hot buckets, so that looking after them costs this node a tenth of
+a core at most, and all nodes together do not ask Redis for more than `STORE_PER_SECOND` levels. What a turn has no
+place for waits, the fullest buckets go first.
 
 **Answers that never come.** It is not known then whether the script ran. It is asked again with the same number, until
-there is an answer; the script has kept the number of the last call of this node and shard, and does not add twice. A call
-that was held up on its way, and comes after later ones, adds nothing at all. Meanwhile what was told in vain fades
-(`ledger.py`), so that it does not count for more than it did.
+there is an answer; the script has kept the number of the last call of this node and shard, and does not add twice. A
+call that was held up on its way, and comes after later ones, adds nothing at all. Meanwhile what was told in vain
+fades (`ledger.py`), so that it does not count for more than it did.
 
 **A store that has lost its data** knows no number of ours any more, and each question carries the level on which the
 cluster had agreed: the bucket begins with that. A bucket that was evicted alone begins with it as well. So nothing is
 forgotten that any node remembers which asks.
 
-**While the store is away** the limits of each node are divided by the number of nodes last seen (`Control.SHARE`), and if k of N
-nodes have lost it they let through k/N of the limit more. What was spent then, and has not come back yet, is told afterwards.
+**While the store is away** the limits of each node are divided by the number of nodes last seen (`Control.SHARE`), and
+if k of N nodes have lost it they let through k/N of the limit more. What was spent then, and has not come back yet, is
+told afterwards.
 
-**Who may write to the database** can change levels, and Redis reckons with them, so they are not sealed: a script cannot
-check a seal. It is not needed either. A level that was raised keeps one client out of one bucket, for N + 1 times as long as
-the bucket takes to fill at the most; raised again and again, as long as the database is in wrong hands. One that was
-lowered leaves each node with what it let through itself: N lone nodes. Neither bans anybody, nor opens a bucket further.
-The names of the keys do not tell whose they are.
+**Who may write to the database** can change levels, and Redis reckons with them, so they are not sealed: a script
+cannot check a seal. It is not needed either. A level that was raised keeps one client out of one bucket, for N + 1
+times as long as the bucket takes to fill at the most; raised again and again, as long as the database is in wrong
+hands. One that was lowered leaves each node with what it let through itself: N lone nodes. Neither bans anybody, nor
+opens a bucket further. The names of the keys do not tell whose they are.
 """
 
 from __future__ import annotations
@@ -94,7 +96,7 @@ class Call:
     """One call of the script, until it is answered."""
 
     def __init__(self, shard: int, number: int, questions: list[Question]) -> None:
-        """`number`: of this node; greater than those before it."""
+        """Begin; `number` is greater than those of this node before it."""
         self.shard = shard
         self.number = number
         self.questions = questions

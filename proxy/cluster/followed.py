@@ -5,12 +5,12 @@
     a subject's    searches of a mail domain, updates of a certificate and signatures on it
     everybody's    new certificates, uploads through shared exits
 
-Not followed, so every node counts them for itself: certificates with one user ID and mails to one address, for no record
-has these; an upload of several certificates, for its record names none; how the members of a budget of everybody share it
-(`proxy.policy.sharing`), and what a client misses (`proxy.policy.misses`).
+Not followed, so every node counts them for itself: certificates with one user ID and mails to one address, for no
+record has these; an upload of several certificates, for its record names none; how the members of a budget of
+everybody share it (`proxy.policy.sharing`), and what a client misses (`proxy.policy.misses`).
 
-What a network has asked for before it knows per node. A certificate that is asked for through two nodes is new to both, and
-counts for two in the budget of the network.
+What a network has asked for before it knows per node. A certificate that is asked for through two nodes is new to
+both, and counts for two in the budget of the network.
 """
 
 from __future__ import annotations

@@ -138,6 +138,7 @@ class Gossip(Collector):
         self._courtesy = courtesy
         self._now = now
         self._started_ns = now()
+        self._ready_by_ns = self._started_ns + READY_NS
         self._silent_until_ns = 0
         self._problem = ""
         self._gap = asyncio.Event()
@@ -149,7 +150,7 @@ class Gossip(Collector):
     @property
     def unready(self) -> str:
         """Why the node wants no traffic yet: it might let in whom others have banned. Empty after READY_NS."""
-        waits = not self.whole and self._now() < self._started_ns + READY_NS
+        waits = not self.whole and self._now() < self._ready_by_ns
         return "what other nodes have banned is being read" if waits else ""
 
     @property
@@ -159,6 +160,7 @@ class Gossip(Collector):
 
     async def run(self) -> None:
         """Talk and listen until cancelled."""
+        self._ready_by_ns = self._now() + READY_NS
         async with asyncio.TaskGroup() as tasks:
             for each in (self._speak(), self._listen(), self._read_again()):
                 tasks.create_task(each)
@@ -170,7 +172,7 @@ class Gossip(Collector):
             await asyncio.sleep(TURN_SECONDS)
             await self._courtesy.through(self.turn())
             if self._store.up and self._now() >= self._silent_until_ns:
-                await self._say_all()
+                await self.say()
 
     def turn(self) -> Steps[None]:
         """Find what there is to say, and let go of what is over."""
@@ -198,12 +200,14 @@ class Gossip(Collector):
             stamp_us = max(stamp_us, hearsay.latest_us + 1)  # it was done after, and maybe because of, what was heard
         if last is not None:
             stamp_us = max(stamp_us, last.stamp_us + 1)
-        until_us = min(clock.store_us(saying.until_ns), stamp_us + channel.topic.longest_us)
+        now_us = clock.store_us(self._now())
+        until_us = min(clock.store_us(saying.until_ns), now_us + channel.topic.longest_us)
         word = Word(saying.thing, self._store.node, stamp_us, until_us, saying.body)
-        if until_us > stamp_us and hearsay.take(word):
+        if until_us > now_us and hearsay.take(word):
             channel.unsaid[hearsay.name(word.thing, word.node)] = None
 
-    async def _say_all(self) -> None:
+    async def say(self) -> None:
+        """Say some of what is to be said."""
         try:
             await self._invalidations.tell(self._store, self._clock.store_us(self._now()))
             for channel in self._channels.values():
@@ -241,9 +245,10 @@ class Gossip(Collector):
 
     async def _listen(self) -> None:
         async for each in self._store.listen(*self._channels, Family.CACHE):
-            await self._courtesy.through(self._take(each))
+            await self._courtesy.through(self.take(each))
 
-    def _take(self, each: Message | Gap) -> Steps[None]:
+    def take(self, each: Message | Gap) -> Steps[None]:
+        """Take a message, or note that some were missed."""
         if isinstance(each, Gap):
             self._gap.set()
             self._invalidations.missed()
@@ -280,10 +285,9 @@ class Gossip(Collector):
     def _word(self, channel: Channel, data: object) -> Word:
         """Return the word that a node has sealed; Forged or ValueError if it is none, or makes no sense."""
         word = unpack(self._store.seal.open(channel.family, data, MOST_BYTES))
-        if word.until_us - word.stamp_us > channel.topic.longest_us:
-            raise ValueError("a word for too long")
-        if word.stamp_us > self._clock.store_us(self._now()) + AHEAD_US:
-            raise ValueError("a word of the future")
+        now_us = self._clock.store_us(self._now())
+        if word.until_us > now_us + channel.topic.longest_us or word.stamp_us > now_us + AHEAD_US:
+            raise ValueError("a word for too long, or of the future")
         channel.topic.check(word)
         return word
 
@@ -306,18 +310,30 @@ class Gossip(Collector):
             missed = self._gap.is_set() or not self.whole
             self._gap.clear()
             try:
-                for channel in self._channels.values():
-                    await self._read(channel, only_own=missed)
+                await self.read_all(missed=missed)
             except (StoreDown, ValueError) as error:
                 self._complain(error)
                 await asyncio.sleep(AGAIN_SECONDS if self._store.up or self.whole else FIRST_WAIT_SECONDS / 10)
                 self._gap.set()
                 continue
-            if not self.whole:
-                self.whole = True
-                counts = {each.family.value: len(each.hearsay) for each in self._channels.values()}
-                self._log.info("what other nodes know is read", **counts)
             wait = READ_SECONDS * (1 + chance()) / 2
+
+    async def read_all(self, *, missed: bool) -> None:
+        """Read all that nodes have said, and say again what is missing.
+
+        Args:
+            missed: Others may have missed the same, and will say again what is theirs; else there is nobody who would.
+
+        Raises:
+            StoreDown, ValueError: It cannot be read.
+
+        """
+        for channel in self._channels.values():
+            await self._read(channel, only_own=missed)
+        if not self.whole:
+            self.whole = True
+            counts = {each.family.value: len(each.hearsay) for each in self._channels.values()}
+            self._log.info("what other nodes know is read", **counts)
 
     def _complain(self, error: Exception) -> None:
         """Log that what the store says makes no sense, once; that it is away is told by the store."""
@@ -326,10 +342,7 @@ class Gossip(Collector):
             self._log.warning("the store does not answer as it should", problem=self._problem)
 
     async def _read(self, channel: Channel, *, only_own: bool) -> None:
-        """Read all that is said of a topic, and say again what is missing.
-
-        `only_own`: what others have said they will say themselves, for they have missed it too.
-        """
+        """Read all that is said of a topic, and say again what is missing; `only_own`: of our own."""
         found: dict[Name, int] = {}
         cursor = b"0"
         for _ in range(MOST_PAGES):

@@ -1,8 +1,9 @@
-"""What nodes do jointly, put together: they know each other, and have the same policy and models. Part of the analyst."""
+"""What nodes do jointly: they know each other, and have the same policy and models in force. Part of the analyst."""
 
 from __future__ import annotations
 
 import asyncio
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from prometheus_client.core import GaugeMetricFamily
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from fastpath import Region
-    from proxy.cluster.release import Release
+    from proxy.cluster.release import KindName, Release
     from proxy.cluster.roster import Member
     from proxy.cluster.store import Store
     from proxy.config import Config
@@ -43,11 +44,12 @@ class Kind(NamedTuple):
 
 
 class Joint(Collector):
-    """This node, as one of a cluster.
+    """A node, as one of a cluster.
 
     Attributes:
         members: The nodes.
         kinds: Of releases, by name.
+        figures: What else `hkpguard cluster status` shows, by name: others put in what they know.
 
     """
 
@@ -70,6 +72,7 @@ class Joint(Collector):
 
         """
         config, control = running(), region.control
+        self.figures: dict[str, Callable[[], str | int | float]] = {}
         self._store = store
         policy, models = (KeptRelease(config, kind) for kind in ("policy", "models"))
         self.members = Members(
@@ -105,8 +108,8 @@ class Joint(Collector):
     @property
     def degraded(self) -> str:
         """What does not work as it should; empty if all is well."""
-        parts = (self.members, *(each.follower for each in self.kinds.values()))
-        return "; ".join(filter(None, (each.degraded for each in parts)))
+        problems = [self.members.degraded, *(each.follower.degraded for each in self.kinds.values())]
+        return "; ".join(filter(None, problems))
 
     def status(self) -> Json:
         """Return what `hkpguard cluster status` shows."""
@@ -118,11 +121,26 @@ class Joint(Collector):
             "nodes": members.live,
             "protocol": PROTOCOL,
             "store": {"up": state.up, "seconds": (now_ns - state.since_ns) // 10**9, "reason": state.reason},
+            "self": self._itself(),
             "others": [_shown(each, now_ns) for each in sorted(members.others, key=lambda each: each.beat.node)],
             **{kind: self.release(kind) for kind in self.kinds},
+            "figures": {name: figure() for name, figure in self.figures.items()},
         }
 
-    def release(self, kind: str) -> Json:
+    def _itself(self) -> Json:
+        members, (policy, models) = self.members, self._held()
+        return {
+            "node": members.node,
+            "state": "this node" if members.joined else "this node, not in the cluster",
+            "version": version("hkpguard"),
+            "protocol": PROTOCOL,
+            "beat_seconds": 0,
+            "workers": members.capacity.workers,
+            "policy": policy.generation,
+            "models": models.generation,
+        }
+
+    def release(self, kind: KindName) -> Json:
         """Return what is in force of a kind, here and on the others."""
         follower = self.kinds[kind].follower
         nodes = {each.beat.node: getattr(each.beat, kind) for each in self.members.others if each.counted}
@@ -157,7 +175,6 @@ def _shown(member: Member, now_ns: int) -> Json:
         "version": beat.version,
         "protocol": beat.protocol,
         "beat_seconds": round((now_ns - member.seen_ns) / 1e9, 1),
-        "since": beat.since_ms // 1000,
         "workers": beat.capacity.workers,
         "policy": beat.policy.generation,
         "models": beat.models.generation,

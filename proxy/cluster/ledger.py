@@ -1,29 +1,31 @@
 """What this node has spent of each bucket and not told the others yet. Plain reckoning: no clock, no socket, no store.
 
-A bucket is a TAT in shared memory, which the workers move (`fastpath._gcra_py`). The ledger looks at it now and then, and
-keeps an account:
+A bucket is a TAT in shared memory, which the workers move (`fastpath._gcra_py`). The ledger looks at it now and then,
+and keeps an account:
 
     spent = TAT now - TAT at the last look        untold += spent
     ask:    tell `untold`, and hear the level of the bucket in the cluster: how long it takes to be full
     answer: TAT in shared memory += (when it was asked + level + what was untold besides) - TAT when it was asked
 
-The last line adds a difference, atomically, so what the workers spend meanwhile stays. Where a bucket was full since the
-last look (the TAT lay in the past) the difference has some idle time in it, at most that between two looks. It is rounded
-down to whole tokens then: nothing is counted too much where a token takes longer to come back than that.
+The last line adds a difference, atomically, so what the workers spend meanwhile stays. Where a bucket was full since
+the last look (the TAT lay in the past) the difference has some idle time in it, at most that between two looks. It is
+rounded down to whole tokens then: nothing is counted too much where a token takes longer to come back than that.
 
-**What stays untold.** Most clients ask for little. As long as one takes no more than an eighth of this node's share, of the
-burst and of the rate (`KEPT`), nobody is told. Beyond it the bucket is hot, and all is told at each turn until it is full
-again. So all nodes together keep an eighth of the limit to themselves, and no more, whatever the client does.
+**What stays untold.** Most clients ask for little. As long as one takes no more than an eighth of this node's share,
+of the burst and of the rate (`KEPT`), nobody is told. Beyond it the bucket is hot, and all is told at each turn until
+it is full again. So all nodes together keep an eighth of the limit to themselves, and no more, whatever the client
+does.
 
-**While the store is away** what is untold fades at the rate of this node's share, as the tokens come back meanwhile; not
-before the bucket of the cluster, as it was agreed last, is full again, for until then they come back to that. The limits are divided then (`Control.SHARE`), so each token moves the TAT by as many times its length as there are nodes, and
-counts for one. The workers notice a change within a quarter of a second; for what was spent in that time the side of the
-client is taken.
+**While the store is away** what is untold fades at the rate of this node's share, as the tokens come back meanwhile;
+not before the bucket of the cluster, as it was agreed last, is full again, for until then they come back to that. The
+limits are divided then (`Control.SHARE`), so each token moves the TAT by as many times its length as there are nodes,
+and counts for one. The workers notice a change within a quarter of a second; for what was spent in that time the side
+of the client is taken.
 
-**What an answer can do.** No answer takes the TAT below where it would be if this node were alone (`own`), so whoever may
-write to the database, or lose it, gives a client no more than it has from nodes without a store. None takes it further
-ahead than all nodes together can have admitted. Tokens that were given back are told too, but never more than this node
-itself has taken: else the eviction of a bucket from a full table would look like a gift.
+**What an answer can do.** No answer takes the TAT below where it would be if this node were alone (`own`), so whoever
+may write to the database, or lose it, gives a client no more than it has from nodes without a store. None takes it
+further ahead than all nodes together can have admitted. Tokens that were given back are told too, but never more than
+this node itself has taken: else the eviction of a bucket from a full table would look like a gift.
 """
 
 from __future__ import annotations
@@ -307,7 +309,7 @@ class Ledger:
 
     def _spent(self, account: Account, tat_ns: int, since_ns: int, now_ns: int) -> int:
         share = self._share if now_ns < self._divided_until_ns else 1
-        if account.seen_ns > since_ns:
+        if account.seen_ns >= now_ns:
             moved_ns = tat_ns - account.seen_ns
             if moved_ns >= 0:
                 return min(moved_ns, MOST_LEVEL_NS) // share
@@ -315,7 +317,7 @@ class Ledger:
                 return 0
             back_ns = account.seen_ns - max(tat_ns, now_ns)
             return -max(0, min(back_ns // share, account.own_ns - now_ns))
-        tokens = (tat_ns - since_ns) // (account.size.token_ns * share)
+        tokens = (tat_ns - max(account.seen_ns, since_ns)) // (account.size.token_ns * share)
         return max(0, min(tokens * account.size.token_ns, MOST_LEVEL_NS))
 
     def _faded(self, untold_ns: int, lonely_ns: int, idle_ns: int) -> int:

@@ -1,4 +1,6 @@
-"""Keeps the limits of this node in step with those of the others. Part of the analyst; the theory is in `exchange.py`."""
+"""Keeps the limits of this node in step with those of the others. Part of the analyst; the theory is in
+`exchange.py`.
+"""
 
 from __future__ import annotations
 

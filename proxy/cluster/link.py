@@ -115,6 +115,7 @@ class Link:
 
         Raises:
             Trouble: Something else came of it.
+            ValueError: An argument is of a kind that cannot be sent.
 
         """
         try:
@@ -124,6 +125,8 @@ class Link:
                 again = await self._exchange([*_teaching([commands[index] for index in unknown])])
                 for index, answer in zip(unknown, again, strict=True):
                     answers[index] = answer
+        except exceptions.DataError as error:
+            raise ValueError(str(error)) from error
         except Exception as error:  # redis-py lets errors of many modules through
             raise self._trouble(error) from error
         return [self._answer(answer) for answer in answers]

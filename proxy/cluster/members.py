@@ -70,6 +70,7 @@ class Members(Collector):
 
     Attributes:
         life: Of this node: chance, 16 hex digits, another with each start of the guard.
+        capacity: What this node can do.
         problem: Why this node is not one of them; empty if it is, or if the store is down.
 
     """
@@ -103,7 +104,7 @@ class Members(Collector):
         self.problem = ""
         self._store = store
         self._key = store.keys.key(Family.MEMBER, "beats")
-        self._capacity = capacity
+        self.capacity = capacity
         self._kept = folder / KEPT
         self._held = held
         self._draining = draining
@@ -205,7 +206,8 @@ class Members(Collector):
 
     def _beat(self) -> Beat:
         now_ms = self.now_ms or 0
-        self._number += 1
+        # By the clock, so that an analyst that takes the place of another goes on where that one was.
+        self._number = max(self._number + 1, self._clock() // 1_000_000)
         self._since_ms = self._since_ms or now_ms
         policy, models = self._held()
         return Beat(
@@ -217,7 +219,7 @@ class Members(Collector):
             left=self._leaves,
             version=version("hkpguard"),
             protocol=PROTOCOL,
-            capacity=self._capacity,
+            capacity=self.capacity,
             policy=policy,
             models=models,
         )

@@ -22,7 +22,7 @@ from proxy.config import ConfigError
 from proxy.supervisor import renewed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableSequence
+    from collections.abc import Awaitable, Callable
 
     from proxy.cluster.kept import Kept, KeptRelease
     from proxy.cluster.release import KindName
@@ -36,7 +36,7 @@ MOST_LOOKS: Final = 500  # ten seconds: plugins are asked, each in a process of 
 class Reload:
     """Has the supervisor read its configuration again, and waits for what it says."""
 
-    def __init__(self, control: MutableSequence[int], parent: Parent) -> None:
+    def __init__(self, control: memoryview[int], parent: Parent) -> None:
         """`control`: the words that the supervisor writes."""
         self._control = control
         self._parent = parent

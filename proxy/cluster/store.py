@@ -162,18 +162,14 @@ class Store(Collector):
 
         Args:
             commands: At most MOST_COMMANDS, MOST_BYTES in all; more is a ValueError.
-            seconds: The deadline, waiting for a place included; None: HKPGUARD_CLUSTER__TIMEOUT.
+            seconds: The deadline, waiting for a place included; None: HKPGUARD_CLUSTER__TIMEOUT. In a Redis Cluster there
+                is one place: what takes long keeps others waiting, so large values go in parts.
 
         Raises:
             StoreDown: At once if the store is known to be down, else at the deadline at the latest. Nothing is tried
                 again; see `StoreDown.maybe_done`.
 
         """
-        size = sum(command.size for command in commands)
-        if len(commands) > MOST_COMMANDS or size > MOST_BYTES:
-            raise ValueError(f"{len(commands)} commands of {size} bytes are too much for one pipeline")
-        if not self.up:
-            raise StoreDown(self._reason)
         return await self._ask(commands, self._timeout if seconds is None else seconds) if commands else []
 
     async def call(self, what: str | Script, *keys: bytes, args: Sequence[Argument] = ()) -> Answer:
@@ -213,10 +209,14 @@ class Store(Collector):
 
     async def _ask(self, commands: Sequence[Command], seconds: float, *, probes: bool = False) -> list[Answer]:
         """Send commands, and take note of how that went; of a store that is down only if it `probes`."""
+        size = sum(command.size for command in commands)
+        if len(commands) > MOST_COMMANDS or size > MOST_BYTES:
+            raise ValueError(f"{len(commands)} commands of {size} bytes are too much for one pipeline")
+        if not self.up and not probes:
+            raise StoreDown(self._reason)
         if self._callers >= MOST_CALLERS:
             raise StoreDown("too much is asked at once")
-        began_ns = 0
-        size = sum(command.size for command in commands)
+        began_ns = 0  # there is no place yet
         self._callers += 1
         try:
             async with asyncio.timeout(seconds), self._places:
@@ -267,7 +267,7 @@ class Store(Collector):
 
     def _seconds_to_probe(self) -> float:
         if not self.up:
-            return max(0.0, (self._circuit.due_ns - self._clock()) / 1e9)
+            return max(DOUBT_SECONDS, (self._circuit.due_ns - self._clock()) / 1e9)
         return DOUBT_SECONDS if self._circuit.doubtful else PROBE_SECONDS
 
     def _failed(self, trouble: Trouble, began_ns: int, *, probes: bool) -> None:

@@ -3,7 +3,8 @@
     length of thing, of node (1 byte each) | stamp, until (8 bytes each, µs of the store's clock) | thing | node | body
 
 The stamp orders the words of one node on one thing: the latest is what it says. So a sealed word that somebody kept and
-puts back later is an old one, and one that is over says nothing. Times are those of the store, never those of a node.
+puts back later is an old one, and one that is over says nothing. Times are those of the store, never those of a node. A
+stamp may be ahead of them where the clock of the store was set back: what comes later has a later stamp all the same.
 """
 
 from __future__ import annotations
@@ -57,6 +58,6 @@ def unpack(data: bytes) -> Word:
         raise ValueError("a word about nothing, or too long")
     if len(node) != of_node or not _NODE.fullmatch(node):
         raise ValueError("a word of nobody")
-    if not 0 < stamp_us < until_us:
-        raise ValueError("a word that is over before it begins")
+    if stamp_us <= 0 or until_us <= 0:
+        raise ValueError("a word out of time")
     return Word(thing, node, stamp_us, until_us, body)

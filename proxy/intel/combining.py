@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from fastpath.origin import LISTED_DENIED, LISTED_PRICED, NetworkKind
-from proxy.intel.listing import ListingKind, Prefixes
+from proxy.intel.listing import HOST_MASKS, ListingKind, Prefixes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,10 +50,6 @@ KINDS: Final = {
     ListingKind.TOR: NetworkKind.TOR,
 }
 SHARED: Final = (ListingKind.TOR, ListingKind.MOBILE)  # many people behind an address
-_MAPPED: Final = np.frombuffer(bytes(10) + b"\xff\xff", np.uint8)
-_MAPPED_BITS: Final = 96
-_HOST_MASKS: Final = np.frombuffer(b"".join(((1 << 128 - bits) - 1).to_bytes(16) for bits in range(129)), np.uint8)
-_HOST_MASKS_BY_LENGTH: Final = _HOST_MASKS.reshape(-1, 16)
 
 
 class Voice(NamedTuple):
@@ -162,10 +158,10 @@ def _nests(networks: NDArray[np.uint8], lengths: NDArray[np.uint8]) -> Iterator[
     """
     if not len(lengths):
         return
-    ends = networks | _HOST_MASKS_BY_LENGTH[lengths]
+    ends = networks | HOST_MASKS[lengths]
     starts, last = _texts(networks), _texts(ends)
     around = np.flatnonzero(starts[1:] <= last[:-1])
-    four = (networks[:, : len(_MAPPED)] == _MAPPED).all(axis=1) & (lengths >= _MAPPED_BITS)
+    four = Prefixes(networks, lengths).four
     stops = np.searchsorted(starts, last[around], side="right")
     first4, last4 = (int(np.flatnonzero(four)[each]) for each in (0, -1)) if four.any() else (0, -1)
     for above, stop in zip(around.tolist(), stops.tolist(), strict=True):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from proxy.intel.formats import FORMATS
-from proxy.intel.formats.reading import Limits, Parsed, Reading
+from proxy.intel.formats.reading import Limits, NotAList, Parsed, Reading
 from proxy.intel.formats.taxii import page_of
 from proxy.intel.listing import Listings, joined
 from proxy.intel.web import FetchFailed, Web
@@ -165,7 +165,7 @@ class Collection:
         async with _web(self._feed) as web:
             for _ in range(MOST_PAGES):
                 answer = await web.get({"Accept": TAXII}, below=path, query=query)
-                body = answer.body or b"{}"
+                body = answer.body or b""
                 left -= len(body)
                 if left < 0:
                     raise FetchFailed(f"its pages have more than {self._feed.most_bytes} bytes")
@@ -222,7 +222,10 @@ async def parsed_of(feed: FeedConfig, body: bytes, now_s: float) -> Parsed:
 
     """
     limits = Limits(most_bytes=feed.most_bytes, most_rows=max(1, feed.bounds.stop - 1))
-    return await asyncio.to_thread(FORMATS[feed.format].parse, body, Reading(now_s, feed.field or "", limits))
+    try:
+        return await asyncio.to_thread(FORMATS[feed.format].parse, body, Reading(now_s, feed.field or "", limits))
+    except MemoryError:  # else the courier would end, and all other feeds with it
+        raise NotAList("it takes more memory than there is for it") from None
 
 
 def secret_of(feed: FeedConfig) -> str:

@@ -17,11 +17,16 @@ from typing import Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastpath.prefix_build import MAPPED_BITS, Rows
+from fastpath.prefix_build import MAPPED, MAPPED_BITS, MOST_BITS, Rows
 
 NEVER: Final = np.inf  # `until_s` of what does not expire
 USUAL_SEVERITY: Final = 0.5  # of a source that lists without saying how bad
-_MAPPED: Final = bytes(10) + b"\xff\xff"
+# By the length of a prefix: the bits beyond it, as 16 bytes.
+HOST_MASKS: Final = np.frombuffer(
+    b"".join(((1 << MOST_BITS - length) - 1).to_bytes(16) for length in range(MOST_BITS + 1)), np.uint8
+).reshape(-1, 16)
+_HALF: Final = np.uint64(32)
+_MAPPED_HALF: Final = np.uint64(0xFFFF)  # what stands above an IPv4 address in the low word
 
 
 class ListingKind(StrEnum):
@@ -65,6 +70,13 @@ class Prefixes(NamedTuple):
         """Return the columns of networks, in their order."""
         rows = Rows.of((network.network_address.packed, network.prefixlen, 0) for network in networks)
         return cls(rows.networks, rows.lengths)
+
+    @property
+    def four(self) -> NDArray[np.bool_]:
+        """Which of them are of IPv4."""
+        keys = prefix_keys(self)
+        mapped: NDArray[np.bool_] = (keys["high"] == 0) & (keys["low"] >> _HALF == _MAPPED_HALF)
+        return mapped & (self.lengths >= MAPPED_BITS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -167,8 +179,8 @@ def joined(parts: Sequence[Listings]) -> Listings:
 
 def network_of(packed: bytes, length: int) -> IPv4Network | IPv6Network:
     """Return the network of 16 bytes and a length among addresses of IPv6; one of ::ffff:0:0/96 is of IPv4."""
-    if packed.startswith(_MAPPED) and length >= MAPPED_BITS:
-        return ip_network((packed.removeprefix(_MAPPED), length - MAPPED_BITS))
+    if packed.startswith(MAPPED) and length >= MAPPED_BITS:
+        return ip_network((packed.removeprefix(MAPPED), length - MAPPED_BITS))
     return ip_network((packed, length))
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import zlib
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
@@ -25,6 +24,8 @@ from yarl import URL
 
 from fastpath import parse_address
 from proxy.hkp.peer_list import is_public
+from proxy.intel.formats.body import unpacked
+from proxy.intel.formats.reading import NotAList
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 MOST_REDIRECTS: Final = 5
 PIECE_BYTES: Final = 64 * 1024
 LONGEST_WAIT_S: Final = 86_400.0
-_GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _AGENT: Final = "hkpguard"
 
@@ -137,10 +137,12 @@ class Web:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        """Open a session; OSError if the file of authorities cannot be read."""
-        connector = aiohttp.TCPConnector(
-            limit=1, resolver=self._guide, use_dns_cache=False, ssl=ssl.create_default_context(cafile=self._ca)
-        )
+        """Open a session; FetchFailed if the file of authorities cannot be used."""
+        try:
+            context = ssl.create_default_context(cafile=self._ca)
+        except OSError as error:  # ssl.SSLError is one
+            raise FetchFailed(f"its CA cannot be used: {error.strerror}") from None
+        connector = aiohttp.TCPConnector(limit=1, resolver=self._guide, use_dns_cache=False, ssl=context)
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -230,22 +232,14 @@ class Web:
             body += piece
             if len(body) > self._most_bytes:
                 raise FetchFailed(f"it has more than {self._most_bytes} bytes")
-        whole = unpacked(body, self._most_bytes) if packed in {"gzip", "x-gzip"} else bytes(body)
+        whole = self._unpacked(body) if packed in {"gzip", "x-gzip"} else bytes(body)
         return Answer(whole, marks_of(reply.headers), reply.headers)
 
-
-def unpacked(body: bytes | bytearray, most_bytes: int) -> bytes:
-    """Return what gzip has packed; FetchFailed if it is damaged, not whole, or too large."""
-    unpacker = zlib.decompressobj(_GZIP_WINDOW)
-    try:
-        data = unpacker.decompress(body, most_bytes + 1)
-    except zlib.error:
-        raise FetchFailed("it is no gzip, or damaged") from None
-    if len(data) > most_bytes:
-        raise FetchFailed(f"it has more than {most_bytes} bytes once it is unpacked")
-    if not unpacker.eof or unpacker.unused_data:
-        raise FetchFailed("it is no whole gzip, or more than one")
-    return data
+    def _unpacked(self, body: bytearray) -> bytes:
+        try:
+            return unpacked(body, self._most_bytes)
+        except NotAList as fault:
+            raise FetchFailed(f"it is {fault}") from None
 
 
 def conditions(marks: Mapping[str, str]) -> dict[str, str]:

@@ -149,8 +149,7 @@ class Contents:
         """Return how many signatures of others are new on a certificate; none if the certificate itself is new."""
         if not cert.foreign or self._is_new(cert, now_ns):
             return 0
-        signed = _signature_on(self._word(cert))
-        return sum(not self._sightings.seen(signed, word, SEEN_NS, now_ns) for word in cert.foreign)
+        return self._sightings.unseen(_signature_on(self._word(cert)), cert.foreign, SEEN_NS, now_ns)
 
     def _remember(self, client: Client, upload: Upload, now_ns: int) -> None:
         """Take note of an upload that goes on."""
@@ -162,8 +161,7 @@ class Contents:
         word = self._word(cert)
         self._sightings.add(BudgetKind.NEW_CERTS, word, now_ns)
         self._sightings.add(_update_of(word), client.network, now_ns)
-        for each in cert.foreign:
-            self._sightings.add(_signature_on(word), each, now_ns)
+        self._sightings.add_all(_signature_on(word), cert.foreign, now_ns)
 
     def _new(self, upload: Upload, now_ns: int) -> list[Cert]:
         """Return the certificates of an upload that nobody has uploaded here."""

@@ -143,7 +143,6 @@ class Ladder:
             What was lifted. A ban of a network around it may go as well, or stand.
 
         """
-        before_ns = now_ns if before_ns is None else before_ns
         if is_client(key):
             inside = {key}
         else:
@@ -154,13 +153,14 @@ class Ladder:
             self._drop(each, now_ns, before_ns)
         return [ban for ban in bans if ban not in self.bans_on(ban.key, now_ns)]
 
-    def _drop(self, key: int, now_ns: int, before_ns: int) -> None:
-        """Forget all about a client, or about the bans of a network, that was before a certain time."""
+    def _drop(self, key: int, now_ns: int, before_ns: int | None = None) -> None:
+        """Forget all about a client, or about the bans of a network; if a time is given, only what was before."""
+        earlier = lambda time_ns: before_ns is None or time_ns <= before_ns  # noqa: E731
         for bans in (self._manual, self._elsewhere):
-            if key in bans and bans[key].since_ns <= before_ns:
+            if key in bans and earlier(bans[key].since_ns):
                 del bans[key]
         offender = self._offenders.get(key)
-        if offender is not None and max(offender.since_ns, offender.points_ns) <= before_ns:
+        if offender is not None and earlier(max(offender.since_ns, offender.points_ns)):
             self._offenders.drop(key)
         if is_client(key):
             self._tell_network(key, now_ns)
@@ -241,7 +241,7 @@ class Ladder:
         old = list(self.bans(now_ns))
         self._use(rules, exemptions)
         for key in [key for key in self.recorded() if exemptions.never(key)]:
-            self._drop(key, now_ns, now_ns)
+            self._drop(key, now_ns)
         self._ends = [(ban.until_ns, ban.key) for ban in self._manual.values()]
         heapify(self._ends)
         for key, ban in list(self._elsewhere.items()):

@@ -28,6 +28,7 @@ class Table(Protocol):
     def refund(self, limits: Any, key: int, bucket: int, price: int, now_ns: int, times: int = 1) -> None: ...  # noqa: D102 - a protocol of the twin
     def charge(self, limits: Any, key: int, tokens: int, now_ns: int, bucket: int = 0) -> None: ...  # noqa: D102 - a protocol of the twin
     def give_back(self, limits: Any, key: int, tokens: int, now_ns: int) -> None: ...  # noqa: D102 - a protocol of the twin
+    def add(self, key: int, bucket: int, delta_ns: int, most_ns: int, now_ns: int) -> None: ...  # noqa: D102 - a protocol of the twin
     def peek(self, key: int) -> tuple[int, ...] | None: ...  # noqa: D102 - a protocol of the twin
     def used(self, now_ns: int) -> int: ...  # noqa: D102 - a protocol of the twin
 
@@ -475,3 +476,50 @@ def test_tokens_of_the_total_are_given_back(tokens: int, before: int) -> None:
         assert tats is not None
         left.append(max(tats[0] - NOW, 0) // SECOND)
     assert left == [max(before - max(tokens, 0), 0)] * 2
+
+
+@pytest.mark.parametrize(
+    ("before_s", "delta_s", "expected_s"),
+    [(None, 3, 3), (2, 3, 5), (-5, 3, 3), (2, 99, 10), (20, 3, 20), (5, -2, 3), (5, -9, 0), (-5, -1, -5), (0, 0, 0)],
+)
+@pytest.mark.parametrize("bucket", [0, CERT, 11])
+def test_add(kit: Kit, bucket: int, before_s: int | None, delta_s: int, expected_s: int) -> None:
+    """What was spent elsewhere moves one bucket, up to a bound; a client that has no slot gets one."""
+    a_table = kit.table(8)
+    if before_s is not None:
+        a_table.add(ALICE, bucket, (6 + before_s) * SECOND, 100 * SECOND, NOW - 6 * SECOND)
+    a_table.add(ALICE, bucket, delta_s * SECOND, 10 * SECOND, NOW)
+    tats = a_table.peek(ALICE)
+    assert tats is not None
+    assert tats[bucket] == NOW + expected_s * SECOND
+    assert sum(tats) == tats[bucket]
+    assert a_table.used(NOW) == (expected_s > 0 or (before_s or 0) > 0)
+
+
+@pytest.mark.parametrize("delta_ns", [0, -SECOND])
+def test_adding_nothing_makes_no_slot(kit: Kit, delta_ns: int) -> None:
+    """Who has no slot has nothing to get back."""
+    a_table = kit.table(8)
+    a_table.add(ALICE, CERT, delta_ns, SECOND, NOW)
+    assert a_table.peek(ALICE) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "bucket", "delta_ns", "most_ns", "now_ns"),
+    [
+        (0, CERT, 1, 1, 1),
+        (1, -1, 1, 1, 1),
+        (1, 12, 1, 1, 1),
+        (1, CERT, 2**61 + 1, 1, 1),
+        (1, CERT, -(2**61) - 1, 1, 1),
+        (1, CERT, 1, -1, 1),
+        (1, CERT, 1, 2**61 + 1, 1),
+        (1, CERT, 1, 1, -1),
+    ],
+)
+def test_adding_out_of_range(
+    kit: Kit, key: int, bucket: int, delta_ns: int, most_ns: int, now_ns: int
+) -> None:
+    """An argument out of range is the caller's bug, and named."""
+    with pytest.raises(ValueError, match="not in"):
+        kit.table(8).add(key, bucket, delta_ns, most_ns, now_ns)

@@ -40,6 +40,7 @@ class Table(Protocol):
     def spend(self, budget: Any, key: int, cost: int, now_ns: int) -> Any: ...  # noqa: D102 - a protocol of the twin
     def refund(self, budget: Any, key: int, cost: int, now_ns: int) -> None: ...  # noqa: D102 - a protocol of the twin
     def charge(self, budget: Any, key: int, cost: int, now_ns: int) -> None: ...  # noqa: D102 - a protocol of the twin
+    def add(self, key: int, delta_ns: int, most_ns: int, now_ns: int) -> None: ...  # noqa: D102 - a protocol of the twin
     def peek(self, key: int) -> int | None: ...  # noqa: D102 - a protocol of the twin
 
 
@@ -183,6 +184,37 @@ def test_a_smaller_limit_forgives_no_debt(kit: Kit) -> None:
     table.charge(kit.budget(limit(100), KIND), ALICE, 100, NOW)
     table.charge(kit.budget(limit(3), KIND), ALICE, 1, NOW)
     assert table.peek(ALICE) == NOW + 100 * SECOND
+
+
+@pytest.mark.parametrize(
+    ("before_s", "delta_s", "expected_s"),
+    [(None, 3, 3), (2, 3, 5), (-5, 3, 3), (2, 99, 10), (20, 3, 20), (5, -2, 3), (5, -9, 0), (-5, -1, -5), (0, 0, 0)],
+)
+def test_add(kit: Kit, before_s: int | None, delta_s: int, expected_s: int) -> None:
+    """What was spent elsewhere moves the bucket, up to a bound; what was given back never makes it more than full."""
+    table = kit.table()
+    if before_s is not None:
+        table.add(ALICE, 6 * SECOND + before_s * SECOND, 100 * SECOND, NOW - 6 * SECOND)
+    table.add(ALICE, delta_s * SECOND, 10 * SECOND, NOW)
+    assert table.peek(ALICE) == NOW + expected_s * SECOND
+
+
+@pytest.mark.parametrize("delta_ns", [0, -SECOND])
+def test_adding_nothing_makes_no_bucket(kit: Kit, delta_ns: int) -> None:
+    """Who has no bucket has nothing to get back."""
+    table = kit.table()
+    table.add(ALICE, delta_ns, SECOND, NOW)
+    assert table.peek(ALICE) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "delta_ns", "most_ns", "now_ns"),
+    [(0, 1, 1, 1), (1, 2**61 + 1, 1, 1), (1, -(2**61) - 1, 1, 1), (1, 1, -1, 1), (1, 1, 2**61 + 1, 1), (1, 1, 1, -1)],
+)
+def test_adding_out_of_range(kit: Kit, key: int, delta_ns: int, most_ns: int, now_ns: int) -> None:
+    """An argument out of range is the caller's bug, and named."""
+    with pytest.raises(ValueError, match=r"not in"):
+        kit.table().add(key, delta_ns, most_ns, now_ns)
 
 
 def test_keys_are_apart(kit: Kit) -> None:
@@ -617,3 +649,17 @@ def test_killed_while_it_turns_others_out(opened: Opened, shared: Shared, start:
 def test_the_module_is_compiled() -> None:
     """What the twin is compared with is the shared object."""
     assert str(buckets.__file__).endswith(".so")
+
+
+def test_adders_race(shared: Shared, together: Together) -> None:
+    """What several processes add at once is all there."""
+    memory = shared(BUCKET_TABLE_BYTES)
+
+    def work(_number: int) -> None:
+        table = BucketTable(memory, SECRET)
+        for _ in range(2_000):
+            table.add(ALICE, 3, 2**61, NOW)
+            table.add(ALICE, -1, 2**61, NOW)
+
+    together(work, 3)
+    assert BucketTable(memory, SECRET).peek(ALICE) == NOW + 3 * 2_000 * 2

@@ -166,3 +166,14 @@ def test_refund_undoes_spend(question: tuple[Limit, int, int, int]) -> None:
     decision = _gcra_py.spend(*question)
     if decision.allowed:
         assert _gcra_py.refund(a_limit, decision.tat_ns, cost, now_ns) == max(tat_ns, now_ns)
+
+
+@given(
+    st.integers(0, 2 * MAX_OFFSET_NS),
+    st.integers(-MAX_OFFSET_NS, MAX_OFFSET_NS),
+    st.integers(0, MAX_OFFSET_NS),
+    st.integers(0, MAX_OFFSET_NS),
+)
+def test_twins_shift_alike(tat_ns: int, delta_ns: int, most_ns: int, now_ns: int) -> None:
+    """What is spent elsewhere moves a bucket as the specification says, over the whole range of integers."""
+    assert gcra.shift(tat_ns, delta_ns, most_ns, now_ns) == _gcra_py.shift(tat_ns, delta_ns, most_ns, now_ns)

@@ -176,3 +176,15 @@ def test_a_file_of_another_size(region: Region) -> None:
     """A header that was copied without its region is refused."""
     with pytest.raises(ValueError, match="memory region has 72 bytes, not"):
         Region.attach(file_with(os.pread(region.fd, 72, 0), 72))
+
+
+def test_a_secret_of_a_cluster() -> None:
+    """Two nodes that are given the same secret have the same, and one of another length is refused."""
+    secret = bytes(range(16))
+    regions = [Region.create(clients=8, workers=1, upstreams=0, prefixes=1, secret=secret) for _ in range(2)]
+    assert [each.secret for each in regions] == [secret, secret]
+    assert Region.attach(regions[0].fd).secret == secret
+    for each in regions:
+        each.close()
+    with pytest.raises(ValueError, match="secret has 15 bytes, not 16"):
+        Region.create(clients=8, workers=1, upstreams=0, prefixes=1, secret=secret[1:])

@@ -69,6 +69,16 @@ def test_sighting_is_renewed(sightings: Sightings) -> None:
     assert sightings.seen(1, 2, HOUR, NOW + 2 * HOUR)
 
 
+@given(known=st.lists(words, max_size=20), asked=st.lists(words, max_size=20), where=words)
+def test_many_at_once(known: list[int], asked: list[int], where: int) -> None:
+    """Many pairs are remembered, and those that are not known counted, as one by one."""
+    memory = Sightings(memoryview(mmap.mmap(-1, SIGHTING_BYTES)), SECRET)
+    memory.add_all(where, tuple(known), NOW)
+    assert all(memory.seen(where, what, HOUR, NOW) for what in known)
+    assert memory.unseen(where, tuple(asked), HOUR, NOW) == sum(what not in known for what in asked)
+    assert memory.unseen(where, tuple(asked), HOUR, NOW + HOUR + 2 * UNIT_NS) == len(asked)
+
+
 def test_all_are_known_while_there_is_room(sightings: Sightings) -> None:
     """A hundred thousand pairs in a memory for two million: next to nothing is forgotten."""
     for what in range(100_000):

@@ -265,6 +265,21 @@ def test_first_requests_race(shared: Shared, together: Together) -> None:
     assert opened.table.untracked == 0
 
 
+def test_adders_race(shared: Shared, together: Together) -> None:
+    """What several processes add to new clients at once is all there, in one slot for each."""
+    opened, keys = Opened(shared(table_bytes(1_024))), range(1, 101)
+
+    def work(_number: int) -> None:
+        for _ in range(50):
+            for key in keys:
+                opened.table.add(key, 1, 3, 2**61, NOW)
+                opened.table.add(key, 1, -1, 2**61, NOW)
+
+    together(work, 3)
+    assert {opened.table.peek(key)[1] for key in keys} == {NOW + 3 * 50 * 2}  # type: ignore[index]
+    assert sorted(opened.owners()) == list(keys)
+
+
 def test_a_crowded_set_keeps_its_order(shared: Shared, together: Together) -> None:
     """Processes that turn each other's clients out of two sets leave no client twice and no claim behind."""
     opened, limits = Opened(shared(table_bytes(2 * WAYS))), policy(50)

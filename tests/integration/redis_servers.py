@@ -1,10 +1,11 @@
-"""Redis as the tests need it: one server, one behind a Sentinel, a cluster; and a node's store, in a thread of its own."""
+"""Redis as tests need it: one server, one behind a Sentinel, a cluster; and the store of a node, in a thread."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import signal
+import socket
 import threading
 import time
 from concurrent.futures import Future
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from proxy.plugins.events import Event
 
 T = TypeVar("T")
-SECRET = "the-secret-of-all-nodes-of-a-test"
-PASSWORD = "a-password-of-a-test"
+SECRET = "the-secret-of-all-nodes-of-a-test"  # noqa: S105
+PASSWORD = "a-password-of-a-test"  # noqa: S105
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cluster.md"
 CLUSTER_COMMANDS = "+command +cluster|slots +asking"
 COUNT = Script("return redis.call('SET', KEYS[1], ARGV[1], 'PX', 60000)")
@@ -60,6 +61,7 @@ class Server:
     def ask(self, *command: str | int) -> Any:
         """Ask it as its administrator."""
         with redis.Redis(port=self.port, protocol=2, socket_timeout=10) as client:
+            client.response_callbacks.clear()  # answers as they come
             return client.execute_command(*command)
 
     def kill(self) -> None:
@@ -127,6 +129,51 @@ def cluster(binary: str, cli: str, folder: Path, *options: str) -> Iterator[list
     finally:
         for each in servers:
             each.end()
+
+
+class Relay:
+    """Hands on what clients and a server say to each other, after `delay_seconds`."""
+
+    def __init__(self, port: int) -> None:
+        """Listen for clients of the server at `port`."""
+        self.delay_seconds = 0.0
+        self._target = port
+        self._socket = socket.create_server((LOOPBACK, 0))
+        self.port = self._socket.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more clients."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._socket.accept()
+                server = socket.create_connection((LOOPBACK, self._target))
+                for ends in ((client, server), (server, client)):
+                    threading.Thread(target=self._hand_on, args=ends, daemon=True).start()
+
+    def _hand_on(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                time.sleep(self.delay_seconds / 2)
+                target.sendall(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
+@contextmanager
+def relay(port: int) -> Iterator[Relay]:
+    """Run a relay to a server."""
+    started = Relay(port)
+    try:
+        yield started
+    finally:
+        started.close()
 
 
 class Call(NamedTuple):
@@ -228,5 +275,3 @@ def node(url: str, folder: Path, **settings: str) -> Iterator[Node]:
 def log_of(lines: list[Any], event: str) -> list[str]:
     """Return the reasons that were logged with an event."""
     return [str(line.get("reason", "")) for line in lines if line["event"] == event]
-
-

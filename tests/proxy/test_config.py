@@ -14,7 +14,9 @@ from pydantic import ValidationError
 from proxy.config import KEYS, Address, ClassName, Config, ConfigError, LimitConfig, usable_cores
 from proxy.hkp.operation import OperationClass
 from proxy.settings.abuse import Ladder, Subject
+from proxy.settings.cluster import LongSecret
 from proxy.settings.events import Pattern, SigningKey, WebUrl
+from proxy.settings.intel import Spelled
 from proxy.settings.kinds import (
     MIB,
     MILLISECOND,
@@ -37,6 +39,7 @@ from proxy.settings.kinds import (
 from proxy.settings.limits import CLASS_NAMES, LimitOverride, Period, Tokens
 from proxy.settings.listen import Listen, ListenAt
 from proxy.settings.section import Section
+from proxy.settings.store_url import StoreAt
 
 PREFIX = "HKPGUARD_"
 SIGNING_KEY = f"whsec_{b64encode(bytes(32)).decode()}"
@@ -539,6 +542,9 @@ TEXTS: Mapping[type[AnyKind], Callable[[Any], st.SearchStrategy[str]]] = {
     Subject: lambda _kind: st.sampled_from(["0xDEADBEEFDEADBEEF", "canary@example.org"]),
     FilePath: lambda _kind: st.sampled_from(["./state", "/run/keys of mine.pem"]),
     Secret: lambda _kind: st.text("abc!?=~", min_size=16, max_size=20),
+    LongSecret: lambda _kind: st.text("abc!?=~", min_size=32, max_size=40),
+    Spelled: lambda _kind: st.sampled_from(["hkpguard", "a-1"]),
+    StoreAt: lambda _kind: st.sampled_from(["redis://[::1]:7/3", "unix:///s", "rediss+sentinel://a,b:1/main"]),
     Pattern: lambda _kind: st.sampled_from(["*", "ban.*", "ban.placed"]),
     WebUrl: lambda _kind: st.sampled_from(
         ["https://[2001:db8::1]:8/a?b=c", "http://127.0.0.1/", "https://example.org"]

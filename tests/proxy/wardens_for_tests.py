@@ -62,7 +62,7 @@ class FakeNode:
         """Start it; `settings` without HKPGUARD_."""
         self.now_ns = 1000 * SECOND
         self.day_ns = 1_800_000_000 * SECOND
-        self._folder = folder
+        self.state_dir = folder
         self._memory = memoryview(mmap.mmap(-1, BAN_TABLE_BYTES))
         self.settings = settings
         self.exits: set[int] = set()
@@ -71,7 +71,7 @@ class FakeNode:
     def config(self) -> Config:
         """Return the configuration."""
         given = {f"HKPGUARD_{name}": value for name, value in self.settings.items()}
-        return Config.from_env(SETTINGS | {"HKPGUARD_STATE_DIR": str(self._folder)} | given)
+        return Config.from_env(SETTINGS | {"HKPGUARD_STATE_DIR": str(self.state_dir)} | given)
 
     def _start(self) -> None:
         self.table = BanTable(self._memory, SECRET)

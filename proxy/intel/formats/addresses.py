@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Final
 
-from fastpath.prefix_build import MAPPED_BITS, MOST_BITS
+from fastpath.prefix_build import MAPPED, MAPPED_BITS, MOST_BITS
 from proxy.intel.formats.reading import Limits
 
 Prefix = tuple[bytes, int]
 
-_MAPPED: Final = bytes(10) + b"\xff\xff"
 _LENGTHS4: Final = {str(length): MAPPED_BITS + length for length in range(MOST_BITS - MAPPED_BITS + 1)}
 _LENGTHS6: Final = {str(length): length for length in range(MOST_BITS + 1)}
 
@@ -49,8 +48,8 @@ def range_of(first: str, last: str, limits: Limits) -> list[Prefix]:
 
     """
     low, high = packed_of(first), packed_of(last)
-    four = low.startswith(_MAPPED)
-    if four != high.startswith(_MAPPED):
+    four = low.startswith(MAPPED)
+    if four != high.startswith(MAPPED):
         raise BadAddress("is a range between IPv4 and IPv6")
     if low > high:
         raise BadAddress("is a range that ends before it begins")
@@ -63,7 +62,7 @@ def range_of(first: str, last: str, limits: Limits) -> list[Prefix]:
 def packed_of(text: str) -> bytes:
     """Return an address as 16 bytes; BadAddress if it is none."""
     try:
-        return inet_pton(AF_INET6, text) if ":" in text else _MAPPED + inet_pton(AF_INET, text)
+        return inet_pton(AF_INET6, text) if ":" in text else MAPPED + inet_pton(AF_INET, text)
     except (OSError, ValueError):  # ValueError: a NUL, or half of a surrogate pair
         raise BadAddress("is no address") from None
 

@@ -19,7 +19,7 @@ def text_of(data: bytes, limits: Limits) -> str:
         NotAList: Empty, too large, binary, a gzip file that is cut short, or a page for people.
 
     """
-    data = _unpacked(data, limits.most_bytes) if data.startswith(_GZIP) else data
+    data = unpacked(data, limits.most_bytes) if data.startswith(_GZIP) else data
     if len(data) > limits.most_bytes:
         raise NotAList(f"more than {limits.most_bytes} bytes")
     text = data.decode("utf-8-sig", "replace").strip()
@@ -32,17 +32,25 @@ def text_of(data: bytes, limits: Limits) -> str:
     return text
 
 
-def _unpacked(data: bytes, most_bytes: int) -> bytes:
+def unpacked(data: bytes | bytearray, most_bytes: int) -> bytes:
+    """Return what a gzip file holds, and no more of it than that.
+
+    Raises:
+        NotAList: It is damaged, cut short, not alone, or holds more.
+
+    """
     inflater = zlib.decompressobj(_GZIP_WINDOW)
     try:
-        unpacked = inflater.decompress(data, most_bytes + 1)
+        whole = inflater.decompress(data, most_bytes + 1)
     except zlib.error:
         raise NotAList("a damaged gzip file") from None
-    if len(unpacked) <= most_bytes and not inflater.eof:
+    if len(whole) > most_bytes:
+        raise NotAList(f"more than {most_bytes} bytes once it is unpacked")
+    if not inflater.eof:
         raise NotAList("a gzip file that is cut short")
     if inflater.unused_data:
         raise NotAList("a gzip file with something behind it")
-    return unpacked
+    return whole
 
 
 def lines_of(text: str, limits: Limits) -> Iterator[str]:

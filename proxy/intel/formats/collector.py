@@ -11,19 +11,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastpath.prefix_build import MOST_BITS
 from proxy.intel.formats.addresses import BadAddress, Prefix, prefixes_of, range_of
 from proxy.intel.formats.public import judge
 from proxy.intel.formats.reading import NotAList, Parsed, Reading
-from proxy.intel.listing import NEVER, USUAL_SEVERITY, Listings, Prefixes
+from proxy.intel.listing import HOST_MASKS, NEVER, USUAL_SEVERITY, Listings, Prefixes
 
 MOST_REASONS: Final = 5
 MOST_NOTES: Final = 4096
 _LONGEST_NOTE: Final = 64
 _LONGEST_QUOTE: Final = 48
-_MASKS: Final = np.frombuffer(
-    b"".join(((1 << MOST_BITS) - (1 << MOST_BITS - length)).to_bytes(16) for length in range(MOST_BITS + 1)), np.uint8
-).reshape(-1, 16)
 
 
 class Collector:
@@ -185,5 +181,5 @@ def _masked(prefixes: list[Prefix]) -> tuple[Prefixes, int]:
     """Return prefixes without bits beyond their lengths, and how many had such bits."""
     written = np.frombuffer(b"".join(network for network, _ in prefixes), np.uint8).reshape(-1, 16)
     lengths = np.array([length for _, length in prefixes], np.uint8)
-    networks = written & _MASKS[lengths]
+    networks = written & ~HOST_MASKS[lengths]
     return Prefixes(networks, lengths), int(np.count_nonzero((networks != written).any(axis=1)))

@@ -19,7 +19,6 @@ Mask = NDArray[np.bool_]
 
 _WORD_BITS: Final = 64  # all that the tables tell of an address; one of IPv4 stands in the first half of a word
 _HALF: Final = np.uint64(32)
-_MAPPED_HALF: Final = np.uint64(0xFFFF)  # what stands above an IPv4 address in the low word
 _HOST_BITS: Final = np.array([(1 << _WORD_BITS - length) - 1 for length in range(_WORD_BITS + 1)], np.uint64)
 
 
@@ -40,7 +39,7 @@ class _Span(NamedTuple):
 
 def judge(prefixes: Prefixes, limits: Limits) -> Judgement:
     """Tell which prefixes may be listed; they have no bits beyond their lengths."""
-    four = _are_four(prefixes)
+    four = prefixes.four
     reserved, wide = np.empty(len(four), bool), np.empty(len(four), bool)
     for mask, table, widest in ((four, _RESERVED4, limits.widest4), (~four, _RESERVED6, limits.widest6)):
         reserved[mask], wide[mask] = _judged(_span(prefixes, mask), table, widest)
@@ -56,16 +55,10 @@ def _judged(span: _Span, table: list[_Span], widest: int) -> Judgement:
     return Judgement(touched, (span.length < widest) & ~inside)
 
 
-def _are_four(prefixes: Prefixes) -> Mask:
-    keys = prefix_keys(prefixes)
-    mapped: Mask = (keys["high"] == 0) & (keys["low"] >> _HALF == _MAPPED_HALF) & (keys["length"] >= MAPPED_BITS)
-    return mapped
-
-
 def _span(prefixes: Prefixes, mask: Mask) -> _Span:
     """Return prefixes of one family, all IPv4 or none."""
     chosen = Prefixes(prefixes.networks[mask], prefixes.lengths[mask])
-    keys, four = prefix_keys(chosen), _are_four(chosen)
+    keys, four = prefix_keys(chosen), chosen.four
     first = np.where(four, keys["low"] << _HALF, keys["high"])
     length = np.where(four, keys["length"] - np.uint64(MAPPED_BITS), keys["length"])
     return _Span(first, first | _HOST_BITS[np.minimum(length, _WORD_BITS)], length)

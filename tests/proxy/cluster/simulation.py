@@ -1,7 +1,7 @@
 """A cluster in one process, on a clock of its own: nodes with real ledgers, a store that does what the script does.
 
-Each node has its own clock (any origin, a little fast or slow), and the network loses and delays what the test says. One
-client asks for one thing of one bucket, through whichever nodes the test says, as fast as it says.
+Each node has its own clock (any origin, a little fast or slow), and the network loses and delays what the test says.
+One client asks for one thing of one bucket, through whichever nodes the test says, as fast as it says.
 """
 
 from __future__ import annotations
@@ -76,6 +76,12 @@ class Network:
     drain_ns: int = 100 * MS  # between two looks at the records
     timeout_ns: int = 400 * MS
     loses: Callable[[int, int], str] = lambda _node, _time: ""  # "question", "answer", "" for neither
+
+    @property
+    def gap_ns(self) -> int:
+        """From one question to the answer to the next; for a client that is new to a node, its records are read first."""
+        trip_ns = self.there_ns + self.back_ns
+        return self.drain_ns + max(self.interval_ns, trip_ns) + trip_ns
 
 
 class Buckets:
@@ -193,7 +199,7 @@ class Cluster:
     def most(self, start_ns: int, stop_ns: int, speed: float, gap_ns: int) -> float:
         """Return the stated bound for a time, tokens."""
         burst = self.size.full_ns / self.size.token_ns
-        while_open = min(burst, 1 + speed * gap_ns / SECOND)
+        while_open = min(burst + gap_ns / self.size.token_ns, 1 + speed * gap_ns / SECOND)
         flow = burst + (stop_ns - start_ns) / self.size.token_ns
         return flow * (KEPT + 1) / KEPT + len(self.nodes) * while_open
 

@@ -115,6 +115,36 @@ async def test_nobody_there() -> None:
         assert caught.value.cause is Cause.LOST
 
 
+@pytest.mark.parametrize(
+    ("url", "cause"),
+    [
+        ("{}://u:p@127.0.0.1:{}/1", Cause.LOST),
+        ("{}+sentinel://u:p@127.0.0.1:{}/main", Cause.NO_MASTER),
+        ("{}+cluster://u:p@127.0.0.1:{}", Cause.LOST),
+    ],
+)
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+async def test_each_way_can_be_tried(scheme: str, url: str, cause: Cause) -> None:
+    """Each form of URL makes a client that can be asked, and heard of, and fails where nobody is."""
+    async with stub(lambda _command: OK) as server:
+        port = server.port
+    link = Link(config_of(url=url.format(scheme, port)))
+    with pytest.raises(Trouble) as caught:
+        await link.send([GET])
+    assert caught.value.cause is cause
+    with pytest.raises(Trouble):
+        await anext(link.hear([b"a"]))
+    await link.drop()
+    await link.close()
+
+
+async def test_mistakes_of_callers() -> None:
+    """What cannot be sent is a mistake of the caller, and none of the store."""
+    async with link_to(lambda _command: OK) as (link, _):
+        with pytest.raises(ValueError, match="Invalid input"):
+            await link.send([Command("SET", (b"a",), (None,))])  # type: ignore[arg-type]
+
+
 async def test_text_of_a_server() -> None:
     """What a server says is repeated in one line, cut, and without the password."""
     said = b"-NOPERM secret-password-here \x1b[31m\x07" + b"x" * 1000 + b"\r\n"

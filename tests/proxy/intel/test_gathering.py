@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from proxy.intel.formats import FORMATS, Format
 from proxy.intel.formats.reading import NotAList
 from proxy.intel.gathering import WHOLE_SECONDS, Collection, DecisionStream, Document, gatherer, secret_of
 from proxy.intel.web import FetchFailed
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
+    from proxy.intel.formats.reading import Parsed, Reading
     from proxy.intel.gathering import Gathered, Gatherer
 
 
@@ -78,6 +80,19 @@ async def test_web_page_is_no_list() -> None:
             await source.gather(NOW_S)
         assert await taken(source) == ["1.2.3.5"]
     assert asked == [None, '"1"', '"1"']
+
+
+async def test_list_that_does_not_fit_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused as others are, and ends nothing but itself."""
+
+    def parse(_data: bytes, _reading: Reading) -> Parsed:
+        raise MemoryError
+
+    monkeypatch.setitem(FORMATS, "text", Format(parse))
+    path = tmp_path / "list"
+    path.write_text("1.2.3.4")
+    with pytest.raises(NotAList, match="more memory"):
+        await Document(feed_config(url=str(path)), {}).gather(NOW_S)
 
 
 async def test_what_is_not_believed_is_asked_for_again() -> None:
@@ -234,13 +249,15 @@ async def test_empty_collection() -> None:
     [
         (b"<html>", "a page"),
         (b"[]", "no envelope"),
+        (b"", "empty"),
+        (b'{"title": "busy", "http_status": "200"}', "no envelope"),
         (json.dumps({"more": True, "objects": [indicator(1, "1.2.3.1")]}).encode(), "does not say where"),
         (
             b'{"more": true, "next": "1", "objects": [' + b'{"type": "x"},' * 100 + b'{"type": "x"}]}',
             "its pages have more",
         ),
     ],
-    ids=["html", "list", "no next", "without end"],
+    ids=["html", "list", "nothing", "error", "no next", "without end"],
 )
 async def test_bad_pages(body: bytes, words: str) -> None:
     """A server that does not make sense, or does not come to an end, is a failure."""

@@ -1,0 +1,76 @@
+"""The formula for what a cluster asks of Redis, against a run of the exchange with a Redis that is made up."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.cluster_scale import BUCKETS, Load, beaten, exchanged, row, simulated, table
+from bench.redis_wire import Flow, MadeUpWire, packed, request
+from proxy.cluster.command import Command
+from proxy.cluster.exchange import LEVELS, STORE_PER_SECOND
+
+FIGURES = ("calls", "levels", "commands", "in_bytes", "out_bytes")
+
+
+@pytest.mark.parametrize("load", [Load(2, 20), Load(10, 100), Load(40, 60)], ids=str)
+def test_formula_tells_what_a_run_asks(load: Load) -> None:
+    """Each figure of a run is the formula's, or up to a seventh less: of buckets that are nearly full nobody tells."""
+    formula, run = exchanged(load), simulated(load, 2)
+    for name in FIGURES:
+        assert 0.85 < getattr(run, name) / getattr(formula, name) < 1.05, name
+
+
+@pytest.mark.parametrize("nodes", [1, 10, 100, 1000])
+def test_nobody_tells_of_more_than_there_was(nodes: int) -> None:
+    """There are no more levels than requests, and no more than all nodes allow themselves, whoever is busy."""
+    for clients in (1, 100, 10_000, 1_000_000):
+        load = Load(nodes, clients)
+        assert exchanged(load).levels <= 1.001 * min(BUCKETS * clients * load.rate, STORE_PER_SECOND)
+
+
+def test_more_nodes_tell_of_no_more() -> None:
+    """A client costs what it asks for, however many nodes it asks: more calls, but not more levels."""
+    few, many = exchanged(Load(10, 100)), exchanged(Load(1000, 100))
+    assert many.levels == pytest.approx(few.levels, rel=0.01)
+    assert many.calls > few.calls
+
+
+def test_beats_of_many_are_not_read_each_second() -> None:
+    """What nodes read of each other grows with their number, not with its square, once there are many."""
+    assert beaten(50).out_bytes > 4 * beaten(20).out_bytes
+    assert beaten(1000).out_bytes < 11 * beaten(100).out_bytes
+
+
+def test_bytes_are_those_of_the_wire() -> None:
+    """A command is packed as Redis wants it, a script by its name."""
+    assert packed("SET", b"k", 7) == b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\n7\r\n"
+    assert request(Command(LEVELS, (b"k",), (1,))) == packed("EVALSHA", LEVELS.sha, 1, b"k", 1)
+
+
+def test_made_up_redis_adds_and_forgets() -> None:
+    """A level grows by what is told, falls with time, and is no higher than it may be."""
+    now = [1_000]
+    wire = MadeUpWire(lambda: now[0])
+
+    def told(us: int) -> object:
+        return wire.ask(Command(LEVELS, (b"caller", b"bucket"), (1, 1000, us, 0, 500)))
+
+    assert told(300) == [300]
+    now[0] += 100
+    assert told(100) == [300]
+    assert told(400) == [500]
+    assert wire.count().calls == 3
+    assert wire.count().commands == 3 * (4 + 2)
+
+
+def test_table_has_all_loads() -> None:
+    """Each load is a row, with a run or without one."""
+    rows = [row(Load(2, 10), 1), row(Load(1000, 10))]
+    assert rows[0].run is not None
+    assert rows[1].run is None
+    assert table(rows).row_count == 2
+
+
+def test_flows_add_up() -> None:
+    """Each figure is added by itself."""
+    assert Flow(calls=1, levels=2).plus(Flow(levels=3, in_bytes=4)).times(2) == Flow(calls=2, levels=10, in_bytes=8)
