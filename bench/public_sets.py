@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from models.training.evaluation import area
 from models.training.fit import ROUNDS, TREES
+from models.training.imagination import COPIES
 
 Figures = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -181,6 +182,7 @@ def _folds(features: Figures, bad: Flags, times: int) -> Iterator[tuple[float, f
 
 def _judged(features: Figures, bad: Flags, train: Flags) -> tuple[float, float]:
     parameters: dict[str, Any] = {name: value for name, value in TREES.items() if "monotone" not in name}
+    parameters["min_data_in_leaf"] //= COPIES  # nothing is there several times here
     data = lightgbm.Dataset(features[train], bad[train].astype(np.int8))
     scores = np.asarray(lightgbm.train(parameters, data, ROUNDS).predict(features[~train]), np.float64)
     found, truth = scores >= 0.5, bad[~train]

@@ -17,9 +17,10 @@ from libc.string cimport memset
 from fastpath._atomic cimport (
     add, keyed_hash, load, load_time, map_words, read_secret, swap_time, unmap,
 )
-from fastpath.gcra cimport (
-    ENFORCE, OFF, Outcome, Rate, charged, decide, given_back, rate_of, retry_after_ns, shifted, wait_ns,
+from fastpath.bills cimport (
+    Bill, give_back, own_cost, raise_expiry, rank, settle, weightier,
 )
+from fastpath.gcra cimport OFF, Rate, charged, rate_of, shifted
 from fastpath.slots cimport (
     ABSENT, BUCKETS, CONFIRMED, EVICTED, HEADER_WORDS, PENDING, PRESENT, UNTRACKED, WAYS, Found, Place, Slot,
     Table, find, first_way, insert, kind_of, same, tag_of,
@@ -65,77 +66,10 @@ cdef class Spending:
     pass
 
 
-cdef struct Bill:  # what one request owes to one bucket
-    const Rate *rate
-    int bucket
-    int64_t cost
-    Outcome outcome
-
-
 cdef inline void write_bill(Bill *bill, LimitSet limits, int bucket, int64_t cost) noexcept:
     bill.rate = &limits.rates[bucket]
     bill.bucket = bucket
     bill.cost = min(cost, bill.rate.burst)
-
-
-cdef inline int64_t own_cost(const Rate *rate, int64_t times) noexcept nogil:
-    if times == 1 or rate.max_delay_ns == 0:
-        return times
-    return max(1, min(times, rate.max_delay_ns // rate.interval_ns))
-
-
-cdef inline bint objects(const Bill *bill) noexcept nogil:
-    return bill.rate.mode == ENFORCE and not bill.outcome.allowed
-
-
-cdef inline void look(Bill *bill, Slot *slot, int64_t now_ns) noexcept nogil:
-    bill.outcome = decide(bill.rate, load_time(&slot.tat_ns[bill.bucket]), bill.cost, now_ns)
-
-
-cdef inline void pay(Bill *bill, Slot *slot, int64_t now_ns) noexcept nogil:
-    """Take the tokens unless the limit says no; the outcome says which."""
-    cdef int64_t *tat_ns = &slot.tat_ns[bill.bucket]
-    cdef int64_t seen_ns
-    while bill.rate.mode != OFF:
-        seen_ns = load_time(tat_ns)
-        bill.outcome = decide(bill.rate, seen_ns, bill.cost, now_ns)
-        if not bill.outcome.allowed or swap_time(tat_ns, seen_ns, bill.outcome.tat_ns):
-            return
-
-
-cdef inline void give_back(const Rate *rate, int64_t *tat_ns, int64_t cost, int64_t now_ns) noexcept nogil:
-    cdef int64_t seen_ns
-    while rate.mode != OFF:
-        seen_ns = load_time(tat_ns)
-        if swap_time(tat_ns, seen_ns, given_back(rate, seen_ns, cost, now_ns)):
-            return
-
-
-cdef inline void raise_expiry(Slot *slot, int64_t tat_ns) noexcept nogil:
-    cdef int64_t seen_ns = load_time(&slot.expiry_ns)
-    while seen_ns < tat_ns and not swap_time(&slot.expiry_ns, seen_ns, tat_ns):
-        seen_ns = load_time(&slot.expiry_ns)
-
-
-cdef inline bint settle(Bill *total, Bill *own, Slot *slot, int64_t now_ns) noexcept nogil:
-    """Pay both bills or, if an enforced limit objects, neither; returns which.
-
-    In a race the total may be paid and given back; another request may be refused for that moment, never one
-    admitted too many. A worker killed in between leaves the total paid: one request too much, not too little.
-    """
-    look(total, slot, now_ns)
-    look(own, slot, now_ns)
-    if objects(total) or objects(own):
-        return False
-    pay(total, slot, now_ns)
-    if objects(total):
-        return False
-    pay(own, slot, now_ns)
-    if not objects(own):
-        return True
-    if total.outcome.allowed:
-        give_back(total.rate, &slot.tat_ns[total.bucket], total.cost, now_ns)
-    return False
 
 
 cdef inline bint locate(
@@ -175,23 +109,6 @@ cdef inline bint valid(uint64_t key, int bucket, int64_t price, int64_t now_ns, 
     if not (key != 0 and 0 < bucket < BUCKETS and 0 <= price <= MAX_PRICE and 0 <= now_ns <= MAX_NOW_NS):
         return False
     return 1 <= times <= TIMES
-
-
-cdef inline int rank(const Bill *bill) noexcept nogil:
-    """Order of what is worth telling: refused, delayed, would be refused, would be delayed; 0: nothing."""
-    if bill.rate.mode == OFF or bill.outcome.excess_ns <= 0:
-        return 0
-    return (2 if bill.rate.mode == ENFORCE else 0) + (1 if bill.outcome.allowed else 2)
-
-
-cdef inline int64_t trouble_ns(const Bill *bill) noexcept nogil:
-    return wait_ns(&bill.outcome) + retry_after_ns(bill.rate, &bill.outcome)
-
-
-cdef inline const Bill *weightier(const Bill *total, const Bill *own) noexcept nogil:
-    if rank(total) == rank(own):
-        return total if trouble_ns(total) > trouble_ns(own) else own
-    return total if rank(total) > rank(own) else own
 
 
 cdef class ClientTable:

@@ -1,4 +1,4 @@
-"""Looks at texts that people type: search strings, and user IDs of certificates. Advice for the operator, never more.
+"""Looks at texts that people type: search strings, of which some are user IDs. Advice for the operator, never more.
 
     text -> its first 64 bytes, small letters -> sums of 1-, 2- and 3-grams (hashed to 4096 weights) -> log-odds
 
@@ -7,7 +7,7 @@ Two things are told: whether a text is an injection (SQL, scripts, paths, comman
 chance. Neither proves anything: names are written in languages that the model has not seen, and who searches for
 `O'Brien; DROP` may be called so. So this is shown beside a verdict and in reports, and never is evidence.
 
-It reads what is in records and what was parsed of certificates, never armour.
+It reads what is in records. User IDs of certificates are not there: they stay in the worker that has parsed them.
 """
 
 from __future__ import annotations

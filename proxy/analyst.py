@@ -184,11 +184,11 @@ class Analyst:
         """Return what keeps limits in step with those of other nodes."""
         from proxy.cluster.limits import ClusterLimits  # noqa: PLC0415 - likewise
 
-        return ClusterLimits(self._config, self._region, store, self._count_nodes)
+        return ClusterLimits(self._config, self._region, store, self._count_nodes, courtesy=self._courtesy)
 
     def _count_nodes(self) -> int:
         """Return how many nodes there are, or were when the store was there."""
-        return 1
+        return self._joint.members.live if self._joint else 1
 
     async def run(self, sock: socket.socket, channel: socket.socket) -> None:
         """Work until SIGTERM, or until the supervisor is gone and nothing is left to do."""

@@ -16,7 +16,7 @@ from proxy.config import Config, ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-RELEASE_SECONDS: Final = 75.0  # all nodes try it, and then put it in force
+RELEASE_SECONDS: Final = 100.0  # all nodes try it, and then put it in force
 PATH: Final = "/api/v1/cluster"
 
 app = typer.Typer(help="Show the nodes that guard one keyserver together.", no_args_is_help=True)

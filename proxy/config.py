@@ -311,7 +311,7 @@ class Config(Section):
         """
         default = Config.model_validate({})
         plugins = [f"{name}={concealed(name, text)}" for name, text in settings_of(self.plugins)]
-        feeds = [f"{name}={text}" for name, text in settings_of_feeds(self.feeds)]
+        feeds = [f"{name}={masked(text)}" for name, text in settings_of_feeds(self.feeds)]
         return [line for key in KEYS.values() for line in _described(key, self, default)] + feeds + plugins
 
     def environ(self) -> dict[str, str]:

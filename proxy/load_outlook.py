@@ -9,10 +9,7 @@ a day, and what stays does so step by step. The file holds no addresses; it is r
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import io
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,7 +20,7 @@ import structlog
 from fastpath import BUCKETS
 from models.forecast import Forecast, forecast, usual
 from models.load_history import BIN_S, DAY, Figure, LoadHistory
-from proxy.plugins.instance import child_environment
+from proxy.side_process import answer_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +32,7 @@ if TYPE_CHECKING:
 FILE: Final = "load.npz"
 MOST_BYTES: Final = 8 << 20  # of the file
 MOST_FORECAST_BYTES: Final = 1 << 20
+FORECASTER: Final = "models.forecaster"
 FORECASTER_SECONDS: Final = 120.0
 WHOLE_S: Final = BIN_S - 2  # of a bin that was measured from its beginning to its end
 MIDDLE, LOW, HIGH = range(3)  # of a forecast
@@ -127,26 +125,7 @@ class Outlook:
 
 
 async def _run_forecaster(counts: bytes) -> bytes:
-    """Return what the process answers; it is killed if it takes too long, or if nobody waits any more."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "models.forecaster",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env=child_environment(),
-        start_new_session=True,
-    )
-    try:
-        async with asyncio.timeout(FORECASTER_SECONDS):
-            answer, _ = await process.communicate(counts)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-    if process.returncode:
-        raise ValueError(f"status {process.returncode}")
-    return answer
+    return await answer_of(FORECASTER, given=counts, seconds=FORECASTER_SECONDS)
 
 
 def _read(answer: bytes, classes: int) -> Figures:

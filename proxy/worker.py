@@ -271,6 +271,7 @@ def run(config: Config, region: Region, place: Place, channel: socket.socket) ->
     gc.collect()
     gc.freeze()  # what start-up made lives on: the collector need not look at it again
     gc.set_threshold(*GC_THRESHOLDS)
+    region.touch_sightings()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     loop.run_until_complete(Worker(loop, config, region, place.number, place.context).run(place.sockets, channel))

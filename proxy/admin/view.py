@@ -148,7 +148,7 @@ def bans_view(answer: dict[str, Any]) -> RenderableType:
     bans = table("network", "origin", "until", "seconds left", "rung", "reason", title=f"bans: {in_force}{mode}")
     for each in answer["bans"]:
         numbers = (str(each["seconds_left"]), str(each["rung"] or ""))
-        bans.add_row(each["network"], _origin(each), each["until"], *numbers, escape(each["reason"]))
+        bans.add_row(each["network"], escape(_origin(each)), each["until"], *numbers, escape(each["reason"]))
     return bans
 
 

@@ -58,18 +58,24 @@ class Seen(NamedTuple):
 
 
 class Archive:
-    """The releases of one kind. Every method raises StoreDown if the store is."""
+    """The releases of one kind. Every method raises StoreDown if the store is.
+
+    Attributes:
+        kind: Of release.
+        places: Its keys.
+
+    """
 
     def __init__(self, store: Asked, kind: KindName) -> None:
         """Of one store."""
         self.kind: KindName = kind
         self._store = store
-        self._places = Places.of(store.keys, kind)
+        self.places: Final = Places.of(store.keys, kind)
 
     async def look(self, used: Iterable[Content] = ()) -> Seen:
         """Return what is in force and what is asked; and keep `used` contents for another year; or raise Unreadable."""
         contents = [content_key(self._store.keys, each) for each in used if each.size]
-        match await self._ask(LOOK, (self._places.active, self._places.asked, *contents)):
+        match await self._ask(LOOK, (self.places.active, self.places.asked, *contents)):
             case [int() as now_ms, bytes() as raw, bytes() as raw_asked]:
                 active = opened(self._store.seal, Release, raw)
                 asked = opened(self._store.seal, Question, raw_asked)
@@ -92,12 +98,12 @@ class Archive:
 
         """
         asked = sealed(self._store.seal, question) if question else NONE
-        places = (self._places.active, self._places.asked)
+        places = (self.places.active, self.places.asked)
         return await self._ask(RELEASE, places, raw, sealed(self._store.seal, release), asked) == 1
 
     async def ask(self, question: Question, ttl_ms: int) -> bool:
         """Ask all nodes; false if something else is being asked."""
-        places = (self._places.asked, self._places.votes)
+        places = (self.places.asked, self.places.votes)
         return await self._ask(ASK, places, sealed(self._store.seal, question), ttl_ms) == 1
 
     def is_asked(self, question: Question, seen: Seen) -> bool:
@@ -106,16 +112,16 @@ class Archive:
 
     async def withdraw(self, question: Question) -> None:
         """Ask no more."""
-        await self._ask(WITHDRAW, (self._places.asked,), sealed(self._store.seal, question))
+        await self._ask(WITHDRAW, (self.places.asked,), sealed(self._store.seal, question))
 
     async def vote(self, seen: Seen, vote: Vote, ttl_ms: int) -> None:
         """Answer what was seen to be asked; nothing happens if it is not any more."""
-        places = (self._places.asked, self._places.votes)
+        places = (self.places.asked, self.places.votes)
         await self._ask(VOTE, places, seen.raw_asked, vote.node, sealed(self._store.seal, vote), ttl_ms)
 
     async def votes(self, question: Question) -> dict[tuple[str, str], Vote]:
         """Return the votes on a question, by node and life."""
-        found = await self._ask(COUNT, (self._places.votes,))
+        found = await self._ask(COUNT, (self.places.votes,))
         votes = [opened(self._store.seal, Vote, each) for each in found] if isinstance(found, list) else []
         return {(each.node, each.life): each for each in votes if each and each.attempt == question.attempt}
 

@@ -38,13 +38,14 @@ from fastpath.gcra import shift
 from proxy.settings.kinds import MILLISECOND, SECOND
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from models.steps import Steps
 
 KEPT: Final = 8  # one part in so many of a node's share is spent without a word
 MOST_ACCOUNTS: Final = 65_536
 MOST_SWEPT: Final = 64  # accounts that are looked through for old ones at each turn
 LINGER_NS: Final = 2 * SECOND  # a bucket is looked at so long after anything was heard of it
 SETTLE_NS: Final = 500 * MILLISECOND  # until all workers use other limits; they look each quarter of a second
+LOOKS_AT_ONCE: Final = 32  # in a step
 MICROSECOND: Final = 1_000
 MOST_LEVEL_NS: Final = 2**60  # of an answer, and of anything that is reckoned with: 36 years
 
@@ -219,16 +220,18 @@ class Ledger:
         account.heard_ns = now_ns
         self._active[place] = account
 
-    def questions(self, most: int, now_ns: int) -> list[Question]:
+    def questions(self, most: int, now_ns: int) -> Steps[list[Question]]:
         """Look at all that may have changed; return what is to be told, the fullest first."""
         found = []
-        for place, account in list(self._active.items()):
+        for count, (place, account) in enumerate(list(self._active.items())):
+            if count % LOOKS_AT_ONCE == LOOKS_AT_ONCE - 1:
+                yield
             self._look(place, account, account.reckoned_ns, now_ns)
             if account.hot and abs(account.untold_ns) >= MICROSECOND:
                 account.heard_ns = now_ns
                 found.append(Question(place, account, 0))
             elif now_ns - account.heard_ns > LINGER_NS:
-                del self._active[place]
+                self._active.pop(place, None)
         self._sweep(now_ns)
         found.sort(key=lambda each: (each.account.seen_ns - now_ns) / each.account.size.full_ns, reverse=True)
         for question in found[:most]:
@@ -268,12 +271,6 @@ class Ledger:
         question.account.untold_ns += question.told_ns
         question.told_ns = 0
 
-    def forget(self, places: Iterable[Place]) -> None:
-        """Close accounts of buckets that have no limit any more."""
-        for place in places:
-            self._accounts.pop(place, None)
-            self._active.pop(place, None)
-
     def _open(self, place: Place, size: Size, now_ns: int) -> Account:
         if len(self._accounts) >= self._most:
             oldest, account = self._accounts.popitem(last=False)
@@ -287,6 +284,9 @@ class Ledger:
     def _look(self, place: Place, account: Account, since_ns: int, now_ns: int, most_ns: int | None = None) -> None:
         """Find out what was spent since `since_ns`: since the last look, or since the first request began."""
         tat_ns = self._levels.tat(place)
+        if tat_ns == account.seen_ns and not account.untold_ns:  # as it is nearly always
+            account.reckoned_ns, account.alone_ns = now_ns, self._alone_ns(now_ns)
+            return
         spent_ns = self._spent(account, tat_ns, since_ns, now_ns)
         if most_ns is not None:
             spent_ns = min(spent_ns, most_ns)
@@ -301,6 +301,8 @@ class Ledger:
 
     def _fade(self, account: Account, now_ns: int) -> None:
         """Let what is untold become less with time."""
+        if now_ns <= account.reckoned_ns:
+            return
         alone_ns = self._alone_ns(now_ns)
         lonely_ns = alone_ns - account.alone_ns
         idle_ns = 0 if account.hot else now_ns - account.reckoned_ns - lonely_ns

@@ -1,6 +1,4 @@
-"""Keeps the limits of this node in step with those of the others. Part of the analyst; the theory is in
-`exchange.py`.
-"""
+"""Keeps the limits of this node in step with those of others. Part of the analyst; the theory is in `exchange.py`."""
 
 from __future__ import annotations
 
@@ -13,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from fastpath import BUCKETS, Control, monotonic_ns
+from models.steps import whole
 from proxy.cluster.command import StoreDown
 from proxy.cluster.exchange import Exchange, interval_ns, most_of_turn
 from proxy.cluster.followed import alike, buckets_of
@@ -29,8 +28,11 @@ if TYPE_CHECKING:
 
     from fastpath import Region
     from models.steps import Steps
+    from proxy.cluster.command import Answer, Command
+    from proxy.cluster.exchange import Call
     from proxy.cluster.store import Store
     from proxy.config import Config
+    from proxy.courtesy import Courtesy
 
 RUN_BYTES: Final = 6  # tell a run of a node from others
 ALIKE_AT_ONCE: Final = 8  # groups of records in a step
@@ -61,13 +63,14 @@ class SharedLevels:
 class ClusterLimits(Collector):
     """The limits of a cluster, on one of its nodes."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it stands between
         self,
         config: Config,
         region: Region,
         store: Store,
         nodes: Callable[[], int],
         *,
+        courtesy: Courtesy,
         clock: Callable[[], int] = monotonic_ns,
     ) -> None:
         """Begin with what is in shared memory.
@@ -77,11 +80,13 @@ class ClusterLimits(Collector):
             region: Of the node; this process alone writes `Control.SHARE`.
             store: Which.
             nodes: How many nodes are alive, or were when the store was there.
+            courtesy: Of this process.
             clock: Monotonic.
 
         """
         self._store = store
         self._nodes = nodes
+        self._courtesy = courtesy
         self._clock = clock
         self._control = region.control
         self._tables = Tables.of(region)
@@ -131,24 +136,36 @@ class ClusterLimits(Collector):
         if not self._stand():
             return
         now_ns = self._clock()
-        calls = self._exchange.begin(most_of_turn(self._nodes(), self._most_ns), now_ns)
+        begun = self._exchange.begin(most_of_turn(self._nodes(), self._most_ns), now_ns)
+        calls = (await self._courtesy.through(begun)).result
         if not calls:
             return
+        commands = (await self._courtesy.through(self._commands(calls))).result
         try:
-            answers = await self._store.pipeline([self._exchange.command(call, now_ns) for call in calls])
+            answers = await self._store.pipeline(commands)
         except StoreDown as down:
             self._exchange.failed(calls, maybe_done=down.maybe_done)
             return
-        now_ns = self._clock()
+        await self._courtesy.through(self._answered(calls, answers))
+
+    def _commands(self, calls: list[Call]) -> Steps[list[Command]]:
+        commands = []
+        for call in calls:
+            commands.append(self._exchange.command(call, self._clock()))
+            yield
+        return commands
+
+    def _answered(self, calls: list[Call], answers: list[Answer]) -> Steps[None]:
         for call, answer in zip(calls, answers, strict=True):
-            self._exchange.answered(call, answer, now_ns)
+            self._exchange.answered(call, answer, self._clock())
+            yield
 
     def _stand(self) -> bool:
         """Say by what limits are divided; return whether the store may be asked."""
         up = self._store.up
         self._control[Control.SHARE] = self._ledger.stand(self._nodes(), alone=not up, now_ns=self._clock())
         if not up:
-            self._ledger.questions(0, self._clock())  # what is spent alone is told later
+            whole(self._ledger.questions(0, self._clock()))  # what is spent alone is told later
         return up
 
     @property

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from proxy.settings.store_url import StoreUrl
 
 CONNECT_SECONDS: Final = 1.0  # of one socket, its TLS included
-READ_SECONDS: Final = 5.0  # a bound behind the deadlines of `Store`
 USER_TIMEOUT_MS: Final = 2000  # the kernel gives up what was sent and not acknowledged for so long
 PING_SECONDS: Final = 1.0
 SILENT_PINGS: Final = 3  # a subscription that says nothing for so many is dead
@@ -243,7 +242,9 @@ def _options(url: StoreUrl, config: ClusterConfig) -> dict[str, Any]:
         "password": password,
         "protocol": 2,
         "driver_info": None,  # no CLIENT SETINFO
-        "socket_timeout": READ_SECONDS,
+        # With one redis-py sends through asyncio.wait_for, which before Python 3.12 may swallow a cancellation: the
+        # deadline of a caller, or the end of a task. The bound behind our deadlines is the kernel's.
+        "socket_timeout": None,
         "socket_connect_timeout": CONNECT_SECONDS,
         "socket_keepalive": True,
         "socket_keepalive_options": {

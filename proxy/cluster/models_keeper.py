@@ -44,6 +44,7 @@ class ModelsKeeper:
     def __init__(self, place: KeptRelease) -> None:
         """Keep models in `place`, and files beside it."""
         self._place = place
+        self._good = b""  # what was tried last: those who agree use it soon after
 
     def kept(self) -> Kept | None:
         """See `follower.Keeper`; none if its files are gone."""
@@ -54,16 +55,19 @@ class ModelsKeeper:
 
     async def opinion(self, data: bytes) -> Opinion:
         """See `follower.Keeper`."""
-        if not data:
+        if data in {b"", self._good}:
             return Opinion()
         try:
             files = unpacked(data)
             with self._folder("trial-") as scratch:
-                return await _verified(files, scratch)
+                opinion = await _verified(files, scratch)
         except ValueError as error:
             return Opinion(f"they are no models: {error}")
         except OSError as error:
             return Opinion(f"they cannot be tried in HKPGUARD_STATE_DIR: {error.strerror}")
+        if not opinion.faults:
+            self._good = data
+        return opinion
 
     @contextmanager
     def _folder(self, prefix: str) -> Iterator[Path]:
@@ -74,9 +78,7 @@ class ModelsKeeper:
 
     async def use(self, kept: Kept) -> str:
         """See `follower.Keeper`."""
-        before = self.kept()
-        tried = before is not None and before.data == kept.data
-        if not tried and (faults := (await self.opinion(kept.data)).faults):
+        if faults := (await self.opinion(kept.data)).faults:
             return faults
         try:
             self._put(kept)

@@ -162,8 +162,8 @@ class Store(Collector):
 
         Args:
             commands: At most MOST_COMMANDS, MOST_BYTES in all; more is a ValueError.
-            seconds: The deadline, waiting for a place included; None: HKPGUARD_CLUSTER__TIMEOUT. In a Redis Cluster there
-                is one place: what takes long keeps others waiting, so large values go in parts.
+            seconds: The deadline, waiting for a place included; None: HKPGUARD_CLUSTER__TIMEOUT. There is one
+                place in a Redis Cluster: what takes long keeps others waiting, so large values go in parts.
 
         Raises:
             StoreDown: At once if the store is known to be down, else at the deadline at the latest. Nothing is tried

@@ -17,7 +17,6 @@ import contextlib
 import json
 import mmap
 import os
-import sys
 import time
 from math import inf
 from pathlib import Path
@@ -32,8 +31,8 @@ from proxy.geo_files import sources
 from proxy.intel.combined import FILE
 from proxy.intel.compose import Order, Outcome, RuleOrder
 from proxy.intel.snapshot import FOLDER
-from proxy.plugins.instance import child_environment
 from proxy.policy.origins import digest
+from proxy.side_process import answer_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -46,9 +45,9 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 600.0  # after a failure, if nothing changes
+COMPOSE: Final = "proxy.intel.compose"
 COMPOSE_SECONDS: Final = 300.0  # of the process: it is nicer than all that may be busy
 REST_SECONDS: Final = 0.002
-LONGEST_ERROR: Final = 200  # characters of what the process says last
 
 Stamp = tuple[int, int, int]  # inode, size, ns of the last change; of a file that there is not, zeros
 
@@ -210,36 +209,11 @@ async def _run_composer(order: Order) -> Composed:
     """Have a process compose; it is killed if it takes too long, or if nobody waits any more."""
     fd = os.memfd_create("origins", os.MFD_CLOEXEC)
     try:
-        said = await _answer(fd, json.dumps(order).encode())
+        given = json.dumps(order).encode()
+        said = await answer_of(COMPOSE, str(fd), given=given, seconds=COMPOSE_SECONDS, descriptors=(fd,))
         octets = memoryview(mmap.mmap(fd, 0, prot=mmap.PROT_READ))
         return Composed(octets, Outcome(*json.loads(said)))
     except (OSError, ValueError, TypeError) as error:  # TimeoutError is an OSError
         raise Failed(f"the process that composes them failed: {str(error) or type(error).__name__}") from None
     finally:
         os.close(fd)  # the mapping keeps it
-
-
-async def _answer(fd: int, order: bytes) -> bytes:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "proxy.intel.compose",
-        str(fd),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        pass_fds=(fd,),
-        env=child_environment(),
-        start_new_session=True,
-    )
-    try:
-        async with asyncio.timeout(COMPOSE_SECONDS):
-            answer, complaint = await process.communicate(order)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-    if process.returncode:
-        last = complaint.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise ValueError(f"status {process.returncode}: {last[:LONGEST_ERROR]}")
-    return answer

@@ -1,4 +1,8 @@
-"""The plugin `ml-abuse-detector`: hands records to models.detector, and what it finds to fusion, as evidence."""
+"""The plugin `ml-abuse-detector`: hands records to models.detector, and what it finds to fusion, as evidence.
+
+The models know nothing of networks. Of what kind that of a client is comes here to what they say of it, as evidence of
+its own: who behaves like a scraper is rather one where machines are for rent. By itself it says nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.detector import Detector
+from fastpath import NetworkKind, key_text, parse_address
+from fastpath.origin import unpack
+from models.detector import BEHAVIOUR, Detector
 from models.scorer import MAIN, SECOND, SHIPPED, Scorer
 from models.shelf import Shelf
 from models.text import TEXT, TextScorer
@@ -27,6 +33,9 @@ if TYPE_CHECKING:
     from proxy.plugins.contract import Host, Json, Route
 
 REFRESH_NS: Final = MINUTE  # how often it looks for another model
+NETWORK: Final = "network"
+# Log-odds, a guess and not measured: so little that neither an accusation nor a doubt leads to another standing by it.
+KINDS: Final = {NetworkKind.HOSTING: 0.4, NetworkKind.VPN: 0.4}
 
 
 class Settings(BaseModel):
@@ -34,10 +43,13 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    models_dir: str = Field("", description="Your own models; empty: those of the cluster, and HKPGUARD_STATE_DIR/models")
+    models_dir: str = Field(
+        "", description="Your own models; empty: those of the cluster, and HKPGUARD_STATE_DIR/models"
+    )
     most_weight: float = Field(7.0, ge=0.0, le=MOST_WEIGHT, description="Log-odds that an accusation has at most")
     minutes: int = Field(15, ge=1, le=1440, description="How long evidence counts")
     coldness: bool = Field(default=True, description="Whether coldness of a network speaks against its clients")
+    network: bool = Field(default=True, description="Whether a network of servers or VPNs adds to what is found")
 
 
 class MlAbuseDetector(Plugin):
@@ -63,6 +75,7 @@ class MlAbuseDetector(Plugin):
         self._text = Shelf(TEXT, (*own, SHIPPED), TextScorer)
         self._shelves = (self._main, self._second, self._text)
         self._lookout = host.common.watch.lookout()
+        self._origins = host.common.origins if host.config.network else None
         self._detector = Detector(
             self._main.model,
             second=self._second.model,
@@ -87,6 +100,18 @@ class MlAbuseDetector(Plugin):
         for due in self._lookout.take():
             for finding in self._detector.look(due, now_ns):
                 yield None if finding is None else _evidence(finding, until_ns)
+                if finding is not None and finding.kind == BEHAVIOUR:
+                    yield self._network(finding, until_ns)
+
+    def _network(self, finding: Finding, until_ns: int) -> Evidence | None:
+        """Return what the network of a client adds to what is said of its behaviour, or takes back with it."""
+        if self._origins is None:
+            return None
+        kind = unpack(self._origins.look_up(parse_address(key_text(finding.client).partition("/")[0]))).kind
+        if kind not in KINDS:
+            return None
+        weight = KINDS[kind] if finding.weight else 0.0
+        return Evidence(finding.client, NETWORK, weight, f"in a network of kind {kind.name.lower()}", until_ns)
 
     def health(self) -> str:
         """See `Plugin`: a model that would be used, and is not good."""

@@ -143,7 +143,10 @@ class Check:
         """Return the verdict, or None for no objection; `now_ns` is CLOCK_MONOTONIC."""
 
 class NotBanned(Check):
-    """Refuses who is banned, or whose network is; see `fastpath.bans`. Allowed networks and peers never are."""
+    """Refuses who is banned, or whose network is; see `fastpath.bans`. Allowed networks and peers never are.
+
+    A learnt peer is refused all but reconciling: the keyserver, or a peer's DNS entry, can make one of any address.
+    """
 
     def __init__(self, bans: BanTable, enforced: bool = True) -> None: ...
 

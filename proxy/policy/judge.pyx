@@ -178,7 +178,9 @@ cdef class NotBanned(Check):
 
     cpdef Verdict judge(self, Facts facts, int64_t now_ns):
         cdef Client client = facts.client
-        if not self.bans.look_up(client.address, now_ns) or client.exempt or client.peer:
+        if not self.bans.look_up(client.address, now_ns) or client.exempt:
+            return None
+        if client.peer and (facts.kind == _SYNC or not client.profile.learnt):
             return None
         return self.verdict
 

@@ -74,6 +74,7 @@ class Profile(NamedTuple):
     frugal: tuple[Budget | None, ...]  # those of networks, for clients that leave something to their neighbours
     exempt: bool = False
     peer: bool = False
+    learnt: bool = False  # a peer that only the keyserver names
     shared_exit: bool = False  # many people are behind it: Tor, a carrier's NAT, a VPN
     anonymous: bool = False  # its uploads have one budget with those of others like it
     origin: int = 0  # `fastpath.origin`; the rule in it is one that holds
@@ -140,10 +141,13 @@ class Policy:
             return self._of_origin(origin) if origin else self._everybody
         profile = self._networks.get(address) or self._everybody
         exempt = self._allow.get(address) is not None
-        peer = address in self._learnt or self._peers.get(address) is not None
+        named = self._peers.get(address) is not None
+        learnt = not named and address in self._learnt
         listed = self._exits.get(address) is not None
-        if exempt or peer or listed:
-            profile = profile._replace(exempt=exempt, peer=peer, shared_exit=listed, anonymous=listed)
+        if exempt or named or learnt or listed:
+            profile = profile._replace(
+                exempt=exempt, peer=named or learnt, learnt=learnt, shared_exit=listed, anonymous=listed
+            )
         return self._place(profile, origin) if origin else profile
 
     def _origin(self, address: bytes) -> int:

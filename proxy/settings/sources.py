@@ -16,6 +16,7 @@ PREFIX: Final = "HKPGUARD_"
 FILE_KEY: Final = ("config",)
 RELEASED: Final = "the policy of the cluster"
 URL_USER: Final = re.compile(r"//\S*@")  # greedy: a password may hold an @ and a comma
+URL_QUERY: Final = re.compile(r"(//[^\s?]+\?)[^\s\"]+")  # where some have their keys
 MASK: Final = "***"
 LONGEST_VALUE: Final = 80  # characters of a value that are repeated in a fault
 
@@ -60,8 +61,8 @@ class Reading(NamedTuple):
 
 
 def masked(value: object) -> str:
-    """Return a value as text, with the user and password of every URL hidden."""
-    return URL_USER.sub("//***@", str(value))
+    """Return a value as text, with the user and password of every URL hidden, and its query."""
+    return URL_QUERY.sub(rf"\1{MASK}", URL_USER.sub(f"//{MASK}@", str(value)))
 
 
 def variable(path: SettingPath) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.cluster_scale import BUCKETS, Load, beaten, exchanged, row, simulated, table
+from bench.cluster_scale import BUCKETS, Load, exchanged, row, simulated, standing, table
 from bench.redis_wire import Flow, MadeUpWire, packed, request
 from proxy.cluster.command import Command
 from proxy.cluster.exchange import LEVELS, STORE_PER_SECOND
@@ -14,10 +14,10 @@ FIGURES = ("calls", "levels", "commands", "in_bytes", "out_bytes")
 
 @pytest.mark.parametrize("load", [Load(2, 20), Load(10, 100), Load(40, 60)], ids=str)
 def test_formula_tells_what_a_run_asks(load: Load) -> None:
-    """Each figure of a run is the formula's, or up to a seventh less: of buckets that are nearly full nobody tells."""
+    """Each figure of a run is the formula's, or up to a fifth less: of buckets that are nearly full nobody tells."""
     formula, run = exchanged(load), simulated(load, 2)
     for name in FIGURES:
-        assert 0.85 < getattr(run, name) / getattr(formula, name) < 1.05, name
+        assert 0.8 < getattr(run, name) / getattr(formula, name) < 1.05, name
 
 
 @pytest.mark.parametrize("nodes", [1, 10, 100, 1000])
@@ -37,8 +37,8 @@ def test_more_nodes_tell_of_no_more() -> None:
 
 def test_beats_of_many_are_not_read_each_second() -> None:
     """What nodes read of each other grows with their number, not with its square, once there are many."""
-    assert beaten(50).out_bytes > 4 * beaten(20).out_bytes
-    assert beaten(1000).out_bytes < 11 * beaten(100).out_bytes
+    assert standing(50).out_bytes > 4 * standing(20).out_bytes
+    assert standing(1000).out_bytes < 11 * standing(100).out_bytes
 
 
 def test_bytes_are_those_of_the_wire() -> None:

@@ -42,6 +42,7 @@ class Table(Protocol):
 
     def add(self, aggregate: int, subject_hash: int, now_ns: int) -> None: ...  # noqa: D102 - a protocol of the twin
     def estimate(self, aggregate: int, now_ns: int) -> float: ...  # noqa: D102 - a protocol of the twin
+    def sketch(self, aggregate: int, now_ns: int) -> bytes: ...  # noqa: D102 - a protocol of the twin
 
 
 def empty() -> DistinctTable:
@@ -117,6 +118,19 @@ def test_who_is_asked_for_again_stays_known(table: Table) -> None:
     for generation in range(1, 10):
         add(table, range(50), NOW + generation * WINDOW_NS)
     assert table.estimate(ALICE, NOW + 9 * WINDOW_NS) == 50
+
+
+@pytest.mark.parametrize("counts", [(0, 0), (3, 0), (40, 40), (70, 10), (0, 500), (900, 900)])
+def test_sketches_are_those_of_the_twin(counts: tuple[int, int]) -> None:
+    """The registers of both generations are the same in both twins, also of what is counted exactly."""
+    twins = [make() for make in TWINS.values()]
+    for twin in twins:
+        add(twin, range(counts[0]), NOW - WINDOW_NS)
+        add(twin, range(10, 10 + counts[1]), NOW)
+    one, other = (twin.sketch(ALICE, NOW) for twin in twins)
+    assert one == other
+    assert len(one) == REGISTERS
+    assert any(one) == any(counts)
 
 
 def test_the_first_generation_of_all(table: Table) -> None:

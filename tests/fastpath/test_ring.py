@@ -1,5 +1,6 @@
 """The ring: what is written is read once, in order, or counted as lost."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from fastpath.record import NO_UPSTREAM, Record
 from fastpath.ring import RING_BYTES, RING_RECORDS, Ring
+from tests.fastpath.conftest import Start
 
 Shared = Callable[[int], memoryview]
 Together = Callable[[Callable[[int], None], int], None]
@@ -160,3 +162,56 @@ def test_a_reader_in_another_process(shared: Shared, together: Together) -> None
 
     together(work, 2)
     assert seen[0] + Ring(memory).lost == count
+
+
+def test_a_killed_writer(shared: Shared, start: Start) -> None:
+    """Killed in the midst of writing, it leaves whole records in order; whoever takes its place goes on behind them."""
+    memory = shared(RING_BYTES)
+    ring = Ring(memory)
+
+    def work(_i: int) -> None:
+        mine = Ring(memory)
+        for number in itertools.count():
+            write(mine, number, client=number, subject=b"%d" % number)
+
+    for _ in range(10):
+        [writer] = start(work, 1)
+        read: list[Record] = []
+        while len(read) < 500:
+            read += ring.drain(100)
+        writer.kill()
+        writer.join()
+        read += ring.drain(RING_RECORDS)
+        assert [record.time_ns for record in read] == sorted({record.time_ns for record in read})
+        assert all(record.time_ns == record.client == int(record.subject) for record in read)
+        assert write(ring, -5)
+        assert [record.time_ns for record in ring.drain(RING_RECORDS)] == [-5]
+
+
+def test_a_killed_reader(shared: Shared, start: Start) -> None:
+    """Killed in the midst of reading, it stalls no writer; whoever takes its place reads on, whole and in order."""
+    memory, seen = shared(RING_BYTES), shared(8).cast("Q")
+    ring = Ring(memory)
+
+    def work(_i: int) -> None:
+        mine = Ring(memory)
+        while True:
+            seen[0] += len(mine.drain(7))
+
+    written = 0
+    for _ in range(10):
+        [reader] = start(work, 1)
+        before = seen[0]
+        while seen[0] < before + 500:
+            write(ring, written, client=written, subject=b"%d" % written)
+            written += 1
+        reader.kill()
+        reader.join()
+    for _ in range(RING_RECORDS):
+        write(ring, written, client=written, subject=b"%d" % written)
+        written += 1
+    read = ring.drain(RING_RECORDS)
+    assert len(read) == RING_RECORDS
+    assert [record.time_ns for record in read] == sorted({record.time_ns for record in read})
+    assert all(record.time_ns == record.client == int(record.subject) for record in read)
+    assert seen[0] + len(read) + ring.lost <= written

@@ -59,7 +59,7 @@ def run(redis: Server, command: Command) -> list[int]:
 
 def test_the_script_does_what_the_simulation_takes_it_to_do(redis: Server) -> None:
     """Told once or again, by several nodes, of buckets known or not: the levels are those of the specification."""
-    random, twin = Random(5), ScriptedStore()
+    random, twin = Random(5), ScriptedStore()  # noqa: S311 - the same each time
     numbers = {b"n": 1, b"m": 1}
 
     def row(name: bytes) -> tuple[bytes, int, int, int]:
@@ -124,24 +124,30 @@ def start_four(start_guard: StartGuard, upstream: str, redis: Server) -> list[Gu
         )
         for _ in range(NODES)
     ]
-    until(lambda: all(each.metric("store_partitioned") == 0 for each in guards), "all are connected")
+    await_members(guards)
     return guards
 
 
-async def at_full_speed(guards: list[Guard], seconds: float) -> tuple[int, int]:
+def await_members(guards: list[Guard]) -> None:
+    """Wait until all know each other."""
+    known = lambda: all(f'"nodes": {NODES}' in each.admin("/api/v1/cluster")[1] for each in guards)  # noqa: E731
+    until(known, "all know each other", 20)
+
+
+async def at_full_speed(guards: list[Guard], seconds: float, client: str = CLIENT) -> tuple[int, int]:
     """Ask all of them as fast as they answer; return how many requests were let through, and how many there were."""
     admitted = asked = 0
     end = time.monotonic() + seconds
 
     async def ask(port: int) -> None:
         nonlocal admitted, asked
-        connection = await Connection.connect(port, CLIENT)
+        connection = await Connection.connect(port, client)
         while time.monotonic() < end:
             reply = await connection.ask(CERT)
             admitted += reply.status == 200
             asked += 1
             if not connection.open:
-                connection = await Connection.connect(port, CLIENT)
+                connection = await Connection.connect(port, client)
         await connection.close()
 
     await asyncio.gather(*(ask(each.port) for each in guards for _ in range(UPLOADS)))
@@ -183,3 +189,25 @@ async def test_slow_over_four_nodes_is_one_limit(
     took = time.monotonic() - began
     admitted = statuses.count(200)
     assert BURST <= admitted <= (BURST + took / TOKEN_SECONDS) * (KEPT + 1) / KEPT + NODES
+
+
+async def test_without_redis_all_nodes_together_have_one_limit(
+    start_guard: StartGuard, start_keyserver: StartKeyserver, redis: Server
+) -> None:
+    """Each node goes on with its share when Redis is killed, with the whole when it is back; no request fails."""
+    keyserver = start_keyserver(ok)
+    guards = await asyncio.to_thread(start_four, start_guard, keyserver.url, redis)
+    redis.kill()
+    shares = lambda share: all(each.metric("cluster_share") == share for each in guards)  # noqa: E731 - a condition
+    await asyncio.to_thread(until, lambda: shares(NODES), "limits are divided")
+    assert all(f"limits are divided by {NODES}" in each.readyz().text for each in guards)
+    await asyncio.sleep(0.5)  # workers look each quarter of a second
+    began = time.monotonic()
+    admitted, _ = await at_full_speed(guards, 2.0, "127.0.0.3")
+    assert BURST <= admitted <= BURST + (time.monotonic() - began) / TOKEN_SECONDS + NODES
+    redis.start()
+    await asyncio.to_thread(until, lambda: shares(1), "limits are whole", 20)
+    await asyncio.sleep(0.5)
+    statuses = [(await ask_once(guards[number % NODES].port, CERT, "127.0.0.3")).status for number in range(20)]
+    assert set(statuses) <= {200, 429}
+    assert statuses.count(200) <= NODES + 3 / TOKEN_SECONDS + BURST / KEPT + 15

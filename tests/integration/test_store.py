@@ -82,7 +82,9 @@ def test_least_privilege(one: Server, tmp_path: Path) -> None:
         assert node.heard[0] == Gap()
         until(lambda: len(node.calls) > 10, "there is load")
         assert one.ask("ACL", "LOG") == []
-    for denied in (("FLUSHALL",), ("CONFIG", "GET", "*"), ("SET", "other", "1"), ("KEYS", "*"), ("GET", "hkpguard:x")):
+    commands = (("FLUSHALL",), ("CONFIG", "GET", "*"), ("KEYS", "*"), ("INCR", "hkpguard:x"))
+    keys = (("GET", "other"), ("SET", "other", "1"), ("PUBLISH", "other", "1"))
+    for denied in (*commands, *keys):
         said = run(
             "redis-cli", "-p", str(one.port), "--user", "hkpguard", "--pass", PASSWORD, "--no-auth-warning", *denied
         )

@@ -441,6 +441,24 @@ def test_passwords_are_not_repeated() -> None:
     assert "word" not in fault
 
 
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("HKPGUARD_INTEL__FEEDS__A__URL", "https://lists.example/x"),
+        ("HKPGUARD_EVENTS__WEBHOOK__URL", "https://hooks.example/x"),
+    ],
+)
+def test_keys_in_urls_are_masked(variable: str, text: str) -> None:
+    """What a URL asks with may be a key: it is used, and neither shown nor repeated in a fault."""
+    environ = {variable: f"{text}?key=hush", "HKPGUARD_EVENTS__WEBHOOK__SECRET": SIGNING_KEY}
+    config = Config.from_env(environ)
+    assert f"{variable}={text}?***" in config.describe()
+    assert config.environ()[variable] == environ[variable]
+    [fault] = faults_of({variable: f"ftp{text}?key=hush"})
+    assert "?***" in fault
+    assert "hush" not in fault
+
+
 def test_long_values_are_cut() -> None:
     """A message stays readable when the value is not."""
     (fault,) = faults_of({"HKPGUARD_MODE": "x" * 10_000})

@@ -97,6 +97,18 @@ def test_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "10.5." not in (state / "models" / "abuse-trees.json").read_text()
 
 
+def test_a_worse_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not put in use, the command says why, and nothing is written: no reservoir, in which poison would stay."""
+    pytest.importorskip("lightgbm")
+    monkeypatch.setattr("models.training.own.faults", lambda *_given: ["it finds fewer of the canaries"])
+    log = tmp_path / "access.log"
+    log.write_text(lines(60, 20))
+    done = run(tmp_path / "state", "train", str(log))
+    assert done.exit_code == 1
+    assert "it is not put in use: it finds fewer of the canaries" in done.output
+    assert not (tmp_path / "state" / "models").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "said"), [("", "LOG__SUBJECTS"), ("nothing\n", "LOG__SUBJECTS"), (lines(3, 20), "fewer than 20 clients")]
 )

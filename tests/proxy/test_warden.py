@@ -676,14 +676,14 @@ def test_bans_are_told(start: Callable[..., FakeNode]) -> None:
     do(node, "unban 198.51.100.7")
     node.reload(ALLOW="192.0.2.1")
     told = [(type(event).__name__, *event.values(addresses=True).values()) for event in node.told]
-    clients = [("BanPlaced", f"192.0.2.{last}", "ladder", 1800, 1, "4 trap", "enforce") for last in (1, 2, 3)]
+    clients = [("BanPlaced", f"192.0.2.{last}", "ladder", 1800, 1, "4 trap", "enforce", "") for last in (1, 2, 3)]
     network = [each[:3] for each in told if each[1] == "192.0.2.0/24"]
     assert [each for each in told if each[1] != "192.0.2.0/24"] == [
         *clients,
-        ("BanPlaced", "192.0.2.9", "manual", 3600, 0, "", "enforce"),
-        ("BanPlaced", "198.51.100.7", "manual", 3600, 0, "", "enforce"),
-        ("BanLifted", "198.51.100.7", "manual", "operator"),
-        ("BanLifted", "192.0.2.1", "ladder", "reload"),
+        ("BanPlaced", "192.0.2.9", "manual", 3600, 0, "", "enforce", ""),
+        ("BanPlaced", "198.51.100.7", "manual", 3600, 0, "", "enforce", ""),
+        ("BanLifted", "198.51.100.7", "manual", "operator", ""),
+        ("BanLifted", "192.0.2.1", "ladder", "reload", ""),
     ]
     assert network == [("BanPlaced", "192.0.2.0/24", "widened"), ("BanLifted", "192.0.2.0/24", "widened")]
 

@@ -101,7 +101,7 @@ async def site(start: Start) -> Site:
 
 async def test_no_bans(site: Site) -> None:
     """Nobody is banned."""
-    none = {"ladder": 0, "widened": 0, "manual": 0}
+    none = {"ladder": 0, "widened": 0, "manual": 0, "cluster": 0}
     assert await site.ask("GET", "/api/v1/bans") == (200, {"mode": "enforce", "bans": [], "in_force": none})
 
 
@@ -116,6 +116,7 @@ async def test_ban_and_unban(site: Site) -> None:
         "seconds_left": 7200,
         "rung": 0,
         "reason": "they know why",
+        "node": None,
     }
     assert await site.ask("POST", "/api/v1/bans", wanted) == (201, ban | {"warnings": []})
     assert site.node.left("2001:db8::7") == 7200

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 import structlog
 from aiohttp.test_utils import TestClient, TestServer
+from structlog.testing import capture_logs
 
 from fastpath import BanTable, Region, Standing, client_key, parse_address
 from models.coldness import Coldness
@@ -180,6 +181,22 @@ async def test_ban_agrees(site: Site) -> None:
 async def test_report_refused(site: Site, token: str, body: dict[str, Any], status: int) -> None:
     """Only reporters may, only about public clients that nobody has allowed, and only as it is written."""
     assert (await site.report(token, **body))[0] == status
+
+
+@pytest.mark.parametrize(("addresses", "named"), [("off", {}), ("on", {"network": CLIENT})])
+async def test_audit(start: Callable[..., Awaitable[Site]], addresses: str, named: dict[str, str]) -> None:
+    """Each report is in the log, with its reporter and what became of it; the client only if the log has addresses."""
+    with capture_logs() as logs:
+        site = await start(ALLOW="8.8.8.0/24", LOG__ADDRESSES=addresses)
+        await site.report(reason="a secret")
+        await site.report(SECOND)
+        await site.report(network="8.8.8.8")
+    told = [each for each in logs if each["event"] == "report"]
+    assert [(each["reporter"], each["outcome"]) for each in told] == [
+        ("first", "noted"), ("second", "agreed"), ("first", "refused"),
+    ]  # fmt: skip
+    assert {"network": told[0].get("network")} == {"network": None} | named
+    assert "a secret" not in str(logs)
 
 
 async def test_reporter_who_reports_too_much(site: Site) -> None:

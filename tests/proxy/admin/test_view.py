@@ -169,6 +169,7 @@ def test_client_that_is_banned() -> None:
         "origin": "manual",
         "until": "2026-11-21T09:00:00Z",
         "reason": "[bold]they[/bold]",
+        "node": None,
     }
     text = drawn(client_view(CLIENT | {"banned": True, "ban": ban, "rung": 2}))
     assert "BANNED until 2026-11-21T09:00:00Z: 192.0.2.0/24, manual ([bold]they[/bold])" in text
@@ -181,11 +182,12 @@ def test_bans() -> None:
     """A row for each, how many there are in the title, and whether they bind anybody."""
     answer = {
         "mode": "enforce",
-        "in_force": {"ladder": 1, "widened": 0, "manual": 1},
+        "in_force": {"ladder": 1, "widened": 0, "cluster": 1},
         "bans": [
             {
                 "network": "192.0.2.0/24",
-                "origin": "manual",
+                "origin": "cluster",
+                "node": "[i]b",
                 "since": "2026-11-21T08:00:00Z",
                 "until": "2026-11-21T09:00:00Z",
                 "seconds_left": 1234,
@@ -195,7 +197,7 @@ def test_bans() -> None:
         ],
     }
     text = drawn(bans_view(answer))
-    for word in ("192.0.2.0/24", "manual", "09:00:00Z", "1234", "[red]they", "1 ladder, 0 widened, 1 manual"):
+    for word in ("192.0.2.0/24", "cluster ([i]b)", "09:00:00Z", "1234", "[red]they", "1 ladder, 0 widened, 1 cluster"):
         assert word in text
     assert "nobody is refused" not in text
     assert "mode is shadow: nobody is refused" in drawn(bans_view(answer | {"mode": "shadow"}))

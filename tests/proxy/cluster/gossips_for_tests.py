@@ -1,10 +1,10 @@
-"""Nodes that gossip over a store in memory, each with clocks of its own; what goes over the wire is the test's to lose."""
+"""Nodes that gossip over a store in memory, each with its own clocks; what goes over the wire is the test's to lose."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastpath import BAN_TABLE_BYTES, BanTable, Epochs, parse_network
+from fastpath import BAN_TABLE_BYTES, BanTable, Epochs, Standing, parse_address, parse_network
 from fastpath.epochs import EPOCH_BYTES
 from models.steps import whole
 from proxy.cluster.blackboard import SAY
@@ -120,9 +120,9 @@ class GossipNode(FakeNode):
         super()._start()
         config, self.clock = self.config(), StoreClock()
         self.warden.outbox = Outbox()
-        table = BanTable(memoryview(bytearray(BAN_TABLE_BYTES)), bytes(16))
+        self.standing_table = BanTable(memoryview(bytearray(BAN_TABLE_BYTES)), bytes(16))
         now = lambda: self.now_ns  # noqa: E731
-        self.verdicts = Verdicts(table, self.warden, publish=self.told.append, clock=now)
+        self.verdicts = Verdicts(self.standing_table, self.warden, publish=self.told.append, clock=now)
         self.bans = SharedBans(
             config, self.name, self.clock, self.warden, self.warden.outbox, forget=self.verdicts.forget
         )
@@ -152,6 +152,10 @@ class GossipNode(FakeNode):
         """Bring evidence forward that counts for a minute."""
         found = [Evidence(parse_network(address), "pace", weight, "too fast", self.now_ns + 60 * SECOND)]
         whole(self.verdicts.hear(found))
+
+    def standing(self, address: str) -> Standing:
+        """Return what workers see."""
+        return Standing(self.standing_table.standing(parse_address(address), self.now_ns))
 
     async def speak(self) -> None:
         """Say what there is to say."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fastpath._gcra_py import Limit, shift, spend
+from models.steps import whole
 from proxy.cluster.exchange import Exchange
 from proxy.cluster.keys import Keys
 from proxy.cluster.ledger import KEPT, Ledger, Place, Size
@@ -79,7 +80,7 @@ class Network:
 
     @property
     def gap_ns(self) -> int:
-        """From one question to the answer to the next; for a client that is new to a node, its records are read first."""
+        """From one question to the answer to the next; of a client that is new to a node, records are read first."""
         trip_ns = self.there_ns + self.back_ns
         return self.drain_ns + max(self.interval_ns, trip_ns) + trip_ns
 
@@ -228,8 +229,8 @@ class Cluster:
         exchange, network, now_ns = self.exchanges[node.number], self.network, node.clock(self.now_ns)
         exchange.ledger.stand(len(self.nodes), alone=node.alone, now_ns=now_ns)
         if node.alone:
-            exchange.ledger.questions(0, now_ns)
-        calls = [] if node.alone else exchange.begin(1_000, now_ns)
+            whole(exchange.ledger.questions(0, now_ns))
+        calls = [] if node.alone else whole(exchange.begin(1_000, now_ns))
         if not calls:
             self.later(network.interval_ns, lambda: self._turn(node))
             return

@@ -74,7 +74,7 @@ def test_all_nodes_together_keep_to_the_bound(
     seed: int,
 ) -> None:
     """No stretch of time has more requests in it than the formula says, whatever the client, clocks and lag."""
-    random = Random(seed)
+    random = Random(seed)  # noqa: S311 - the same each time
     network = Network(interval_ms * MS, random.randrange(lag_ms + 1) * MS, lag_ms * MS)
     cluster = Cluster(nodes, limit(burst, token_ms * MS, delay_tokens * token_ms * MS), network, random)
     go(cluster, way, speed, cluster.now_ns + 8 * SECOND, random)
@@ -95,7 +95,7 @@ def test_lost_questions_and_answers_neither_double_nor_forget(
     nodes: int, burst: int, way: str, lost: float, seed: int
 ) -> None:
     """What was told counts once, whether or not the answer came; what was not told is told again."""
-    random = Random(seed)
+    random = Random(seed)  # noqa: S311 - the same each time
     network = Network(
         20 * MS, 5 * MS, 5 * MS, loses=lambda _node, _time: random.choice(["question", "answer"]) if chance() else ""
     )
@@ -120,7 +120,7 @@ def test_lost_questions_and_answers_neither_double_nor_forget(
 @pytest.mark.parametrize("nodes", [2, 5, 20])
 def test_a_partition_costs_no_more_than_the_shares(nodes: int) -> None:
     """Alone, all nodes together let through one limit; back together they know what was spent, and no more."""
-    random = Random(nodes)
+    random = Random(nodes)  # noqa: S311 - the same each time
     cluster = Cluster(nodes, limit(40, SECOND), Network(), random)
     start_ns = cluster.now_ns
     go(cluster, "everywhere", 50, start_ns + SECOND, random)
@@ -138,7 +138,7 @@ def test_a_partition_costs_no_more_than_the_shares(nodes: int) -> None:
 
 def test_a_quiet_client_is_forgiven_after_a_partition() -> None:
     """What came back while the store was away is not held against anybody when it returns."""
-    random = Random(1)
+    random = Random(1)  # noqa: S311 - the same each time
     cluster = Cluster(4, limit(40, SECOND), Network(), random)
     cluster.divide(4)
     for _ in range(60):
@@ -154,7 +154,7 @@ def test_a_quiet_client_is_forgiven_after_a_partition() -> None:
 @pytest.mark.parametrize("asking", [0, 3])
 def test_a_store_that_lost_its_data_is_told_again(asking: int) -> None:
     """An empty store begins with the level on which the cluster had agreed, whichever node asks first."""
-    random = Random(3)
+    random = Random(3)  # noqa: S311 - the same each time
     cluster = Cluster(4, limit(40, 10 * SECOND), Network(), random)
     for _ in range(8):
         assert all([cluster.ask(node) for node in cluster.nodes])  # noqa: C419 - all of them ask

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fastpath._gcra_py import Limit, refund, shift, spend
+from models.steps import whole
 from proxy.cluster.ledger import KEPT, LINGER_NS, SETTLE_NS, Ledger, Place, Question, Size
 
 SECOND = 10**9
@@ -58,7 +59,7 @@ class Desk:
 
     def ask(self, most: int = 10) -> list[Question]:
         """Begin a turn."""
-        questions = self.ledger.questions(most, self.now_ns)
+        questions = whole(self.ledger.questions(most, self.now_ns))
         for question in questions:
             self.ledger.ask(question, self.now_ns)
         return questions
@@ -121,6 +122,18 @@ def test_what_is_looked_at_between_question_and_answer_counts_once() -> None:
     desk.spend(5)
     (question,) = desk.ask()
     desk.spend(2)
+    desk.ledger.answered(question, 30 * TOKEN, desk.now_ns)
+    assert desk.buckets.tokens(ALICE, desk.now_ns) == 32
+    assert desk.told() == [2]
+
+
+def test_a_question_that_is_asked_again_leaves_what_was_spent_since() -> None:
+    """What was spent after a question that got no answer stays in the bucket when it gets one, and is told then."""
+    desk = Desk()
+    desk.spend(5)
+    (question,) = desk.ask()
+    desk.spend(2)
+    desk.ledger.ask(question, desk.now_ns)
     desk.ledger.answered(question, 30 * TOKEN, desk.now_ns)
     assert desk.buckets.tokens(ALICE, desk.now_ns) == 32
     assert desk.told() == [2]

@@ -13,6 +13,7 @@ from proxy.cluster.keys import Keys
 from proxy.cluster.limits import ClusterLimits
 from proxy.cluster.secret import ClusterSecret
 from proxy.config import Config
+from proxy.courtesy import Courtesy
 from proxy.hkp.classes import OperationClass
 from proxy.policy.budgets import Tables
 from proxy.policy.policy import Policy
@@ -86,6 +87,7 @@ class Node:
             region,
             self.store,  # type: ignore[arg-type]
             lambda: self.nodes,
+            courtesy=Courtesy(),
             clock=lambda: NOW,
         )
 

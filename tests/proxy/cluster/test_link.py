@@ -220,6 +220,17 @@ async def test_late_answers_are_nobodys() -> None:
         assert server.connections == 2
 
 
+async def test_deadlines_cannot_be_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing goes through `asyncio.wait_for`, which may swallow a cancellation before Python 3.12."""
+
+    def swallows(*_args: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(asyncio, "wait_for", swallows)
+    async with link_to(lambda _command: OK) as (link, _):
+        assert await link.send([GET]) == [b"OK"]
+
+
 async def test_old_connections_are_found_out() -> None:
     """A connection that the server has closed meanwhile is not used, so that a restart costs nobody a failure."""
     async with link_to(lambda _command: OK) as (link, server):

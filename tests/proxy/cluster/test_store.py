@@ -257,6 +257,54 @@ async def test_probe_is_refused() -> None:
         assert node.store.state.reason == f"{Cause.SETTINGS.value}: ERR unknown command 'SET'"
 
 
+async def test_probe_is_refused_later() -> None:
+    """The same when it was well before."""
+
+    async def refuse(commands: Sequence[Command]) -> list[object]:
+        return [Refusal("ERR unknown command 'SET'") for _ in commands]
+
+    async with running(FakeLink()) as node:
+        node.link.act = refuse
+        await node.until(up=False)
+
+
+async def test_who_waits_for_a_place_is_told() -> None:
+    """When the store is lost meanwhile, who waits for a place is told so, and nothing is sent for him."""
+    link, fail = FakeLink(most_at_once=1), asyncio.Event()
+
+    async def full(commands: Sequence[Command]) -> list[object]:
+        await fail.wait()
+        return await ill(Cause.MEMORY)(commands)
+
+    async with running(link) as node:
+        link.act = full
+        calls = [asyncio.ensure_future(node.store.pipeline([GET], seconds=5)) for _ in range(3)]
+        await turns_until(lambda: [GET] in link.sent)
+        fail.set()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [each.maybe_done for each in results if isinstance(each, StoreDown)] == [True, False, False]
+        assert link.sent.count([GET]) == 1
+
+
+async def test_old_answers_close_nothing() -> None:
+    """An answer to what was asked before the store was lost does not make it well."""
+    link, release = FakeLink(), asyncio.Event()
+
+    async def late(commands: Sequence[Command]) -> list[object]:
+        if commands[0] == GET:
+            await release.wait()
+            return [b"late"]
+        return await ill(Cause.MEMORY)(commands)
+
+    async with running(link) as node:
+        link.act = late
+        call = asyncio.ensure_future(node.store.pipeline([GET], seconds=5))
+        await node.until(up=False)
+        release.set()
+        assert await call == [b"late"]
+        assert [type(event) for event in node.events] == [StoreLost]
+
+
 async def test_password_is_told_when_it_is_the_reason() -> None:
     """A wrong password that is met while the store is down anyway is told as well."""
     with capture_logs() as log:

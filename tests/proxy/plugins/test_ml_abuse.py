@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from fastpath import NetworkKind, Origin, PrefixBook, Standing, client_key
+from fastpath.prefix_build import Rows, build
+from fastpath.prefixes import prefix_bytes
 from models.coldness import Coldness
-from models.scorer import MAIN
+from models.detector import BEHAVIOUR, UNDECIDED_MOST, Finding
+from models.scorer import MAIN, SHIPPED, Scorer
+from models.shelf import Shelf
 from models.steps import whole
 from models.training.fit import Model
 from models.training.shipped import put
 from models.watch import Watch
 from proxy.plugins.contract import Common, Host
-from proxy.plugins.ml_abuse import REFRESH_NS, MlAbuseDetector, Settings
+from proxy.plugins.ml_abuse import KINDS, NETWORK, REFRESH_NS, MlAbuseDetector, Settings
 from proxy.plugins.runner import Notebook
+from proxy.policy.fusion import PRIOR, standing_for
 from proxy.settings.kinds import MINUTE
 from tests.models.models_for_tests import model
 from tests.models.traffic_for_tests import SECOND, fingerprints, visit
@@ -32,10 +39,10 @@ if TYPE_CHECKING:
 class Site:
     """The plugin, and what it looks at."""
 
-    def __init__(self, state: Path, **settings: object) -> None:
+    def __init__(self, state: Path, origins: PrefixBook | None = None, **settings: object) -> None:
         """Set it up."""
         self.plugin, notebook = MlAbuseDetector(), Notebook()
-        self._common = Common(Coldness(bytes(16)), Watch())
+        self._common = Common(Coldness(bytes(16)), Watch(), origins=origins)
         folder, config = state / "plugins" / MlAbuseDetector.name, Settings.model_validate(settings)
         self.plugin.set_up(Host(config=config, log=notebook, bus=notebook, state_dir=folder, common=self._common))
 
@@ -57,6 +64,14 @@ def eager(version: str = "eager") -> Model:
     return Model(made.graph, made.manifest.model_copy(update={"version": version, "calibration": high}))
 
 
+def all_of(kind: NetworkKind) -> PrefixBook:
+    """Return a book in which all of IPv4 is of a kind."""
+    book = PrefixBook(memoryview(mmap.mmap(-1, prefix_bytes(1))), 1)
+    for _ in book.publish(build(Rows.of([(bytes(4), 0, Origin(kind=kind).pack())]))):
+        pass
+    return book
+
+
 def test_evidence(tmp_path: Path) -> None:
     """What the detector finds is evidence of its kind, bounded by the settings, for as long as they say."""
     own = tmp_path / "models"
@@ -67,6 +82,41 @@ def test_evidence(tmp_path: Path) -> None:
     assert (found.weight, found.until_ns, found.shadow) == (6.0, 5 * SECOND + 3 * MINUTE, False)
     assert "abuse-trees eager" in found.reason
     assert site.plugin.metrics()["looks"] == 1
+
+
+@pytest.mark.parametrize("kind", NetworkKind)
+@pytest.mark.parametrize("network", [True, False])
+def test_network_adds_to_what_is_found(tmp_path: Path, kind: NetworkKind, network: bool) -> None:  # noqa: FBT001 - a row
+    """Servers for rent and VPNs make an accusation a little weightier, no other network does, and none speaks alone."""
+    book = all_of(kind)
+    quiet = Site(tmp_path, book, network=network).look(visit(fingerprints(8)), 5 * SECOND)
+    assert [each for each in quiet if each.kind == NETWORK] == []
+    own = tmp_path / "models"
+    own.mkdir()
+    put(eager(), own)
+    found = Site(tmp_path, book, network=network).look(visit(fingerprints(8)), 5 * SECOND)
+    weights = [each.weight for each in found if each.kind == NETWORK]
+    assert weights == ([KINDS[kind]] if network and kind in KINDS else [])
+    assert len({each.subject for each in found}) == 1
+
+
+def test_network_goes_with_what_it_added_to(tmp_path: Path) -> None:
+    """What does not hold of a client any more is taken back with what its network added."""
+    plugin = Site(tmp_path, all_of(NetworkKind.HOSTING)).plugin
+    for weight, added in ((5.0, 0.4), (0.0, 0.0)):
+        evidence = plugin._network(Finding(client_key(bytes(4)), BEHAVIOUR, weight, "x"), MINUTE)
+        assert evidence is not None
+        assert (evidence.weight, evidence.until_ns) == (added, MINUTE)
+
+
+@pytest.mark.parametrize("weight", KINDS.values())
+def test_network_changes_no_standing(weight: float) -> None:
+    """What it adds to a doubt moves nobody, and what it adds to an accusation is not the next standing."""
+    accusation = Shelf(MAIN, (SHIPPED,), Scorer).model.manifest.weight
+    assert standing_for(PRIOR + UNDECIDED_MOST + weight, Standing.WELCOME) == Standing.WELCOME
+    assert standing_for(PRIOR + accusation + weight, Standing.WELCOME) == standing_for(
+        PRIOR + accusation, Standing.WELCOME
+    )
 
 
 def test_another_model(tmp_path: Path) -> None:

@@ -260,6 +260,17 @@ def test_banned_clients_are_refused(
     assert subject.judge(facts(subject), NOW + SECOND).reason != Reason.BANNED  # it is over
 
 
+def test_banned_peer_that_was_learnt_may_still_reconcile(tables: Tables) -> None:
+    """A ban binds who is a peer only for the keyserver in all but reconciling; a peer of the operator not at all."""
+    tables.peers.publish([ALICE])
+    tables.bans.put(client_key(ALICE), NOW + SECOND)
+    for settings, expected in (({}, BANNED), ({"PEERS": "192.0.2.1"}, PASSED)):
+        judged = policy(tables, settings)
+        assert judged.judge(facts(judged, kind=SYNC), NOW) is EXEMPT
+        verdict = judged.judge(facts(judged), NOW)
+        assert (verdict.action, verdict.reason, verdict.status) == expected
+
+
 def test_banned_clients_pay_nothing(tables: Tables) -> None:
     """Who is refused because of a ban spends no token."""
     tables.bans.put(client_key(ALICE), NOW + SECOND)

@@ -1,0 +1,215 @@
+"""Limits across nodes: the script on a real server, and four guards in front of one keyserver."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from proxy.cluster.command import Command
+from proxy.cluster.exchange import CALLS_KEPT_MS, LEVELS
+from proxy.cluster.ledger import KEPT
+from tests.integration.http_client import Connection, Question, ask_once
+from tests.integration.keyserver import ok
+from tests.integration.programs import LOOPBACK, until
+from tests.integration.redis_servers import SECRET, Server, server
+from tests.proxy.cluster.simulation import ScriptedStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.integration.conftest import Need, StartGuard, StartKeyserver
+    from tests.integration.guard import Guard
+
+pytestmark = pytest.mark.integration
+
+SECOND_US = 10**6
+SLACK_US = SECOND_US // 2  # between our clock and Redis's, on a busy machine
+NODES = 4
+BURST = 60
+TOKEN_SECONDS = 1.0
+CLIENT = "127.0.0.2"
+CERT = Question(f"/pks/lookup?op=get&options=mr&search=0x{40 * '1'}")
+UPLOADS = 4  # connections of the client to each node
+GAP_SECONDS = 0.1 + 0.25  # records are read each 0.1 s; an exchange each 20 ms, on two cores that are shared by all
+
+
+@pytest.fixture
+def redis(need: Need, tmp_path: Path) -> Iterator[Server]:
+    """Return a server."""
+    with server(need("redis-server"), tmp_path / "redis") as started:
+        yield started
+
+
+def call(number: int, *rows: tuple[bytes, int, int, int], node: bytes = b"n") -> Command:
+    """Return a call of the script: names, told, base, most."""
+    arguments = [argument for _, *numbers in rows for argument in numbers]
+    return Command(LEVELS, (node, *(name for name, *_ in rows)), (number, CALLS_KEPT_MS, *arguments))
+
+
+def run(redis: Server, command: Command) -> list[int]:
+    """Run a call on a server."""
+    answer: list[int] = redis.ask("EVAL", LEVELS.source, len(command.keys), *command.keys, *command.args)  # type: ignore[arg-type]
+    return answer
+
+
+def test_the_script_does_what_the_simulation_takes_it_to_do(redis: Server) -> None:
+    """Told once or again, by several nodes, of buckets known or not: the levels are those of the specification."""
+    random, twin = Random(5), ScriptedStore()  # noqa: S311 - the same each time
+    numbers = {b"n": 1, b"m": 1}
+
+    def row(name: bytes) -> tuple[bytes, int, int, int]:
+        ends_soon = 0 < twin.values.get(name, 0) < time.time_ns() // 1_000 + SECOND_US  # or has just ended
+        base = 0 if ends_soon else random.choice([0, 7])
+        return name, random.choice([0, 5, 20, -10]) * SECOND_US, base * SECOND_US, 90 * SECOND_US
+
+    for _ in range(300):
+        node = random.choice(list(numbers))
+        numbers[node] = max(1, numbers[node] + random.choice([1, 1, 0, -1]))
+        command = call(numbers[node], *map(row, random.sample([b"a", b"b", b"c"], 2)), node=node)
+        found, expected = run(redis, command), twin.run(command, time.time_ns() // 1_000)
+        assert found == pytest.approx(expected, abs=SLACK_US)
+        if random.random() < 0.05:
+            redis.ask("FLUSHALL")
+            twin.values.clear()
+
+
+@pytest.mark.parametrize("planted", ["nan", "-nan", "inf", "-inf", "1e999", "-5", "x", "", "0x1F", "9" * 400])
+def test_what_others_write_is_bounded(redis: Server, planted: str) -> None:
+    """Whatever stands in the database, a level is between nothing and the most that there can be."""
+    redis.ask("SET", "a", planted)
+    for number in (1, 2):
+        (level,) = run(redis, call(number, (b"a", SECOND_US, 0, 90 * SECOND_US)))
+        assert SECOND_US - SLACK_US <= level <= 90 * SECOND_US
+    assert 0 < redis.ask("PTTL", "a") <= 91_000
+    redis.ask("SET", "n", planted)
+    (level,) = run(redis, call(3, (b"a", SECOND_US, 0, 90 * SECOND_US)))
+    assert 0 <= level <= 90 * SECOND_US
+
+
+def test_keys_of_another_type(redis: Server) -> None:
+    """A list where a level should be is replaced; the script does not fail half-way."""
+    redis.ask("RPUSH", "a", "1")
+    assert run(redis, call(1, (b"b", SECOND_US, 0, 90 * SECOND_US), (b"a", SECOND_US, 0, 90 * SECOND_US))) == [
+        SECOND_US,
+        SECOND_US,
+    ]
+    assert redis.ask("TYPE", "a") == b"string"
+
+
+def test_every_key_has_an_end(redis: Server) -> None:
+    """Nothing stays in the database for longer than it is of use."""
+    run(redis, call(1, (b"a", 3 * SECOND_US, 0, 90 * SECOND_US), (b"b", 0, 0, 90 * SECOND_US)))
+    assert 2_000 < redis.ask("PTTL", "a") <= 3_001
+    assert redis.ask("PTTL", "b") <= 1
+    assert 0 < redis.ask("PTTL", "n") <= CALLS_KEPT_MS
+
+
+def start_four(start_guard: StartGuard, upstream: str, redis: Server) -> list[Guard]:
+    """Return four guards that know each other."""
+    guards = [
+        start_guard(
+            upstream,
+            WORKERS="1",
+            REDIS_URL=f"redis://{LOOPBACK}:{redis.port}",
+            CLUSTER__SECRET=SECRET,
+            LIMITS__CERT__BURST=str(BURST),
+            LIMITS__CERT__COUNT="1",
+            LIMITS__CERT__PERIOD=f"{int(TOKEN_SECONDS)}s",
+            LIMITS__CERT__MAX_DELAY="0s",
+        )
+        for _ in range(NODES)
+    ]
+    await_members(guards)
+    return guards
+
+
+def await_members(guards: list[Guard]) -> None:
+    """Wait until all know each other."""
+    known = lambda: all(f'"nodes": {NODES}' in each.admin("/api/v1/cluster")[1] for each in guards)  # noqa: E731
+    until(known, "all know each other", 20)
+
+
+async def at_full_speed(guards: list[Guard], seconds: float, client: str = CLIENT) -> tuple[int, int]:
+    """Ask all of them as fast as they answer; return how many requests were let through, and how many there were."""
+    admitted = asked = 0
+    end = time.monotonic() + seconds
+
+    async def ask(port: int) -> None:
+        nonlocal admitted, asked
+        connection = await Connection.connect(port, client)
+        while time.monotonic() < end:
+            reply = await connection.ask(CERT)
+            admitted += reply.status == 200
+            asked += 1
+            if not connection.open:
+                connection = await Connection.connect(port, client)
+        await connection.close()
+
+    await asyncio.gather(*(ask(each.port) for each in guards for _ in range(UPLOADS)))
+    return admitted, asked
+
+
+async def test_one_client_at_full_speed_over_four_nodes(
+    start_guard: StartGuard, start_keyserver: StartKeyserver, redis: Server
+) -> None:
+    """All nodes together let no more through than the formula says, and the client waits off what was too much."""
+    server = start_keyserver(ok)
+    guards = await asyncio.to_thread(start_four, start_guard, server.url, redis)
+    began = time.monotonic()
+    admitted, asked = await at_full_speed(guards, 4.0)
+    took = time.monotonic() - began
+    speed = asked / took / NODES
+    while_open = min(BURST + GAP_SECONDS / TOKEN_SECONDS, speed * GAP_SECONDS)
+    bound = (BURST + took / TOKEN_SECONDS) * (KEPT + 1) / KEPT + NODES * while_open
+    assert BURST <= admitted <= bound
+    assert len(server.log) == admitted
+    left = [each.remaining(CLIENT, "cert") for each in guards]
+    assert max(left) <= 2
+    before = len(server.log)
+    again, _ = await at_full_speed(guards, 3.0)
+    assert again <= NODES + 3 / TOKEN_SECONDS * (KEPT + 1) / KEPT
+    assert len(server.log) - before == again
+
+
+async def test_slow_over_four_nodes_is_one_limit(
+    start_guard: StartGuard, start_keyserver: StartKeyserver, redis: Server
+) -> None:
+    """A client that takes its requests to all nodes in turn has one burst, give or take the eighth."""
+    server = start_keyserver(ok)
+    guards = await asyncio.to_thread(start_four, start_guard, server.url, redis)
+    statuses, began = [], time.monotonic()
+    for number in range(BURST + 40):
+        statuses.append((await ask_once(guards[number % NODES].port, CERT, CLIENT)).status)
+        await asyncio.sleep(0.05)
+    took = time.monotonic() - began
+    admitted = statuses.count(200)
+    assert BURST <= admitted <= (BURST + took / TOKEN_SECONDS) * (KEPT + 1) / KEPT + NODES
+
+
+async def test_without_redis_all_nodes_together_have_one_limit(
+    start_guard: StartGuard, start_keyserver: StartKeyserver, redis: Server
+) -> None:
+    """Each node goes on with its share when Redis is killed, with the whole when it is back; no request fails."""
+    keyserver = start_keyserver(ok)
+    guards = await asyncio.to_thread(start_four, start_guard, keyserver.url, redis)
+    redis.kill()
+    shares = lambda share: all(each.metric("cluster_share") == share for each in guards)  # noqa: E731 - a condition
+    await asyncio.sleep(4)
+    print("DBG", [(e.metric("cluster_share"), e.metric("store_partitioned"), e.admin("/api/v1/cluster")[1][:300], e.readyz().text) for e in guards])
+    await asyncio.to_thread(until, lambda: shares(NODES), "limits are divided")
+    assert all(f"limits are divided by {NODES}" in each.readyz().text for each in guards)
+    await asyncio.sleep(0.5)  # workers look each quarter of a second
+    began = time.monotonic()
+    admitted, _ = await at_full_speed(guards, 2.0, "127.0.0.3")
+    assert BURST <= admitted <= BURST + (time.monotonic() - began) / TOKEN_SECONDS + NODES
+    redis.start()
+    await asyncio.to_thread(until, lambda: shares(1), "limits are whole", 20)
+    await asyncio.sleep(0.5)
+    statuses = [(await ask_once(guards[number % NODES].port, CERT, "127.0.0.3")).status for number in range(20)]
+    assert set(statuses) <= {200, 429}
+    assert statuses.count(200) <= NODES + 3 / TOKEN_SECONDS + BURST / KEPT + 15

@@ -1,0 +1,144 @@
+"""Four nodes and one Redis: what is banned on one is banned on all, a node that starts knows it before it is ready."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+import urllib.request
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.integration.guard import guard
+from tests.integration.keyserver import Answer
+from tests.integration.programs import LOOPBACK, until
+from tests.integration.redis_servers import SECRET, server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import ExitStack
+    from pathlib import Path
+
+    from tests.integration.conftest import StartKeyserver
+    from tests.integration.guard import Guard
+    from tests.integration.keyserver import Asked
+    from tests.integration.redis_servers import Server
+
+pytestmark = pytest.mark.integration
+
+NODES = 4
+BANS = 20
+NETWORK = "198.51.100"
+PATIENCE_SECONDS = 10.0  # of a busy machine; how long it takes is printed, not asserted
+
+
+async def ok(_asked: Asked) -> Answer:
+    """Answer anything."""
+    return Answer()
+
+
+class Cluster:
+    """Some nodes and what they share."""
+
+    def __init__(self, stack: ExitStack, folder: Path, redis: Server, upstream: str) -> None:
+        """Start no node yet."""
+        self._stack, self._folder, self._redis, self._upstream = stack, folder, redis, upstream
+
+    def start(self, name: str) -> Guard:
+        """Start a node, with what it has written down before, and wait until it is ready."""
+        folder = self._folder / name
+        folder.mkdir(exist_ok=True)
+        settings = {
+            "REDIS_URL": f"redis://{LOOPBACK}:{self._redis.port}",
+            "CLUSTER__SECRET": SECRET,
+            "CLUSTER__NODE": name,
+            "STATE_DIR": str(folder / "state"),
+            "WORKERS": "1",
+        }
+        return self._stack.enter_context(guard(folder, self._upstream, **settings))
+
+
+@pytest.fixture
+def redis(need: Callable[..., str], stack: ExitStack, tmp_path: Path) -> Server:
+    """Return a running server."""
+    return stack.enter_context(server(need("redis-server"), tmp_path / "redis"))
+
+
+@pytest.fixture
+def cluster(stack: ExitStack, tmp_path: Path, redis: Server, start_keyserver: StartKeyserver) -> Cluster:
+    """Return a cluster without nodes."""
+    return Cluster(stack, tmp_path, redis, start_keyserver(ok).url)
+
+
+def ask(node: Guard, method: str, path: str, body: dict[str, Any] | None = None) -> None:
+    """Tell a node something through its admin API."""
+    request = urllib.request.Request(
+        f"http://{LOOPBACK}:{node.admin_port}{path}",
+        None if body is None else json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+        method=method,
+    )
+    with urllib.request.urlopen(request, timeout=5):  # noqa: S310 - of this machine
+        pass
+
+
+def ban(node: Guard, address: str) -> None:
+    """Ban an address for ten minutes."""
+    ask(node, "POST", "/api/v1/bans", {"network": address, "seconds": 600, "reason": "a test"})
+
+
+def banned(node: Guard, address: str) -> bool:
+    """Tell whether a node keeps an address out."""
+    return bool(node.client(address)["banned"])
+
+
+def test_a_ban_binds_on_all_nodes(cluster: Cluster) -> None:
+    """Whichever node is told to ban or to unban, all do; each tells who did."""
+    nodes = [cluster.start(f"node-{number}") for number in range(NODES)]
+    taken: list[float] = []
+    for number in range(BANS):
+        address, teller = f"{NETWORK}.{number}", nodes[number % NODES]
+        ban(teller, address)
+        began = time.monotonic()
+        for node in nodes:
+            until(lambda node=node, address=address: banned(node, address), "it is banned", PATIENCE_SECONDS)
+        taken.append(time.monotonic() - began)
+    print(f"banned on {NODES} nodes: median {1000 * median(taken):.0f} ms, worst {1000 * max(taken):.0f} ms")  # noqa: T201
+    held = nodes[1].client(f"{NETWORK}.0")["ban"]
+    assert (held["origin"], held["node"], held["reason"]) == ("cluster", "node-0", "a test")
+    assert "cluster (node-0)" in nodes[1].command("explain", f"{NETWORK}.0")[1]
+    assert nodes[2].metric("gossip_delay_seconds_count") >= BANS * (NODES - 1) / NODES
+    ask(nodes[3], "DELETE", f"/api/v1/bans/{NETWORK}.0")
+    for node in nodes:
+        until(lambda node=node: not banned(node, f"{NETWORK}.0"), "it is lifted", PATIENCE_SECONDS)
+    assert all(banned(node, f"{NETWORK}.1") for node in nodes)
+
+
+def test_a_node_that_starts_has_all_bans_before_it_is_ready(cluster: Cluster) -> None:
+    """Those that were placed while it was away as well as before, and none that was lifted meanwhile."""
+    first, second = cluster.start("first"), cluster.start("second")
+    ban(second, f"{NETWORK}.1")
+    ban(second, f"{NETWORK}.2")
+    until(lambda: banned(first, f"{NETWORK}.1") and banned(first, f"{NETWORK}.2"), "it is banned", PATIENCE_SECONDS)
+    second.program.end(signal.SIGTERM)
+    ban(first, f"{NETWORK}.3")
+    ask(first, "DELETE", f"/api/v1/bans/{NETWORK}.1")
+    again, new = cluster.start("second"), cluster.start("new")
+    for node in (again, new):
+        assert [banned(node, f"{NETWORK}.{number}") for number in (1, 2, 3)] == [False, True, True]
+
+
+def test_a_store_that_comes_back_empty(cluster: Cluster, redis: Server) -> None:
+    """Nodes write again what they have said, and what was banned meanwhile; a node that starts then knows it all."""
+    first, second = cluster.start("first"), cluster.start("second")
+    ban(first, f"{NETWORK}.1")
+    until(lambda: banned(second, f"{NETWORK}.1"), "it is banned", PATIENCE_SECONDS)
+    redis.kill()
+    ban(second, f"{NETWORK}.2")
+    redis.start()
+    until(lambda: banned(first, f"{NETWORK}.2"), "it is banned", 3 * PATIENCE_SECONDS)
+    third = cluster.start("third")
+    for number in (1, 2):
+        until(lambda number=number: banned(third, f"{NETWORK}.{number}"), "it is banned", PATIENCE_SECONDS)
