@@ -5,6 +5,7 @@ Without a command it runs `proxies`, `memory` and `judge`; a quarter of an hour.
 records traffic for models, in a quarter of an hour.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -209,14 +210,18 @@ def virtual_days(
     only: Annotated[str, typer.Option(help="Which scenarios, comma-separated.")] = ",".join(days.SCENARIOS),
     bans: Annotated[bool, typer.Option(help="Whether refusals lead to bans, as they do by default.")] = True,
 ) -> None:
-    """Let the real policy meet people, scrapers and vandals in virtual time; exit code 1 if a goal is missed."""
+    """Let the real policy meet people, scrapers and vandals in virtual time; exit code 1 if a goal is missed.
+
+    HKPGUARD_* settings of the environment hold.
+    """
     [name] = chosen([profile], days.PROFILES)
-    environ = {**days.PROFILES[name], **({} if bans else days.NO_BANS)}
+    own = days.of_operator(os.environ)
+    environ = {**days.PROFILES[name], **({} if bans else days.NO_BANS), **own}
     keys = chosen(only.split(","), days.SCENARIOS)
     with Progress(console=console, transient=True) as progress:
         track = progress.track(keys, description="scenarios")
         outcomes = [days.play(days.SCENARIOS[key], environ, hours) for key in track]
-    title = f"{hours:g} h, limits: {name}{'' if bans else ', no bans'}"
+    title = ", ".join([f"{hours:g} h, limits: {name}{'' if bans else ', no bans'}", *map("=".join, own.items())])
     console.print(fortunes.table(outcomes, title))
     console.print(fortunes.LEGEND, style="dim")
     console.print(report.save("scenarios", machine.describe(), fortunes.content(outcomes, title)))

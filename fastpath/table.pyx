@@ -1,11 +1,11 @@
 # cython: language_level=3str
 """The table of clients in shared memory: who has how many tokens left, exact across the workers of a node.
 
-`slots.pxd` has the layout and the argument why no interleaving breaks it; `_table_py.py` is the specification
-of what a request pays. One crossing for each request; a request to which no limit objects allocates nothing.
+`slots.pxd` has the layout and the argument why no interleaving breaks it; `bills.pxd` has how a request pays;
+`_table_py.py` is the specification of what. One crossing for each request; a request to which no limit objects allocates nothing.
 
 Loops. A payment that loses a compare-and-swap lost it to another payment that went through, so the loops of
-`pay`, `give_back` and `raise_expiry` are lock-free: the system moves on whenever one of them turns. The
+`pay`, `give_back`, `add` and `raise_expiry` are lock-free: the system moves on whenever one of them turns. The
 search for a slot is bounded (ATTEMPTS), because a claim of a killed worker does not go away while the
 caller's `now_ns` stands still.
 """

@@ -61,6 +61,7 @@ from proxy.plugins.contract import Common
 from proxy.plugins.events import ConfigReloaded, UpstreamDown, UpstreamUp
 from proxy.plugins.manager import Manager
 from proxy.plugins.sinks import Sinks
+from proxy.policy.offender import Origin
 from proxy.policy.origins import holds_shared
 from proxy.settings.kinds import SECOND
 from proxy.telemetry import log
@@ -138,6 +139,13 @@ class Analyst:
         self._shared = self._share(self._store) if self._store else None
         self._joint = self._join(self._store, parent) if self._store else None
         self._limits = self._exchange(self._store) if self._store else None
+        if self._joint and self._limits:
+            limits = self._limits
+            self._joint.figures |= {
+                "bans of other nodes": lambda: self._warden.in_force[Origin.CLUSTER],
+                "limits divided by": lambda: max(1, region.control[Control.SHARE]),
+                "ms between exchanges of limits": lambda: limits.interval_ns // 10**6,
+            }
         self._up = [True] * len(config.upstream)  # what was told of them
         self._state.watched += [
             self._peers,
@@ -200,6 +208,7 @@ class Analyst:
         metrics.add(self._verdicts, self._load, self._composer, self._intel, self._desk)
         metrics.add(self._plugins, self._sinks, self._events)
         metrics.add(self._locations)
+        metrics.add(*([self._limits] if self._limits else []))
         metrics.add(*([self._joint] if self._joint else []))
         metrics.add(*([self._store] if self._store else []), *([self._shared.gossip] if self._shared else []))
         app = build_app(
@@ -224,6 +233,8 @@ class Analyst:
         for task in beside:
             task.add_done_callback(lambda _task: stop.set())  # without it we are no use: the supervisor replaces us
         joint = asyncio.create_task(self._joint.run()) if self._joint else None
+        if joint:
+            joint.add_done_callback(lambda _task: stop.set())
         await stop.wait()
         if joint:  # while there is a store to say good-bye to
             joint.cancel()

@@ -64,6 +64,11 @@ class Outcome:
     seconds: float
 
 
+def of_operator(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings that whoever plays has set, which hold instead of those of a profile."""
+    return {name: text for name, text in environ.items() if name.startswith("HKPGUARD_")}
+
+
 def play(scenario: Scenario, environ: Mapping[str, str], hours: float) -> Outcome:
     """Let a scenario happen."""
     begun_s = perf_counter()

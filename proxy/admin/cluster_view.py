@@ -25,8 +25,8 @@ def cluster_view(answer: dict[str, Any]) -> RenderableType:
     store = answer["store"]
     reach = f"the store has been {'in' if store['up'] else 'out of'} reach for {store['seconds']} s"
     lines = [f"{reach}: {store['reason']}" if store["reason"] else reach]
-    lines += [f"while it is not, each node takes 1/{answer['nodes']} of each limit"]
-    lines += [f"{name.replace('_', ' ')}: {value}" for name, value in answer["figures"].items()]
+    lines += [f"without it each node gives 1/{answer['nodes']} of each limit"]
+    lines += [f"{name}: {value}" for name, value in answer["figures"].items()]
     lines += [f"PROBLEM: {answer['problem']}"] if answer["problem"] else []
     return Group(nodes, escape("\n".join(lines)))
 

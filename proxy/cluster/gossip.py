@@ -185,7 +185,7 @@ class Gossip(Collector):
                 if word is not None:
                     channel.topic.over(word)
                 yield
-            if True:  # else what was lifted elsewhere while we were away might be said again
+            if self.whole:  # else what was lifted elsewhere while we were away might be said again
                 for saying in channel.topic.gather():
                     if saying is not None:
                         self._note(channel, saying)

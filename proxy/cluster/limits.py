@@ -125,8 +125,7 @@ class ClusterLimits(Collector):
             await self.turn()
             self._wake.clear()
             if self._ledger.active or self._exchange.waiting:
-                rest_ns = interval_ns(self._ledger.active, self._nodes(), self._least_ns, self._most_ns)
-                await asyncio.sleep(max(0, began_ns + rest_ns - self._clock()) / 1e9)
+                await asyncio.sleep(max(0, began_ns + self.interval_ns - self._clock()) / 1e9)
             else:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), self._most_ns / 1e9)
@@ -159,6 +158,11 @@ class ClusterLimits(Collector):
         for call, answer in zip(calls, answers, strict=True):
             self._exchange.answered(call, answer, self._clock())
             yield
+
+    @property
+    def interval_ns(self) -> int:
+        """How long after one turn the next one is, at the moment."""
+        return interval_ns(self._ledger.active, self._nodes(), self._least_ns, self._most_ns)
 
     def _stand(self) -> bool:
         """Say by what limits are divided; return whether the store may be asked."""

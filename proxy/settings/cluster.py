@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import Field
 
 from proxy.settings.intel import Spelled
-from proxy.settings.kinds import MILLISECOND, SECOND, Choice, Duration, FilePath, Kind, ListOf, OrEmpty
-from proxy.settings.limits import CLASS_NAMES, ClassName
+from proxy.settings.kinds import MILLISECOND, SECOND, Duration, FilePath, Kind, OrEmpty
 from proxy.settings.section import Section
 from proxy.settings.sources import SettingPath
 
@@ -72,7 +71,6 @@ class ClusterConfig(Section):
     key: File = None
     least_interval_ns: Interval = Field(default=20 * MILLISECOND, alias="least_interval")
     most_interval_ns: Interval = Field(default=250 * MILLISECOND, alias="most_interval")
-    strict: Annotated[tuple[ClassName, ...], ListOf(Choice(CLASS_NAMES))] = ()
     timeout_ns: Annotated[int, Duration(10 * MILLISECOND, SECOND)] = Field(default=100 * MILLISECOND, alias="timeout")
 
 

@@ -198,7 +198,10 @@ async def test_without_redis_all_nodes_together_have_one_limit(
     keyserver = start_keyserver(ok)
     guards = await asyncio.to_thread(start_four, start_guard, keyserver.url, redis)
     redis.kill()
-    shares = lambda share: all(each.metric("cluster_share") == share for each in guards)  # noqa: E731 - a condition
+
+    def shares(share: int) -> bool:
+        return all(each.metric("cluster_share") == share for each in guards)
+
     await asyncio.to_thread(until, lambda: shares(NODES), "limits are divided")
     assert all(f"limits are divided by {NODES}" in each.readyz().text for each in guards)
     await asyncio.sleep(0.5)  # workers look each quarter of a second

@@ -87,7 +87,7 @@ def nodes(
 
 
 def test_policy_is_in_force_on_all_or_none(nodes: Nodes, tmp_path: Path) -> None:
-    """A policy holds on all nodes; one that a node refuses holds on none; a node that starts again comes back with it."""
+    """A policy holds on all nodes, also on one that starts again; an own setting of a node wins; one can go back."""
     usual = nodes.bursts()["a"]
     file = tmp_path / "policy.toml"
     file.write_text(POLICY)

@@ -18,7 +18,7 @@ from tests.models.models_for_tests import model
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from click.testing import Result
+    from typer.testing import Result
 
 
 def run(state: Path, *words: str) -> Result:

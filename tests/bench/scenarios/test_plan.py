@@ -4,7 +4,7 @@ import pytest
 
 from bench.scenarios.clock import HOUR
 from bench.scenarios.goals import NotToldApart
-from bench.scenarios.plan import NO_BANS, PROFILES, SCENARIOS, Scenario, play
+from bench.scenarios.plan import NO_BANS, PROFILES, SCENARIOS, Scenario, of_operator, play
 from bench.scenarios.table import missed
 from proxy.config import Config
 
@@ -14,6 +14,14 @@ from proxy.config import Config
 def test_settings_are_valid(scenario: Scenario, profile: str) -> None:
     """Also together with those of a profile, and without bans."""
     Config.from_env({**PROFILES[profile], **NO_BANS, **scenario.settings})
+
+
+def test_settings_of_the_environment_hold() -> None:
+    """All that are hkpguard's, and nothing else."""
+    cert = {"HKPGUARD_LIMITS__CERT__MAX_DELAY": "0s"}
+    assert of_operator({"PATH": "/bin", **cert}) == cert
+    [group] = play(SCENARIOS["refresh-300-8ms"], {**PROFILES["default"], **of_operator(cert)}, hours=1).groups
+    assert group.tally.denied > 0
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -50,7 +51,7 @@ STATUS = {
     "store": {"up": False, "seconds": 7, "reason": "it does not answer"},
     "self": ITSELF,
     "others": [ITSELF | {"node": "[b]", "state": "lost", "beat_seconds": 4.2}],
-    "figures": {"bans_shared": 3},
+    "figures": {"bans of other nodes": 3},
 }
 
 
@@ -96,7 +97,7 @@ class FakeJoint:
         return RELEASE | {"what": kind}
 
 
-async def asked(joint: FakeJoint | None, method: str, path: str, body: Any = None) -> tuple[int, dict[str, Any]]:
+async def asked(joint: FakeJoint | None, method: str, path: str, body: bytes = b"") -> tuple[int, dict[str, Any]]:
     """Ask the routes; the answer is one that the description of the API knows."""
     routes, app = ClusterRoutes(joint), web.Application(client_max_size=65_536)  # type: ignore[arg-type]
     app.router.add_get("/api/v1/cluster", routes.status)
@@ -107,7 +108,10 @@ async def asked(joint: FakeJoint | None, method: str, path: str, body: Any = Non
         app.router.add_get(f"/api/v1/cluster/{kind}", show)
         app.router.add_post(f"/api/v1/cluster/{kind}", push)
         app.router.add_post(f"/api/v1/cluster/{kind}/rollback", back)
-    async with TestClient(TestServer(app)) as client, client.request(method, path, data=body) as answer:
+    async with (
+        TestClient(TestServer(app)) as client,
+        client.request(method, path, data=BytesIO(body) if body else None) as answer,
+    ):
         assert str(answer.status) in DOCUMENT["paths"][path][method.lower()]["responses"]
         return answer.status, await answer.json()
 
@@ -132,15 +136,15 @@ async def test_what_is_shown() -> None:
 
 
 async def test_push() -> None:
-    """A policy goes on as its bytes, models as one content, and nothing as nothing; larger bodies than others have are read."""
+    """A policy goes on as its bytes, models as one content, no models as nothing; bodies may be large."""
     joint = FakeJoint(YES)
     policy, models = joint.kinds["policy"].releases, joint.kinds["models"].releases
     text = "# " + "x" * 100_000
-    status, answer = await asked(joint, "POST", "/api/v1/cluster/policy", json.dumps({"text": text}))
+    status, answer = await asked(joint, "POST", "/api/v1/cluster/policy", json.dumps({"text": text}).encode())
     assert (status, answer["generation"], answer["ballots"][1]["overridden"]) == (200, 4, ["HKPGUARD_MODE"])
     files = {name: b64encode(data).decode() for name, data in MODELS.items()}
-    await asked(joint, "POST", "/api/v1/cluster/models", json.dumps({"files": files}))
-    await asked(joint, "POST", "/api/v1/cluster/models", json.dumps({"files": {}}))
+    await asked(joint, "POST", "/api/v1/cluster/models", json.dumps({"files": files}).encode())
+    await asked(joint, "POST", "/api/v1/cluster/models", json.dumps({"files": {}}).encode())
     await asked(joint, "POST", "/api/v1/cluster/policy/rollback")
     assert (policy.pushed, models.pushed) == ([text.encode(), b"back"], [packed(MODELS), b""])
 
@@ -192,7 +196,15 @@ def drawn(view: Callable[..., Any], *answer: Any) -> str:
 def test_views() -> None:
     """Nodes, what is in force and what became of a push can be read; names are not taken for marks of the terminal."""
     nodes = drawn(cluster_view, STATUS)
-    for text in ("2 count", "[b]", "lost", "4.2", "out of reach for 7 s: it does not answer", "1/2", "bans shared: 3"):
+    for text in (
+        "2 count",
+        "[b]",
+        "lost",
+        "4.2",
+        "out of reach for 7 s: it does not answer",
+        "1/2",
+        "bans of other nodes: 3",
+    ):
         assert text in nodes
     assert "PROBLEM: something" in nodes
     release = drawn(release_view, "policy", RELEASE)

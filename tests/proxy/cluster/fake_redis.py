@@ -1,4 +1,4 @@
-"""A Redis that knows the scripts of members and releases, on virtual time; tests/integration compares with a real one."""
+"""A Redis that knows the scripts of members and releases, on virtual time; tests/integration has a real one."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ class FakeRedis:
 
     Attributes:
         values: Strings as bytes, hashes as dictionaries.
+        answered: Votes on each question, when its release was made.
 
     """
 
     def __init__(self) -> None:
         """Begin empty."""
         self.values: dict[bytes, Any] = {}
+        self.answered: list[tuple[bytes, list[bytes]]] = []
         self._ends_ms: dict[bytes, int] = {}
         self._scripts: dict[Script, Callable[..., Answer]] = {
             ASK: self._ask,
@@ -127,6 +129,8 @@ class FakeRedis:
             return 0
         if question:
             self._delete(keys[1])
+            votes = self.values.get(keys[1].replace(b":asked", b":votes"), {})
+            self.answered.append((question, [*votes.values()]))
         self.values[keys[0]] = release
         return 1
 

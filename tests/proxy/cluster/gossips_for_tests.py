@@ -148,9 +148,9 @@ class GossipNode(FakeNode):
         for each in (self.bans, self.offences, self.standings):
             each.reload(self.config())
 
-    def accuse(self, weight: float, address: str) -> None:
+    def accuse(self, weight: float, address: str, kind: str = "pace") -> None:
         """Bring evidence forward that counts for a minute."""
-        found = [Evidence(parse_network(address), "pace", weight, "too fast", self.now_ns + 60 * SECOND)]
+        found = [Evidence(parse_network(address), kind, weight, "too fast", self.now_ns + 60 * SECOND)]
         whole(self.verdicts.hear(found))
 
     def standing(self, address: str) -> Standing:

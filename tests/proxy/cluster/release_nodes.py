@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from proxy.cluster.beat import PROTOCOL, Beat
 from proxy.cluster.follower import Follower, Opinion
-from proxy.cluster.kept import Kept
 from proxy.cluster.release import Content
 from proxy.cluster.releases import Releases
 from proxy.cluster.roster import Member
 from tests.proxy.cluster.fake_redis import FakeRedis, FakeStore
 
 if TYPE_CHECKING:
+    from proxy.cluster.kept import Kept
     from proxy.cluster.release import KindName, Release
     from proxy.plugins.events import Event
 

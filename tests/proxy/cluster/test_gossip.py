@@ -179,6 +179,12 @@ ROWS: list[tuple[str, list[str], str, tuple[int, int, int]]] = [
         X,
         (1800, 1800, 1800),
     ),
+    (
+        "what was told is not counted again with the next",
+        [f"a trap {X}", "talk", f"a trap {X}", "talk", f"b trap {X}", "talk"],
+        X,
+        (0, 0, 0),
+    ),
     ("at the same time, too", [f"a 2xtrap {X}", f"b 2xtrap {X}", "talk"], X, (1800, 1800, 1800)),
     ("three do not", [f"a trap {X}", f"b trap {X}", f"c trap {X}", "talk"], X, (0, 0, 0)),
     (
@@ -272,6 +278,16 @@ async def test_standings(nodes: Nodes) -> None:
     await nodes.talk()
     assert [nodes[name].standing(X) for name in "abc"] == [Standing.WELCOME] * 3
     assert all(node.left(X) == 0 for node in nodes.nodes.values())
+
+
+async def test_the_worst_verdict(nodes: Nodes) -> None:
+    """It bans on the node that has come to it; on the others it is a ban of that node, and none of theirs."""
+    for kind in ("pace", "tools"):
+        nodes["a"].accuse(6.0, X, kind)
+    await nodes.talk()
+    assert [nodes[name].standing(X) for name in "abc"] == [Standing.BANNED, Standing.TARPIT, Standing.TARPIT]
+    assert [nodes[name].left(X) for name in "abc"] == [1800, 1800, 1800]
+    assert nodes["b"].warden.own_ban(parse_network(X)) is None
 
 
 # Hostile words.
@@ -386,6 +402,7 @@ async def test_nothing_is_said_before_all_is_read(tmp_path: Path) -> None:
     """A node that has not read what was lifted does not say again what it knows from its disk."""
     nodes = Nodes(tmp_path, "a", "b")
     nodes["a"].warden.ban(X, length_ns=60 * SECOND)
+    nodes["a"].clock.note(nodes["a"].now_ns, nodes["a"].now_ns, nodes.server.now_us)  # of a page that was read
     await nodes["a"].speak()
     assert nodes.server.published == []
     await nodes["a"].read()

@@ -19,7 +19,7 @@ from proxy.cluster.policy_keeper import PolicyKeeper, Reload
 from proxy.config import Config
 from proxy.model_places import Places
 from proxy.supervisor import Parent, Supervisor
-from tests.proxy.cluster.test_kept import config, release
+from tests.proxy.cluster.kept_for_tests import config, release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ class Node:
         self.accepts = accepts
         self.place = KeptRelease(config(folder), "policy")
         parent = Parent(os.getppid(), "1" * 16, ENVIRON)
-        monkeypatch.setattr(policy_keeper.os, "kill", self._told)
+        monkeypatch.setattr(os, "kill", self._told)
         self.told = 0
         running = Config.from_env(ENVIRON)
         self.keeper = PolicyKeeper(self.place, parent, lambda: running, Reload(region.control, parent))
@@ -116,7 +116,7 @@ async def test_a_supervisor_that_is_gone(tmp_path: Path, region: Region, monkeyp
 
 async def test_a_supervisor_that_is_silent(region: Region, monkeypatch: pytest.MonkeyPatch) -> None:
     """A supervisor that does nothing is waited for, but not for ever."""
-    monkeypatch.setattr(policy_keeper.os, "kill", lambda _pid, _number: None)
+    monkeypatch.setattr(os, "kill", lambda _pid, _number: None)
     monkeypatch.setattr(policy_keeper, "LOOK_S", 0.0)
     assert "in time" in await Reload(region.control, Parent(os.getppid(), "1" * 16, {}))(1)
 
@@ -126,7 +126,7 @@ async def test_a_supervisor_that_is_silent(region: Region, monkeypatch: pytest.M
     [(GOOD, 7, 3), (BAD, USUAL, 0), (b"nonsense = 1", USUAL, 0)],
 )
 def test_start_with_a_policy(tmp_path: Path, region: Region, data: bytes, burst: int, generation: int) -> None:
-    """A node starts with the policy that is kept; one that does not fit any more keeps it from nothing, and is forgotten."""
+    """A node starts with the policy that is kept; one that does not fit any more stops no start, and is forgotten."""
     environ = {"HKPGUARD_STATE_DIR": str(tmp_path)}
     given = config(tmp_path)
     for key in ("HKPGUARD_REDIS_URL", "HKPGUARD_CLUSTER__SECRET", "HKPGUARD_CLUSTER__NODE"):
@@ -151,7 +151,7 @@ def kept_models(files: dict[str, bytes], generation: int = 1) -> Kept:
 
 
 def test_models_are_tried_and_used(tmp_path: Path) -> None:
-    """Good models are where those who score look first, all at once; bad ones are refused with the reason; none goes back."""
+    """Good models are where those who score look first, all at once; bad ones are refused with the reason."""
     keeper = ModelsKeeper(KeptRelease(config(tmp_path), "models"))
     link = Places.of(tmp_path).cluster
 

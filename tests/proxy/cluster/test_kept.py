@@ -9,37 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.cluster.kept import Kept, KeptRelease, forget_policy, kept_policy
-from proxy.cluster.release import Content, Release
-from tests.proxy.cluster.stub_for_tests import config_of
+from tests.proxy.cluster.kept_for_tests import DATA, config, release
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from proxy.cluster.release import KindName
-    from proxy.config import Config
-
-DATA = b'mode = "shadow"\n'
-
-
-def release(data: bytes = DATA, kind: KindName = "policy") -> Release:
-    """Return a release of a content."""
-    content = Content.of(data)
-    return Release(
-        kind=kind,
-        generation=3,
-        content=content.hash,
-        size=content.size,
-        before="",
-        before_size=0,
-        at_ms=1,
-        until_ms=2,
-        by="a",
-    )
-
-
-def config(folder: Path, **settings: str) -> Config:
-    """Return a configuration of a cluster with this folder for state."""
-    return config_of(STATE_DIR=str(folder), **settings)
 
 
 @pytest.mark.parametrize("data", [DATA, b"", b"\x00" * 100_000])

@@ -145,7 +145,7 @@ def test_the_number_that_was_seen_last_counts(tmp_path: Path) -> None:
 
 
 def _sealed(writer: Node, **fields: Any) -> bytes:
-    values = {
+    values: dict[str, Any] = {
         "node": "x",
         "life": "f" * 16,
         "number": 1,
@@ -154,18 +154,18 @@ def _sealed(writer: Node, **fields: Any) -> bytes:
         "version": "9",
         "protocol": PROTOCOL,
     }
-    return writer.store.seal.seal(SEALED_AS, Beat.model_construct(**(values | fields)).model_dump_json().encode())
+    return writer.store.seal.seal(SEALED_AS, Beat.model_construct(None, **(values | fields)).model_dump_json().encode())
 
 
 @pytest.mark.parametrize(
     "plant",
     [
-        lambda node: b"\x00" * 200,
+        lambda _: b"\x00" * 200,
         lambda node: node.store.seal.seal("ban", b"{}"),
         lambda node: node.store.seal.seal(SEALED_AS, b"[]"),
         lambda node: _sealed(node, node="a b"),
         lambda node: _sealed(node, version="9" * 65),
-        lambda node: _sealed(node),
+        _sealed,
     ],
     ids=["forged", "another kind", "no beat", "bad name", "long version", "of long ago"],
 )

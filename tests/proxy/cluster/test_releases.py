@@ -71,7 +71,7 @@ def test_one_says_no() -> None:
 
 
 def test_one_is_silent() -> None:
-    """A node that does not answer in time has not agreed; one that is lost on the way likewise; one that left is not asked."""
+    """Who does not answer in time, or is lost on the way, has not agreed; who has left is not asked."""
 
     async def work() -> None:
         nodes = make(FakeRedis(), "abc")
@@ -136,7 +136,7 @@ def test_one_hangs_in_putting_it_in_force() -> None:
         pushed = asyncio.create_task(nodes["a"].releases.push(TWO))
         await asyncio.sleep(1.0)
         really = nodes["b"].keeper.use
-        nodes["b"].keeper.use = lambda _kept: asyncio.sleep(1e9, "")  # type: ignore[method-assign]
+        nodes["b"].keeper.use = lambda kept: asyncio.sleep(1e9, str(kept))  # type: ignore[method-assign]
         outcome = await pushed
         assert (outcome.active, outcome.reason) == (False, "not in force in time on b")
         nodes["b"].keeper.use = really  # type: ignore[method-assign]
@@ -149,7 +149,7 @@ def test_one_hangs_in_putting_it_in_force() -> None:
 
 
 def test_roll_back() -> None:
-    """What was in force before is released again by a word, and then what came after it; before the first there was nothing."""
+    """What was in force before is released again by a word; before the first there was nothing."""
 
     async def work() -> None:
         nodes = make(FakeRedis(), "abc")
@@ -232,7 +232,7 @@ def test_the_store_forgets() -> None:
 
 
 def test_of_two_that_were_in_force_one_is() -> None:
-    """If a failover lost a release, and another of its number was made without the node that has it, all come to have one."""
+    """If a failover lost a release, and another of its number was made meanwhile, all come to have one."""
 
     async def work() -> None:
         redis = FakeRedis()
@@ -400,7 +400,7 @@ def test_another_protocol_is_not_asked() -> None:
 
 
 def test_a_release_far_ahead_is_waited_for_a_moment_only() -> None:
-    """A time to begin that makes no sense, as after a jump of the store's clock, delays nobody for longer than usual."""
+    """A time to begin that makes no sense, as after a jump of the store's clock, delays nobody for long."""
 
     async def work() -> None:
         redis = FakeRedis()

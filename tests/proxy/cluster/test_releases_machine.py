@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from proxy.cluster.command import StoreDown
 from proxy.cluster.follower import AGAIN_MS
-from proxy.cluster.release import Release, opened
+from proxy.cluster.release import Question, Release, Vote, opened
 from proxy.cluster.releases import SETTLE_MS, Outcome, Refused
 from tests.proxy.cluster.fake_redis import FakeRedis
 from tests.proxy.cluster.release_nodes import FakeKeeper, FakeNode, make
@@ -80,7 +80,7 @@ class Nodes(RuleBasedStateMachine):
         self.pushes.append(asyncio.create_task(node.releases.roll_back()))
 
     @rule(name=NAMES, up=st.booleans())
-    def reach(self, name: str, up: bool) -> None:
+    def reach(self, name: str, *, up: bool) -> None:
         """Lose the store, or find it again."""
         self.disturb()
         self.nodes[name].store.up = up
@@ -142,7 +142,7 @@ class Nodes(RuleBasedStateMachine):
 
     @invariant()
     def nobody_has_what_it_refuses(self) -> None:
-        """A node never has in force what it does not take."""
+        """Look that no node has in force what it does not take."""
         for each in self.nodes.values():
             assert each.data not in each.keeper.refuses
 
@@ -166,13 +166,23 @@ class Nodes(RuleBasedStateMachine):
             assert not willing or written.rank == max(ranks.values())
 
     @invariant()
+    def nothing_is_released_that_a_node_has_refused(self) -> None:
+        """Look at the votes on each release, at the moment when it was made."""
+        seal = self.nodes["a"].store.seal
+        while self.redis.answered:
+            raw, raw_votes = self.redis.answered.pop()
+            question, votes = opened(seal, Question, raw), [opened(seal, Vote, each) for each in raw_votes]
+            assert question
+            assert all(each.yes for each in votes if each and each.attempt == question.attempt)
+
+    @invariant()
     def everybody_lives(self) -> None:
         """Nothing that happens ends a node."""
         assert all(each.running and not each.ended for each in self.nodes.values())
 
     @invariant()
     def a_push_that_succeeded_was_agreed(self) -> None:
-        """A push never raises anything else, and tells of success only if all have said yes."""
+        """Look that a push raises nothing else, and tells of success only if all have said yes."""
         for task in [task for task in self.pushes if task.done()]:
             self.pushes.remove(task)
             with suppress(Refused, StoreDown):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from proxy.cluster.shared_settings import GROUPS, MOST_POLICY_BYTES, is_shared, overridden, read_shared, told
@@ -9,6 +11,9 @@ from proxy.config import KEYS, Config, ConfigError
 from proxy.settings.kinds import FilePath, OrEmpty
 from proxy.settings.sources import RELEASED, Fault
 from proxy.supervisor import NEEDS_RESTART
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SHARED = [path for path in KEYS if is_shared(path)]
 
@@ -44,7 +49,7 @@ def test_what_is_shared_means_the_same_everywhere(path: tuple[str, ...]) -> None
     ],
 )
 def test_what_belongs_to_one_node_is_refused(text: str) -> None:
-    """A setting of one machine, or a secret, is named with its place, and with what to do instead; not with its value."""
+    """A setting of one machine, or a secret, is named with what to do instead, and without its value."""
     _, [fault] = read_shared(text.encode())
     assert fault.name.endswith(f"in {RELEASED}")
     assert "each node" in str(fault)
@@ -63,7 +68,7 @@ def test_what_is_no_policy(data: bytes) -> None:
     assert len(read_shared(data)[1]) == 1
 
 
-def test_environment_wins_over_release_and_release_over_file(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_environment_wins_over_release_and_release_over_file(tmp_path: Path) -> None:
     """A node's environment wins over the policy of the cluster, and that over its file."""
     file = tmp_path / "x.toml"
     file.write_text("[limits.cert]\nburst = 1\ncount = 1\n[limits.words]\nburst = 1\n")

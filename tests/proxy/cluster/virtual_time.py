@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next thing that is due: an hour of waiting takes no time, and always the same."""
+"""An event loop whose clock jumps to the next thing that is due: an hour of waiting takes no time."""
 
 from __future__ import annotations
 

@@ -42,6 +42,7 @@ def test_wire() -> None:
             "rung": 1,
             "reason": "4 trap",
             "mode": "enforce",
+            "node": "",
         },
     }
 
