@@ -139,13 +139,6 @@ class Analyst:
         self._shared = self._share(self._store) if self._store else None
         self._joint = self._join(self._store, parent) if self._store else None
         self._limits = self._exchange(self._store) if self._store else None
-        if self._joint and self._limits:
-            limits = self._limits
-            self._joint.figures |= {
-                "bans of other nodes": lambda: self._warden.in_force[Origin.CLUSTER],
-                "limits divided by": lambda: max(1, region.control[Control.SHARE]),
-                "ms between exchanges of limits": lambda: limits.interval_ns // 10**6,
-            }
         self._up = [True] * len(config.upstream)  # what was told of them
         self._state.watched += [
             self._peers,
@@ -192,7 +185,14 @@ class Analyst:
         """Return what keeps limits in step with those of other nodes."""
         from proxy.cluster.limits import ClusterLimits  # noqa: PLC0415 - likewise
 
-        return ClusterLimits(self._config, self._region, store, self._count_nodes, courtesy=self._courtesy)
+        limits = ClusterLimits(self._config, self._region, store, self._count_nodes, courtesy=self._courtesy)
+        if self._joint:
+            self._joint.figures |= {
+                "bans of other nodes": lambda: self._warden.in_force[Origin.CLUSTER],
+                "limits divided by": lambda: max(1, self._region.control[Control.SHARE]),
+                "ms between exchanges of limits": lambda: limits.interval_ns // 10**6,
+            }
+        return limits
 
     def _count_nodes(self) -> int:
         """Return how many nodes there are, or were when the store was there."""

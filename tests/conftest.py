@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+settings.register_profile("usual", deadline=None)  # a machine that is busy with something else is no fault
+settings.load_profile("usual")
 settings.register_profile("long", max_examples=50_000, deadline=None)  # make of it what a night is worth
 
 # What may wait for the other side. On a socket without a time-out of 0 each of them can stop the whole worker.

@@ -119,7 +119,9 @@ class Releases:
             raise Refused(f"{seen.asked.by if seen.asked else 'another node'} is asking about a release at the moment")
         ballots = await self._poll(question)
         outcome = Outcome(question.generation, question.content, active=False, reason="", ballots=ballots)
-        if bad := [each for each in ballots if each.answer != "yes"]:
+        # Where one has refused, the others may not have had the time to answer.
+        bad = [each for each in ballots if each.answer == "no"] or [each for each in ballots if each.answer == "silent"]
+        if bad:
             await self._archive.withdraw(question)
             return outcome._replace(reason="; ".join(f"{each.node}: {each.reason or each.answer}" for each in bad))
         reason = await self._activate(question, seen)

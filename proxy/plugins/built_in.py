@@ -19,14 +19,23 @@ if TYPE_CHECKING:
 
 
 class AntiAbuse(Plugin):
-    """Limits, budgets, traps and bans: the checks of the workers."""
+    """Limits, budgets, traps, bans, and what verdicts and rules come to: the checks of the workers."""
 
     name = "antiabuse"
     version = version("hkpguard")
 
     def checks(self) -> Sequence[str]:
         """See `Plugin`."""
-        return ("NotBanned", "NotTrapped", "OperationOffered", "WithinLimits")
+        return (
+            "NotBanned",
+            "NotTrapped",
+            "NotSuspected",
+            "OperationOffered",
+            "AllowedNetwork",
+            "PeersOnly",
+            "AllowedOrigin",
+            "WithinLimits",
+        )
 
 
 class RatelimitTarpit(Plugin):

@@ -155,13 +155,13 @@ class Ladder:
 
     def _drop(self, key: int, now_ns: int, before_ns: int | None = None) -> None:
         """Forget all about a client, or about the bans of a network; if a time is given, only what was before."""
-        earlier = lambda time_ns: before_ns is None or time_ns <= before_ns  # noqa: E731
         for bans in (self._manual, self._elsewhere):
-            if key in bans and earlier(bans[key].since_ns):
+            if key in bans and (before_ns is None or bans[key].since_ns <= before_ns):
                 del bans[key]
-        offender = self._offenders.get(key)
-        if offender is not None and earlier(max(offender.since_ns, offender.points_ns)):
-            self._offenders.drop(key)
+        if (offender := self._offenders.get(key)) is not None:
+            last_ns = max(offender.since_ns, offender.points_ns)
+            if before_ns is None or last_ns <= before_ns:
+                self._offenders.drop(key)
         if is_client(key):
             self._tell_network(key, now_ns)
         self._note(key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fastpath import BAN_TABLE_BYTES, BanTable, Epochs, Standing, parse_address, parse_network
 from fastpath.epochs import EPOCH_BYTES
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from proxy.cluster.command import Command
+    from proxy.cluster.store import Store
 
 SECRET = ClusterSecret("s" * 32)
 PREFIX = "test"
@@ -132,7 +133,7 @@ class GossipNode(FakeNode):
         self.standings = SharedStandings(config, self.name, self.clock, self.verdicts, now=now)
         self.memory = memoryview(bytearray(EPOCH_BYTES)).cast("Q")
         self.epochs = Epochs(self.memory.cast("B"))
-        self.store: Any = FakeStore(self.server, self.name)
+        self.store = cast("Store", FakeStore(self.server, self.name))
         self.gossip = Gossip(
             self.store,
             self.clock,

@@ -34,4 +34,4 @@ def release(data: bytes = DATA, kind: KindName = "policy") -> Release:
 
 def config(folder: Path, **settings: str) -> Config:
     """Return a configuration of a cluster with this folder for state."""
-    return config_of(0, "", STATE_DIR=str(folder), **settings)
+    return config_of(6379, "", STATE_DIR=str(folder), **settings)

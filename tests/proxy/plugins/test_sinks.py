@@ -56,7 +56,14 @@ async def test_log(node: Node) -> None:
         node.bus.publish(LIFTED)
         node.bus.publish(PluginBroken(plugin="x", reason="gone", seconds=5.0))
         await turns()
-    lifted = {"event": "ban.lifted", "origin": "manual", "by": "operator", "id": "boot-1", "log_level": "info"}
+    lifted = {
+        "event": "ban.lifted",
+        "origin": "manual",
+        "by": "operator",
+        "node": "",
+        "id": "boot-1",
+        "log_level": "info",
+    }
     broken = {"event": "plugin.broken", "plugin": "x", "seconds": 5.0, "id": "boot-2"}
     assert log == [{"process": "analyst", **line} for line in (lifted, {**broken, "log_level": "warning"})]
 

@@ -6,6 +6,7 @@ import json
 import signal
 import time
 import urllib.request
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,16 @@ def banned(node: Guard, address: str) -> bool:
     return bool(node.client(address)["banned"])
 
 
+def lifted(node: Guard, address: str) -> bool:
+    """Tell whether a node lets an address in."""
+    return not banned(node, address)
+
+
+def await_banned(node: Guard, address: str, seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait until a node keeps an address out."""
+    until(partial(banned, node, address), f"{address} is banned", seconds)
+
+
 def test_a_ban_binds_on_all_nodes(cluster: Cluster) -> None:
     """Whichever node is told to ban or to unban, all do; each tells who did."""
     nodes = [cluster.start(f"node-{number}") for number in range(NODES)]
@@ -103,7 +114,7 @@ def test_a_ban_binds_on_all_nodes(cluster: Cluster) -> None:
         ban(teller, address)
         began = time.monotonic()
         for node in nodes:
-            until(lambda node=node, address=address: banned(node, address), "it is banned", PATIENCE_SECONDS)
+            await_banned(node, address)
         taken.append(time.monotonic() - began)
     print(f"banned on {NODES} nodes: median {1000 * median(taken):.0f} ms, worst {1000 * max(taken):.0f} ms")  # noqa: T201
     held = nodes[1].client(f"{NETWORK}.0")["ban"]
@@ -112,7 +123,7 @@ def test_a_ban_binds_on_all_nodes(cluster: Cluster) -> None:
     assert nodes[2].metric("gossip_delay_seconds_count") >= BANS * (NODES - 1) / NODES
     ask(nodes[3], "DELETE", f"/api/v1/bans/{NETWORK}.0")
     for node in nodes:
-        until(lambda node=node: not banned(node, f"{NETWORK}.0"), "it is lifted", PATIENCE_SECONDS)
+        until(partial(lifted, node, f"{NETWORK}.0"), "it is lifted", PATIENCE_SECONDS)
     assert all(banned(node, f"{NETWORK}.1") for node in nodes)
 
 
@@ -121,7 +132,8 @@ def test_a_node_that_starts_has_all_bans_before_it_is_ready(cluster: Cluster) ->
     first, second = cluster.start("first"), cluster.start("second")
     ban(second, f"{NETWORK}.1")
     ban(second, f"{NETWORK}.2")
-    until(lambda: banned(first, f"{NETWORK}.1") and banned(first, f"{NETWORK}.2"), "it is banned", PATIENCE_SECONDS)
+    await_banned(first, f"{NETWORK}.1")
+    await_banned(first, f"{NETWORK}.2")
     second.program.end(signal.SIGTERM)
     ban(first, f"{NETWORK}.3")
     ask(first, "DELETE", f"/api/v1/bans/{NETWORK}.1")
@@ -134,11 +146,11 @@ def test_a_store_that_comes_back_empty(cluster: Cluster, redis: Server) -> None:
     """Nodes write again what they have said, and what was banned meanwhile; a node that starts then knows it all."""
     first, second = cluster.start("first"), cluster.start("second")
     ban(first, f"{NETWORK}.1")
-    until(lambda: banned(second, f"{NETWORK}.1"), "it is banned", PATIENCE_SECONDS)
+    await_banned(second, f"{NETWORK}.1")
     redis.kill()
     ban(second, f"{NETWORK}.2")
     redis.start()
-    until(lambda: banned(first, f"{NETWORK}.2"), "it is banned", 3 * PATIENCE_SECONDS)
+    await_banned(first, f"{NETWORK}.2", 3 * PATIENCE_SECONDS)
     third = cluster.start("third")
     for number in (1, 2):
-        until(lambda number=number: banned(third, f"{NETWORK}.{number}"), "it is banned", PATIENCE_SECONDS)
+        await_banned(third, f"{NETWORK}.{number}")
