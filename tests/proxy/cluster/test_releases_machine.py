@@ -66,6 +66,7 @@ class Nodes(RuleBasedStateMachine):
     def release(self, name: str, data: bytes) -> None:
         """Let all reach the store, push a content, and wait until it is in force or refused."""
         self.settle()
+        self.remember()
         self.push(name, data)
         self.do(asyncio.wait(self.pushes))
 
