@@ -1,4 +1,6 @@
-"""The files of models: those that are shipped, those that an operator has trained, and those of the cluster. Substance of `model_commands`.
+"""The files of models: shipped ones, those that an operator has trained, and those of the cluster.
+
+The substance of `model_commands`.
 
 This loads onnxruntime, and training loads more. So nobody who serves requests imports it.
 """

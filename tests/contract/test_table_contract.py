@@ -517,9 +517,7 @@ def test_adding_nothing_makes_no_slot(kit: Kit, delta_ns: int) -> None:
         (1, CERT, 1, 1, -1),
     ],
 )
-def test_adding_out_of_range(
-    kit: Kit, key: int, bucket: int, delta_ns: int, most_ns: int, now_ns: int
-) -> None:
+def test_adding_out_of_range(kit: Kit, key: int, bucket: int, delta_ns: int, most_ns: int, now_ns: int) -> None:
     """An argument out of range is the caller's bug, and named."""
     with pytest.raises(ValueError, match="not in"):
         kit.table(8).add(key, bucket, delta_ns, most_ns, now_ns)

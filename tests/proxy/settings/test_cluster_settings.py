@@ -115,11 +115,11 @@ def test_secrets_are_masked() -> None:
 
 def test_faults_tell_no_secret() -> None:
     """What is wrong with a URL or a secret is said without repeating it."""
-    secret = "short-but-secret"
-    said = faults(REDIS_URL="redis://u:hunter22@h:0", CLUSTER__SECRET=secret)
+    short = "short-but-secret"
+    said = faults(REDIS_URL="redis://u:hunter22@h:0", CLUSTER__SECRET=short)
     assert len(said) == 2
     assert "hunter22" not in "".join(said)
-    assert secret not in "".join(said)
+    assert short not in "".join(said)
 
 
 @pytest.mark.parametrize(
