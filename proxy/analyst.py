@@ -61,7 +61,6 @@ from proxy.plugins.contract import Common
 from proxy.plugins.events import ConfigReloaded, UpstreamDown, UpstreamUp
 from proxy.plugins.manager import Manager
 from proxy.plugins.sinks import Sinks
-from proxy.policy.offender import Origin
 from proxy.policy.origins import holds_shared
 from proxy.settings.kinds import SECOND
 from proxy.telemetry import log
@@ -77,17 +76,14 @@ if TYPE_CHECKING:
 
     from fastpath import Region
     from models.steps import Steps
-    from proxy.cluster.joint import Joint
-    from proxy.cluster.limits import ClusterLimits
-    from proxy.cluster.shared import Shared
-    from proxy.cluster.store import Store
+    from proxy.cluster.cluster import Cluster
     from proxy.config import Config
     from proxy.http.health import Health
     from proxy.settings.kinds import Address
     from proxy.supervisor import Parent
 
 DRAIN_SECONDS = 0.1
-END_SECONDS = 1.0  # for those who say good-bye
+END_SECONDS = 1.5  # for those who say good-bye
 RECORDS_PER_TURN = 4096  # of each ring: a half of it
 # Records in a step of some 0.2 ms.
 NOTABLE_AT_ONCE = 16
@@ -135,10 +131,7 @@ class Analyst:
         self._composer = Composer(config, region)
         self._intel = IntelWatch(config)
         self._desk = IntelDesk(config, self._warden, self._verdicts, courtesy=self._courtesy)
-        self._store = _store_of(config, self._bus)
-        self._shared = self._share(self._store) if self._store else None
-        self._joint = self._join(self._store, parent) if self._store else None
-        self._limits = self._exchange(self._store) if self._store else None
+        self._cluster = self._join(parent) if config.redis_url else None
         self._up = [True] * len(config.upstream)  # what was told of them
         self._state.watched += [
             self._peers,
@@ -151,52 +144,27 @@ class Analyst:
             self._plugins,
             self._sinks,
         ]
-        self._state.watched += [self._store] if self._store else []
-        self._state.watched += [self._joint] if self._joint else []
         self._state.required.append(self._plugins)
-        self._state.watched += [self._limits] if self._limits else []
-        if self._shared:
-            self._state.watched.append(self._shared.gossip)
-            self._state.required.append(self._shared.gossip)
-            self._state.distinct = self._shared.distinct
+        if self._cluster:
+            self._state.watched += self._cluster.watched
+            self._state.required += self._cluster.required
+            self._state.distinct = self._cluster.distinct
         self._access_log = AccessLog(config.log, sys.stdout)
         self._log = structlog.get_logger().bind(process="analyst")
 
-    def _share(self, store: Store) -> Shared:
-        """Return what this node shares with others."""
-        from proxy.cluster.shared import Shared  # noqa: PLC0415 - only nodes of a cluster need it
+    def _join(self, parent: Parent) -> Cluster:
+        """Become one of a cluster; a node that stands alone does not even load the client of the store."""
+        from proxy.cluster.cluster import Cluster  # noqa: PLC0415
 
-        return Shared(
-            self._config,
-            store,
+        return Cluster(
+            lambda: self._config,
             self._region,
+            parent,
             warden=self._warden,
             verdicts=self._verdicts,
             courtesy=self._courtesy,
+            publish=self._bus.publish,
         )
-
-    def _join(self, store: Store, parent: Parent) -> Joint:
-        """Return what this node does jointly with others."""
-        from proxy.cluster.joint import Joint  # noqa: PLC0415 - only nodes of a cluster need it
-
-        return Joint(store, self._region, parent, running=lambda: self._config, publish=self._bus.publish)
-
-    def _exchange(self, store: Store) -> ClusterLimits:
-        """Return what keeps limits in step with those of other nodes."""
-        from proxy.cluster.limits import ClusterLimits  # noqa: PLC0415 - likewise
-
-        limits = ClusterLimits(self._config, self._region, store, self._count_nodes, courtesy=self._courtesy)
-        if self._joint:
-            self._joint.figures |= {
-                "bans of other nodes": lambda: self._warden.in_force[Origin.CLUSTER],
-                "limits divided by": lambda: max(1, self._region.control[Control.SHARE]),
-                "ms between exchanges of limits": lambda: limits.interval_ns // 10**6,
-            }
-        return limits
-
-    def _count_nodes(self) -> int:
-        """Return how many nodes there are, or were when the store was there."""
-        return self._joint.members.live if self._joint else 1
 
     async def run(self, sock: socket.socket, channel: socket.socket) -> None:
         """Work until SIGTERM, or until the supervisor is gone and nothing is left to do."""
@@ -205,12 +173,8 @@ class Analyst:
         self._channel = Channel(self._loop, channel, reload=self._reload, orphaned=stop.set)
         metrics = NodeMetrics(self._region, self._warden, self._coldness, self._budgets)
         self._events = EventStream(self._bus, self._config.events.listeners)
-        metrics.add(self._verdicts, self._load, self._composer, self._intel, self._desk)
-        metrics.add(self._plugins, self._sinks, self._events)
-        metrics.add(self._locations)
-        metrics.add(*([self._limits] if self._limits else []))
-        metrics.add(*([self._joint] if self._joint else []))
-        metrics.add(*([self._store] if self._store else []), *([self._shared.gossip] if self._shared else []))
+        metrics.add(self._verdicts, self._load, self._composer, self._intel, self._desk, self._locations)
+        metrics.add(self._plugins, self._sinks, self._events, *(self._cluster.collectors if self._cluster else ()))
         app = build_app(
             self._state,
             metrics,
@@ -218,7 +182,7 @@ class Analyst:
             events=self._events,
             plugins=self._plugins,
             desk=self._desk,
-            joint=self._joint,
+            joint=self._cluster.joint if self._cluster else None,
         )
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
@@ -227,18 +191,10 @@ class Analyst:
         watches = (self._peers, self._load, self._composer, self._intel, self._locations)
         work = (self._drain_rings(), self._check_all(), self._run_plugins(), *(each.run() for each in watches))
         beside = [asyncio.create_task(each) for each in work]
-        beside += [asyncio.create_task(self._store.run())] if self._store else []
-        beside += [asyncio.create_task(self._shared.gossip.run())] if self._shared else []
-        beside += [asyncio.create_task(self._limits.run())] if self._limits else []
+        beside += [asyncio.create_task(self._cluster.run())] if self._cluster else []
         for task in beside:
             task.add_done_callback(lambda _task: stop.set())  # without it we are no use: the supervisor replaces us
-        joint = asyncio.create_task(self._joint.run()) if self._joint else None
-        if joint:
-            joint.add_done_callback(lambda _task: stop.set())
         await stop.wait()
-        if joint:  # while there is a store to say good-bye to
-            joint.cancel()
-            await asyncio.wait([joint], timeout=END_SECONDS)
         for task in beside:
             task.cancel()
         await asyncio.wait(beside, timeout=END_SECONDS)
@@ -281,8 +237,8 @@ class Analyst:
             with contextlib.suppress(OSError):  # nobody reads the log any more: go on without
                 self._access_log.write(part)
             yield
-        if self._limits:
-            yield from self._limits.feed(block)
+        if self._cluster:
+            yield from self._cluster.feed(block)
         yield from self._show(block)
         yield from self._verdicts.turn(monotonic_ns())
         self._warden.turn(monotonic_ns())
@@ -302,8 +258,8 @@ class Analyst:
         for start in range(0, len(made), COLD_AT_ONCE):
             cold_watch.show(self._coldness, made[start : start + COLD_AT_ONCE])
             yield
-        if self._shared:
-            yield from self._shared.feed(made)
+        if self._cluster:
+            yield from self._cluster.show(made)
         yield from self._plugins.feed(made)
 
     async def _run_plugins(self) -> None:
@@ -346,10 +302,8 @@ class Analyst:
         for health in self._health:
             health.rules = health_rules(config)
         self._warden.reload(config)
-        if self._shared:
-            self._shared.reload(config)
-        if self._limits:
-            self._limits.reload(config)
+        if self._cluster:
+            self._cluster.reload(config)
         self._peers.reload(config, config.sync)
         self._budgets.reload(config)
         self._load.reload(config)
@@ -363,15 +317,6 @@ class Analyst:
         self._plugins.reload(config)
         self._bus.publish(ConfigReloaded(generation=generation))
         self._access_log = AccessLog(config.log, sys.stdout)
-
-
-def _store_of(config: Config, bus: Bus) -> Store | None:
-    """Return what nodes of a cluster share; a node that stands alone does not even load the client."""
-    if config.redis_url is None:
-        return None
-    from proxy.cluster.store import Store  # noqa: PLC0415
-
-    return Store(config, publish=bus.publish)
 
 
 def _parts(block: bytes, count: int) -> Iterator[bytes]:
