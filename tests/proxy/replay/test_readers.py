@@ -167,7 +167,9 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 def test_real_logs(tmp_path: Path, name: str) -> None:
     """Of those of real servers every line is read; all but a few hundred tell of requests that one can read."""
     with tarfile.open(SHARED) as archive:
-        archive.extract(f"./access_logs/{name}", tmp_path, filter="data")
-    lines, reading = _read(tmp_path / "access_logs" / name)
+        log = archive.extractfile(f"./access_logs/{name}")
+        assert log is not None
+        (tmp_path / name).write_bytes(log.read())
+    lines, reading = _read(tmp_path / name)
     assert (reading.bad, reading.others) == (0, 0)
     assert sum(not line.target for line in lines) < len(lines) / 100
