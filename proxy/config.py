@@ -136,6 +136,7 @@ class CacheConfig(Section):
     # An answer to a search by address or words: no upload ends it, for nobody knows which ones it would change.
     search_ns: Moment = Field(default=10 * SECOND, alias="search")
     stats_ns: Brief = Field(default=MINUTE, alias="stats")
+    prefixlog_ns: Brief = Field(default=10 * MINUTE, alias="prefixlog")  # what changed on a day that is over
 
 
 class PoolConfig(Section):

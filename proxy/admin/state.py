@@ -175,6 +175,12 @@ class NodeState:
             limit, tat_ns = profile.limits[kind], self._tables.buckets.peek(asker) or 0
             subjects = round(self.distinct(asker, now_ns))
             told += [{**_limit(limit, tat_ns, now_ns), "distinct": subjects}] if limit else []
+        if not (profile.anonymous or profile.peer) and (limit := profile.limits[BudgetKind.NETWORK_UPLOADS]):
+            uploads = bucket_key(BudgetKind.NETWORK_UPLOADS, network)
+            told.append(_limit(limit, self._tables.buckets.peek(uploads) or 0, now_ns))
+        if limit := profile.limits[BudgetKind.NETWORK_PREFIXLOGS]:
+            lists = bucket_key(BudgetKind.NETWORK_PREFIXLOGS, network)
+            told.append(_limit(limit, self._tables.buckets.peek(lists) or 0, now_ns))
         if profile.pool and (limit := profile.limits[profile.pool.budget.kind]):
             told.append(_limit(limit, self._tables.buckets.peek(profile.pool.key) or 0, now_ns))
         cold = _standing(self._coldness.standing(network, now_ns))

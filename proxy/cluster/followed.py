@@ -1,7 +1,8 @@
 """Which buckets records tell of: those that may have changed, and are of one client or of all nodes.
 
     a client's     the total, and the one of the class
-    its network's  new certificates, new e-mail addresses; of its hosting company or of Tor: cold certificates
+    its network's  new certificates, new e-mail addresses, uploads, lists of what changed on a day
+    its provider's cold certificates; or those of all exits of Tor
     a subject's    searches of a mail domain, updates of a certificate and signatures on it
     everybody's    new certificates, uploads through shared exits
 
@@ -105,8 +106,7 @@ def size_of(limit: Limit) -> Size:
 def _budgets(record: Record, profile: Profile, subjects: Subjects) -> Iterator[tuple[int, int]]:
     """Yield the budgets that a request may have taken from, and the keys of their buckets."""
     kind, subject = OperationClass(record.operation), record.subject.decode("utf-8", "replace")
-    if kind in DISTINCT:
-        yield DISTINCT[kind], bucket_key(kind, network_key(record.address))
+    yield from _of_network(kind, network_key(record.address), profile)
     if kind == CERT and profile.pool is not None:
         yield profile.pool.budget.kind, profile.pool.key
     if kind == IDENTITY and len(record.subject) < SUBJECT_BYTES:  # else it may be cut
@@ -121,3 +121,12 @@ def _budgets(record: Record, profile: Profile, subjects: Subjects) -> Iterator[t
             word = subjects.counted_as(CERT, subject)
             for budget in (BudgetKind.CERT_UPDATES, BudgetKind.CERT_GROWTH):
                 yield budget, bucket_key(budget, word)
+
+
+def _of_network(kind: OperationClass, network: int, profile: Profile) -> Iterator[tuple[int, int]]:
+    if kind in DISTINCT:
+        yield DISTINCT[kind], bucket_key(kind, network)
+    if kind == OperationClass.PREFIXLOG:
+        yield BudgetKind.NETWORK_PREFIXLOGS, bucket_key(BudgetKind.NETWORK_PREFIXLOGS, network)
+    if kind == UPLOAD and not (profile.anonymous or profile.peer):
+        yield BudgetKind.NETWORK_UPLOADS, bucket_key(BudgetKind.NETWORK_UPLOADS, network)

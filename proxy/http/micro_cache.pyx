@@ -33,6 +33,7 @@ from proxy.policy.subjects cimport Subjects
 
 import re
 from collections import deque
+from datetime import UTC, datetime
 from weakref import WeakValueDictionary
 
 from proxy.hkp.classes import OperationClass
@@ -55,10 +56,13 @@ cdef int _CERT = OperationClass.CERT
 cdef int _UPLOAD = OperationClass.UPLOAD
 cdef int _ADMIN = OperationClass.ADMIN
 cdef int _STATS = OperationClass.STATS
+cdef int _PREFIXLOG = OperationClass.PREFIXLOG
 cdef int _HIT = CacheUse.HIT
 cdef int _JOINED = CacheUse.JOINED
 cdef int _MISS = CacheUse.MISS
 cdef Py_ssize_t _PIECE_BYTES = PIECE_BYTES
+cdef int64_t GROWING_NS = 60 * <int64_t>1_000_000_000  # a list of what changed on a day that is not over
+cdef object _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 cdef bytes CRLF = b"\r\n"
 # Fields that make a reply one for its client alone, or one that a cache would have to understand.
 cdef object _PRIVATE = re.compile(
@@ -90,6 +94,7 @@ cdef class MicroCache:
             OperationClass.IDENTITY: cache.search_ns,
             OperationClass.WORDS: cache.search_ns,
             OperationClass.STATS: cache.stats_ns,
+            OperationClass.PREFIXLOG: cache.prefixlog_ns,
         }
         for kind in OperationClass:
             self.kept_ns[kind] = times.get(kind, 0)
@@ -251,6 +256,8 @@ cdef class MicroCache:
             kept_ns = min(kept_ns, self.missing_ns)
         elif reply.status != 200:
             return 0
+        elif exchange.kind == _PREFIXLOG and not is_over(exchange.subject, datetime.now(UTC)):
+            kept_ns = min(kept_ns, GROWING_NS)
         return 0 if kept_ns == 0 or _PRIVATE.search(reply.block) is not None else kept_ns
 
     # What is kept.
@@ -339,3 +346,7 @@ cdef bytes _with_age(Hit hit, Py_ssize_t head_bytes, Py_ssize_t body_bytes, byte
     memcpy(to + head_bytes, text.data, text.size)
     memcpy(to + head_bytes + text.size, data + head_bytes, body_bytes)
     return out
+
+
+cpdef bint is_over(str day, object now) except -1:
+    return _DATE.fullmatch(day) is not None and day < now.date().isoformat()

@@ -29,15 +29,17 @@ class BudgetKind(IntEnum):
 
     DISTINCT_CERTS = BUCKETS
     DISTINCT_IDENTITIES = BUCKETS + 1
-    DOMAIN = BUCKETS + 2
-    CERT_UPDATES = BUCKETS + 3
-    CERT_GROWTH = BUCKETS + 4
-    USER_ID = BUCKETS + 5
-    MAIL_ADDRESS = BUCKETS + 6
-    EXIT_UPLOADS = BUCKETS + 7
-    NEW_CERTS = BUCKETS + 8
-    HOSTING_CERTS = BUCKETS + 9
-    TOR_CERTS = BUCKETS + 10
+    NETWORK_UPLOADS = BUCKETS + 2
+    NETWORK_PREFIXLOGS = BUCKETS + 3
+    DOMAIN = BUCKETS + 4
+    CERT_UPDATES = BUCKETS + 5
+    CERT_GROWTH = BUCKETS + 6
+    USER_ID = BUCKETS + 7
+    MAIL_ADDRESS = BUCKETS + 8
+    EXIT_UPLOADS = BUCKETS + 9
+    NEW_CERTS = BUCKETS + 10
+    HOSTING_CERTS = BUCKETS + 11
+    TOR_CERTS = BUCKETS + 12
 
 
 MISSES: Final = 254
@@ -46,6 +48,8 @@ MISSES: Final = 254
 TEXTS: Final[Mapping[int, str]] = {
     BudgetKind.DISTINCT_CERTS: "Rate limit reached for this network.",
     BudgetKind.DISTINCT_IDENTITIES: "Rate limit reached for this network.",
+    BudgetKind.NETWORK_UPLOADS: "Rate limit reached for uploads from this network.",
+    BudgetKind.NETWORK_PREFIXLOGS: "Rate limit reached for this network.",
     BudgetKind.DOMAIN: "Rate limit reached for this mail domain.",
     BudgetKind.CERT_UPDATES: "Rate limit reached for uploads of this key.",
     BudgetKind.CERT_GROWTH: "Rate limit reached for signatures on this key.",

@@ -2,7 +2,7 @@
 
     upload   each certificate: an update of it, and what others have signed on it since;
              a new one also takes from its user IDs and from all new ones;
-             from a shared exit also one of all that these may upload together
+             from a shared exit also one of all that these may upload together, else one of those of its network
     mail     each address that is to get one
 
 All or nothing: what one of the budgets refuses, the others get back. What is admitted is remembered: a certificate is
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from fastpath import BUCKETS, bucket_key
+from fastpath import BUCKETS, Budget, Limit, bucket_key
 from proxy.hkp.certs import Upload
 from proxy.hkp.classes import OperationClass
 from proxy.hkp.mail import MailRequest
@@ -37,9 +37,14 @@ if TYPE_CHECKING:
     from proxy.policy.subjects import Subjects
 
 # What comes back if the request is never sent. The others do not: what they were paid for is known from now on.
-RETURNED: Final = frozenset({BudgetKind.EXIT_UPLOADS, BudgetKind.CERT_UPDATES, BudgetKind.MAIL_ADDRESS})
+RETURNED: Final = frozenset(
+    {BudgetKind.NETWORK_UPLOADS, BudgetKind.EXIT_UPLOADS, BudgetKind.CERT_UPDATES, BudgetKind.MAIL_ADDRESS}
+)
 DAY_NS: Final = 86_400 * 1_000_000_000
+MUCH: Final = 10  # uploads of a client in a day; who had so many leaves some of its network's to its neighbours
 SEEN_NS: Final = 26 * 86_400 * 1_000_000_000  # a certificate that nobody uploaded for so long is new again
+
+_HAD: Final = Budget(Limit(name="had", burst=MUCH, count=MUCH, period_ns=DAY_NS), BudgetKind.NETWORK_UPLOADS)
 
 
 class Ruling(NamedTuple):
@@ -126,6 +131,7 @@ class Contents:
             for address in found.addresses:
                 yield from _bill(client, BudgetKind.MAIL_ADDRESS, self._subjects.word_of(address))
             return
+        yield from self._of_network(client, found, now_ns)
         for cert in found.certs:
             yield from _bill(
                 client, BudgetKind.CERT_UPDATES, self._word(cert), forgiving=self._is_forgiven(client, cert, now_ns)
@@ -136,6 +142,18 @@ class Contents:
             for user_id in dict.fromkeys(cert.user_ids):
                 word = self._subjects.word_of(user_id.decode("utf-8", "replace").strip().lower())
                 yield from _bill(client, BudgetKind.USER_ID, word)
+
+    def _of_network(self, client: Client, upload: Upload, now_ns: int) -> Iterator[Bill]:
+        """Yield what a network pays for an upload, and for its client a note of it; bare revocations only count."""
+        kind = BudgetKind.NETWORK_UPLOADS
+        had = bucket_key(kind, client.network, client.key)
+        much = (self._buckets.peek(had) or 0) - now_ns > DAY_NS - DAY_NS // MUCH
+        budget = (client.frugal if much else client.budgets)[kind - BUCKETS]
+        if budget is None or client.anonymous or client.peer:
+            return
+        forgiving = all(cert.revocation_only for cert in upload.certs)
+        yield Bill(budget, bucket_key(kind, client.network), 1, forgiving)
+        yield Bill(_HAD, had, 1, forgiving=True)
 
     def _is_forgiven(self, client: Client, cert: Cert, now_ns: int) -> bool:
         """Whether an update is never refused, though it counts: a bare revocation, and the first of a network in a day.

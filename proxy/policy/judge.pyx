@@ -53,8 +53,10 @@ cdef int _UNKNOWN = OperationClass.UNKNOWN
 cdef int _SYNC = OperationClass.SYNC
 cdef int _CERT = OperationClass.CERT
 cdef int _IDENTITY = OperationClass.IDENTITY
+cdef int _PREFIXLOG = OperationClass.PREFIXLOG
 cdef int _FIRST_BUDGET = BudgetKind.DISTINCT_CERTS
 cdef int _DISTINCT_IDENTITIES = BudgetKind.DISTINCT_IDENTITIES - BudgetKind.DISTINCT_CERTS
+cdef int _NETWORK_PREFIXLOGS = BudgetKind.NETWORK_PREFIXLOGS - BudgetKind.DISTINCT_CERTS
 cdef int _DOMAIN = BudgetKind.DOMAIN - BudgetKind.DISTINCT_CERTS
 cdef int RULE_SHIFT = _RULE_SHIFT
 cdef int _CLASSES = BUCKETS
@@ -306,7 +308,7 @@ cdef class WithinLimits(Check):
         cdef Spending of_wider, spending
         cdef uint64_t asker
         if facts.subject == 0 or facts.kind > _IDENTITY:
-            return None
+            return self._spend_of_prefixlogs(facts.client, now_ns) if facts.kind == _PREFIXLOG else None
         asker = mix(facts.kind, facts.client.network, 0)
         if self.sightings.seen(asker, facts.subject, KNOWN_NS, now_ns):
             return None
@@ -330,6 +332,11 @@ cdef class WithinLimits(Check):
         if budget is None:
             return None
         return self._take(budget, client.frugal[facts.kind - _CERT], asker, _SHARE, client.key, now_ns)
+
+    cdef Spending _spend_of_prefixlogs(self, Client client, int64_t now_ns):
+        """Let the network of the client pay for a list of what changed on a day, also for one that it had before."""
+        cdef Budget budget = client.budgets[_NETWORK_PREFIXLOGS]
+        return None if budget is None else self.buckets.spend(budget, mix(budget.kind, client.network, 0), 1, now_ns)
 
     cdef bint _is_cold(self, Facts facts, int64_t now_ns) except -1:
         """Whether the client's pool has to pay: for a certificate that nobody, anywhere, has asked for lately."""

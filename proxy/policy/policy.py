@@ -44,7 +44,7 @@ MODES = {"off": Mode.OFF, "shadow": Mode.SHADOW, "enforce": Mode.ENFORCE}
 CLASS_NAMES: tuple[ClassName, ...] = get_args(ClassName)  # in the order of OperationClass; a test compares them
 FAT_OF_CLIENT, FAT_OF_ALL, FAT_QUEUE_NS = 1, 2, 10_000_000_000
 LEFT_PART = 8  # of the burst of a network: what those leave who have had much
-NETWORK_KINDS = (BudgetKind.DISTINCT_CERTS, BudgetKind.DISTINCT_IDENTITIES)
+FRUGAL_KINDS = (BudgetKind.DISTINCT_CERTS, BudgetKind.DISTINCT_IDENTITIES, BudgetKind.NETWORK_UPLOADS)  # the first
 BUDGET_NAMES: tuple[BudgetName, ...] = get_args(BudgetName)  # in the order of BudgetKind; likewise
 # Who has a budget together with other networks: all of one company, by its ASN, or all of the world.
 POOLS = {
@@ -226,7 +226,7 @@ def _profile(config: Config, network: NetworkConfig | None = None, share: int = 
         caps=caps,
         budgets=tuple(Budget(limit, kind) if limit else None for limit, kind in kinds),
         frugal=tuple(
-            _frugal(limit, kind) if limit else None for limit, kind in zip(shared, NETWORK_KINDS, strict=False)
+            _frugal(limit, kind) if limit else None for limit, kind in zip(shared, FRUGAL_KINDS, strict=False)
         ),
     )
 

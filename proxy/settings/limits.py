@@ -42,8 +42,8 @@ ClassName = Literal[
 ]
 CLASS_NAMES: Final[tuple[ClassName, ...]] = get_args(ClassName)
 
-# Budgets are not of one client: of its network (the first two), of what it asks for, of a class of clients, of all.
-NetworkBudgetName = Literal["distinct_certs", "distinct_identities"]
+# Budgets are not of one client: of its network (the first four), of what it asks for, of a class of clients, of all.
+NetworkBudgetName = Literal["distinct_certs", "distinct_identities", "network_uploads", "network_prefixlogs"]
 BudgetName = Literal[
     NetworkBudgetName,
     "domain",
@@ -153,6 +153,8 @@ LIMIT_DEFAULTS: Final[Mapping[ClassName, Mapping[str, int | str]]] = {
 BUDGET_DEFAULTS: Final[Mapping[BudgetName, Mapping[str, int | str]]] = {
     "distinct_certs": {"burst": 1000, "count": 1, "period": "5s", "max_delay": "10s"},
     "distinct_identities": {"burst": 200, "count": 60, "period": "1h"},
+    "network_uploads": {"burst": 60, "count": 60, "period": "1h", "max_delay": "1m"},
+    "network_prefixlogs": {"burst": 10, "count": 10, "period": "1d"},
     "domain": {"burst": 600, "count": 60, "period": "1m", "max_delay": "10s"},
     "cert_updates": {"burst": 10, "count": 10, "period": "1h"},
     "cert_growth": {"burst": 500, "count": 50, "period": "1d"},
@@ -171,6 +173,8 @@ class Budgets(Section):
 
     distinct_certs: BudgetConfig  # certificates that a network (/24, /48) has not asked for in the last hours
     distinct_identities: BudgetConfig  # the same for e-mail addresses
+    network_uploads: BudgetConfig  # of a network; shared exits have `exit_uploads`
+    network_prefixlogs: BudgetConfig  # lists of what changed on a day, for a network
     domain: BudgetConfig  # new e-mail addresses of one domain, whoever asks
     cert_updates: BudgetConfig  # uploads of one certificate, whoever uploads
     cert_growth: BudgetConfig  # signatures of others on one certificate

@@ -31,7 +31,8 @@ VANDAL = "127.66.0.1"
 AT_A_TIME = 32
 LEAST = 200  # uploads of a flood
 # What waits for its tokens would only take the test's time.
-HURRIED = {f"{name}__MAX_DELAY": "0s" for name in ("LIMITS__UPLOAD", "BUDGETS__NEW_CERTS", "BUDGETS__EXIT_UPLOADS")}
+WAITING = ("LIMITS__UPLOAD", "BUDGETS__NETWORK_UPLOADS", "BUDGETS__NEW_CERTS", "BUDGETS__EXIT_UPLOADS")
+HURRIED = {f"{name}__MAX_DELAY": "0s" for name in WAITING}
 TWO_MEGABYTES = 15_000  # signatures of 119 bytes, in base64
 
 
@@ -113,10 +114,11 @@ def stored(gpg: Gpg, fingerprint: str) -> str:
     ("settings", "flooders", "burst", "per_second"),
     [
         ({}, [VANDAL], 10, 1 / 10),
+        ({}, addresses("127.66.0.{}", range(1, 255)), 60, 1 / 60),
         ({"BUDGETS__NEW_CERTS__BURST": "100"}, addresses("127.66.0.{}", range(1, 255)), 25, 1 / 24),  # a quarter
         ({"SHARED_EXITS": "127.66.0.0/16"}, addresses("127.66.{}.7", range(1, 101)), 4, 1 / 10),  # one is for updates
     ],
-    ids=["one client", "a network", "all exits"],
+    ids=["one client", "a network", "new ones of a network", "all exits"],
 )
 async def test_flood_is_held_to_its_budget(
     start_site: Callable[..., Site],

@@ -269,6 +269,7 @@ async def test_what_a_client_is_granted(node: Node, address: str, *, allowed: bo
     """Exempt networks and peers are told."""
     answer = await node.ask(f"/api/v1/clients/{address}")
     assert (answer["allowed_network"], answer["peer"]) == (allowed, peer)
+    assert ("network-uploads" in [each["limit"] for each in answer["network"]["budgets"]]) is not peer
 
 
 async def test_where_workers_know_a_client_to_be(node: Node) -> None:
@@ -285,7 +286,7 @@ async def test_where_workers_know_a_client_to_be(node: Node) -> None:
     assert [each["rule"] for each in told] == ["clouds", "listed: denied", "listed: priced", None]
     assert told[0] == {"asn": 7, "kind": "hosting", "rule": "clouds"}
     budgets = (await node.ask("/api/v1/clients/192.0.2.0"))["network"]["budgets"]
-    assert [each["limit"] for each in budgets][-1] == "hosting-certs"
+    assert [each["limit"] for each in budgets][-2:] == ["network-prefixlogs", "hosting-certs"]
     assert told[3] == {"asn": None, "kind": "unknown", "rule": None}
 
 

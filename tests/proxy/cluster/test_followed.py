@@ -87,21 +87,32 @@ def test_searches_take_from_their_mail_domain() -> None:
 
 
 def test_uploads_take_from_what_is_everybodys() -> None:
-    """An upload tells of the budget of new certificates and of those of its certificate."""
+    """An upload tells of the budget of new certificates and of those of its network and its certificate."""
     desk = Desk()
     desk.write(OperationClass.UPLOAD, FINGERPRINT.encode())
     word = desk.subjects.counted_as(OperationClass.CERT, FINGERPRINT)
     assert {place for place in desk.places() if place[1] >= BUCKETS} == {
         (everybody(BudgetKind.NEW_CERTS), BudgetKind.NEW_CERTS),
+        (bucket_key(BudgetKind.NETWORK_UPLOADS, NETWORK), BudgetKind.NETWORK_UPLOADS),
         (bucket_key(BudgetKind.CERT_UPDATES, word), BudgetKind.CERT_UPDATES),
         (bucket_key(BudgetKind.CERT_GROWTH, word), BudgetKind.CERT_GROWTH),
     }
     desk.write(OperationClass.UPLOAD)
-    assert {number for _, number in desk.places() if number >= BUCKETS} == {BudgetKind.NEW_CERTS}
+    assert {number for _, number in desk.places() if number >= BUCKETS} == {
+        BudgetKind.NEW_CERTS,
+        BudgetKind.NETWORK_UPLOADS,
+    }
+
+
+def test_prefix_logs_take_from_their_network() -> None:
+    """A list of what changed on a day tells of the budget of the network that it goes to."""
+    desk = Desk()
+    desk.write(OperationClass.PREFIXLOG, b"2026-05-01")
+    assert (bucket_key(BudgetKind.NETWORK_PREFIXLOGS, NETWORK), BudgetKind.NETWORK_PREFIXLOGS) in desk.places()
 
 
 def test_uploads_through_a_shared_exit_take_from_those_of_all_exits() -> None:
-    """An upload from an exit tells of the budget of all of them."""
+    """An upload from an exit tells of the budget of all of them, and of none of its network."""
     desk = Desk(SHARED_EXITS="192.0.2.0/24")
     desk.policy = Policy(
         config := Config.from_env({"HKPGUARD_SHARED_EXITS": "192.0.2.0/24"}),
@@ -109,7 +120,9 @@ def test_uploads_through_a_shared_exit_take_from_those_of_all_exits() -> None:
         exits=config.shared_exits,
     )
     desk.write(OperationClass.UPLOAD)
-    assert (everybody(BudgetKind.EXIT_UPLOADS), BudgetKind.EXIT_UPLOADS) in desk.places()
+    places = desk.places()
+    assert (everybody(BudgetKind.EXIT_UPLOADS), BudgetKind.EXIT_UPLOADS) in places
+    assert BudgetKind.NETWORK_UPLOADS not in {number for _, number in places}
 
 
 def test_a_mapped_address_is_its_ipv4_address() -> None:

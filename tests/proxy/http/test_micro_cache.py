@@ -7,12 +7,13 @@ import fcntl
 import sys
 import termios
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from proxy.hkp.uploads import UploadBounds, UploadKind, UploadReader
-from proxy.http.micro_cache import SHELF_BYTES
+from proxy.http.micro_cache import SHELF_BYTES, is_over
 from proxy.policy.actions import Action
 from proxy.telemetry.numbers import FLAG_CACHED, CacheUse
 from tests.certs_for_tests import armored, certificate, form
@@ -29,6 +30,7 @@ MISSING = "HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\nno\n"
 WORDS = "/pks/lookup?op=index&options=mr&search=alice"
 MAIL = "/pks/lookup?op=get&options=mr&search=alice%40example.org"
 STATS = "/pks/lookup?op=stats"
+PREFIXLOG = "/pks/v2/prefixlog/2026-05-01"
 
 
 async def ask(node: Node, request: bytes) -> Message:
@@ -45,7 +47,7 @@ async def first(node: Node, request: bytes, reply: bytes | str) -> Message:
     return await client.reply()
 
 
-@pytest.mark.parametrize("target", [KEY_TARGET, WORDS, MAIL, STATS, KEY_TARGET.replace("get", "index")])
+@pytest.mark.parametrize("target", [KEY_TARGET, WORDS, MAIL, STATS, PREFIXLOG, KEY_TARGET.replace("get", "index")])
 async def test_second_request_is_answered_from_the_cache(start: Start, target: str) -> None:
     """It is the same answer, with its age, and the keyserver is not asked."""
     node = await start(ON)
@@ -491,11 +493,11 @@ async def test_change_that_nobody_read_ends_all_that_is_kept(
     assert (node.keyserver.wires[0].pull() == 0) == kept
 
 
-@pytest.mark.parametrize("setting", ["CERT", "MISSING", "SEARCH", "STATS"])
+@pytest.mark.parametrize("setting", ["CERT", "MISSING", "SEARCH", "STATS", "PREFIXLOG"])
 async def test_each_time_is_a_setting(start: Start, setting: str) -> None:
     """What is kept for 0 s is not kept at all, and the others are."""
     node = await start({**ON, f"CACHE__{setting}": "0s"})
-    asked = {"CERT": KEY_TARGET, "MISSING": target(404), "SEARCH": MAIL, "STATS": STATS}
+    asked = {"CERT": KEY_TARGET, "MISSING": target(404), "SEARCH": MAIL, "STATS": STATS, "PREFIXLOG": PREFIXLOG}
     await first(node, get("/pks/lookup?op=index&options=mr&search=0x0123456789ABCDEF", "Cookie: a=b"), ok())
     for each in asked.values():
         await answered(node, get(each), MISSING.encode() if each == target(404) else ok())
@@ -503,6 +505,18 @@ async def test_each_time_is_a_setting(start: Start, setting: str) -> None:
         await node.connect(get(each))
         await turns(50)
         assert (node.keyserver.wires[0].pull() > 0) == (name == setting)
+
+
+@pytest.mark.parametrize(
+    ("day", "over"),
+    [
+        ("2026-05-01", True), ("2025-12-31", True), ("2026-05-02", False), ("2026-05-03", False), ("2026-5-1", False),
+        ("", False), ("20260501", False), ("2026-05-01x", False), ("0", False),
+    ],
+)  # fmt: skip
+def test_day_that_is_over(day: str, *, over: bool) -> None:
+    """Only a day that is written out, and before the one that it is in UTC; what is none may mean today."""
+    assert is_over(day, datetime(2026, 5, 2, 0, 0, 1, tzinfo=UTC)) is over
 
 
 async def test_hit_pays_the_limits_of_its_client(start: Start) -> None:

@@ -234,3 +234,27 @@ def test_allowed_network(tables: Tables) -> None:
     """Nothing is counted of those whom no limit touches."""
     world = World(tables, {**FEW, "ALLOW": "192.0.2.0/24"})
     assert world.outcomes(ALICE, *map(fingerprint, range(9))) == [Action.ALLOW] * 9
+
+
+def test_prefix_logs_of_a_network(tables: Tables) -> None:
+    """All addresses of a network have ten lists a day together, the same one again as well; others have their own."""
+    world = World(tables, {})
+    kind, dates = OperationClass.PREFIXLOG, [f"2026-05-{day:02}" for day in range(1, 7)]
+    assert world.outcomes(ALICE, *dates, kind=kind) == [Action.ALLOW] * 6
+    assert world.outcomes(NEIGHBOUR, *dates, kind=kind) == [Action.ALLOW] * 4 + [Action.LIMIT] * 2
+    verdict = world.ask(NEIGHBOUR, dates[0], kind)
+    assert verdict.spending is not None
+    assert verdict.spending.bucket == BudgetKind.NETWORK_PREFIXLOGS
+    assert world.outcomes(BOB, *dates, kind=kind) == [Action.ALLOW] * 6
+    world.now_ns += 86_400 * SECOND // 10
+    assert world.outcomes(NEIGHBOUR, *dates[:2], kind=kind) == [Action.ALLOW, Action.LIMIT]
+
+
+def test_prefix_logs_without_a_budget(tables: Tables) -> None:
+    """Where it is off, each client has its own ten."""
+    world = World(tables, {"BUDGETS__NETWORK_PREFIXLOGS__MODE": "off"})
+    for address in (ALICE, NEIGHBOUR):
+        assert world.outcomes(address, *["2026-05-01"] * 11, kind=OperationClass.PREFIXLOG) == [
+            *[Action.ALLOW] * 10,
+            Action.LIMIT,
+        ]

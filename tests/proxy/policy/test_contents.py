@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
@@ -269,8 +270,8 @@ bodies = st.one_of(
 )
 steps = st.lists(st.tuples(st.sampled_from([ALICE, BOB, TOR]), bodies, st.integers(0, 1200)), max_size=12)
 TIGHT = {
-    **no_delay("NEW_CERTS", 8), **no_delay("EXIT_UPLOADS", 8), "BUDGETS__CERT_UPDATES__BURST": "2",
-    "BUDGETS__USER_ID__BURST": "1",
+    **no_delay("NEW_CERTS", 8), **no_delay("EXIT_UPLOADS", 8), **no_delay("NETWORK_UPLOADS", 4),
+    "BUDGETS__CERT_UPDATES__BURST": "2", "BUDGETS__USER_ID__BURST": "1",
 }  # fmt: skip
 
 
@@ -320,6 +321,98 @@ def test_refund_goes_where_it_was_paid(tables: Tables) -> None:
     for number in range(3):
         world.contents.refund(world.rule(TOR, new(number)).deposit, world.now_ns)
     assert world.outcomes(TOR, new(3), new(4), new(5)) == [ALLOW, ALLOW, LIMIT]
+
+
+# Uploads of one network.
+
+
+def test_uploads_of_a_network(tables: Tables) -> None:
+    """A network uploads so often, whoever in it and whatever, what is known too; a minute later once more."""
+    world = World(tables, no_delay("NETWORK_UPLOADS", 4))
+    assert world.outcomes(ALICE, new(1), new(1)) == [ALLOW] * 2
+    assert world.outcomes(NEIGHBOUR, new(1), new(2, 3)) == [ALLOW] * 2
+    for found in (new(1), new(9)):
+        assert world.refused_by(NEIGHBOUR, found) == BudgetKind.NETWORK_UPLOADS
+    assert world.outcomes(BOB, new(1)) == [ALLOW]
+    world.now_ns += MINUTE
+    assert world.outcomes(ALICE, new(9), new(9)) == [ALLOW, LIMIT]
+
+
+def test_uploads_of_a_network_wait_before_they_are_refused(tables: Tables) -> None:
+    """At the defaults 60 pass at once, as after a keysigning party; one more waits a minute, the next is refused."""
+    world = World(tables)
+    party = [f"192.0.2.{number}" for number in range(1, 61)]
+    assert [world.outcomes(address, new(number)) for number, address in enumerate(party)] == [[ALLOW]] * 60
+    late, later = world.judge(ALICE, new(100)), world.judge(NEIGHBOUR, new(101))
+    assert late is not None
+    assert (late.action, late.wait_ns) == (DELAY, MINUTE)
+    assert later is not None
+    assert later.spending is not None
+    assert (later.action, later.spending.retry_after_ns) == (LIMIT, MINUTE)
+
+
+def test_who_uploads_one_after_the_other_loses_none(tables: Tables) -> None:
+    """Somebody who sends a keyring waits, from some upload on, up to a minute for each."""
+    world, waits = World(tables), []
+    for number in range(150):
+        verdict = world.judge(ALICE, forged(number))
+        assert verdict is None or verdict.action == DELAY
+        waits.append(0 if verdict is None else verdict.wait_ns)
+        world.now_ns += waits[-1]
+    assert waits[:53] == [0] * 53
+    assert max(waits) == MINUTE
+
+
+def test_who_uploads_much_leaves_some_to_the_neighbours(tables: Tables) -> None:
+    """Who had ten uploads finds an eighth less than the others of the network, however long it goes on."""
+    world = World(tables, no_delay("NETWORK_UPLOADS", 16))
+    assert world.outcomes(ALICE, *map(forged, range(20))) == [ALLOW] * 14 + [LIMIT] * 6
+    assert world.outcomes(NEIGHBOUR, *map(forged, range(30, 33))) == [ALLOW] * 2 + [LIMIT]
+    for number in range(600):
+        world.now_ns += 10 * SECOND
+        world.outcomes(ALICE, forged(100 + number))
+    assert world.outcomes(NEIGHBOUR, forged(1000), forged(1001)) == [ALLOW] * 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "address"),
+    [
+        ({"PEERS": "192.0.2.0/24"}, ALICE),
+        ({"ALLOW": "192.0.2.0/24"}, ALICE),
+        ({"BUDGETS__EXIT_UPLOADS__MODE": "off"}, TOR),
+        ({"BUDGETS__NETWORK_UPLOADS__MODE": "off"}, ALICE),
+    ],
+    ids=["a peer", "allowed", "an exit", "off"],
+)
+def test_whose_network_is_not_asked(tables: Tables, settings: dict[str, str], address: str) -> None:
+    """Peers push keys, allowed networks have no limits, and exits have a budget together."""
+    world = World(tables, {**no_delay("NETWORK_UPLOADS", 1), **settings})
+    assert world.outcomes(address, *[new(1)] * 9) == [ALLOW] * 9
+
+
+def test_revocation_is_an_upload_of_its_network(tables: Tables) -> None:
+    """A bare revocation counts, and is never refused; one beside something else is an upload like others."""
+    world = World(tables, no_delay("NETWORK_UPLOADS", 4))
+    revoked = [upload(revocation(number)) for number in range(6)]
+    assert world.outcomes(ALICE, *revoked) == [ALLOW] * 6
+    assert world.refused_by(NEIGHBOUR, new(9)) == BudgetKind.NETWORK_UPLOADS
+    assert world.refused_by(NEIGHBOUR, upload(revocation(1), certificate(9))) == BudgetKind.NETWORK_UPLOADS
+
+
+def test_upload_that_was_not_sent_costs_its_network_nothing(tables: Tables) -> None:
+    """The token comes back, and who paid it has not had it: it does not leave more to its neighbours for that."""
+    world = World(tables, no_delay("NETWORK_UPLOADS", 8))
+    for number in range(30):
+        world.contents.refund(world.rule(ALICE, forged(number)).deposit, world.now_ns)
+    assert world.outcomes(ALICE, *map(forged, range(100, 109))) == [ALLOW] * 8 + [LIMIT]
+
+
+def test_network_with_another_budget_of_uploads(tables: Tables) -> None:
+    """The settings of a network may give it more or less than others."""
+    networks = [{"cidr": "192.0.2.0/24", "budgets": {"network_uploads": {"burst": 2, "max_delay": "0s"}}}]
+    world = World(tables, {"NETWORKS": json.dumps(networks)})
+    assert world.outcomes(ALICE, new(1), new(2), new(3)) == [ALLOW, ALLOW, LIMIT]
+    assert world.outcomes(BOB, new(1), new(2), new(3)) == [ALLOW] * 3
 
 
 # Shared budgets.

@@ -60,8 +60,8 @@ def test_there_is_a_limit_for_each_bucket(tables: Tables) -> None:
     assert len(profile.limits) == BUCKETS + len(BudgetKind)
     assert [limit.name for limit in profile.limits if limit] == [
         "total", "cert", "identity", "words", "upload", "mail", "admin", "sync", "prefixlog",
-        "distinct-certs", "distinct-identities", "domain", "cert-updates", "cert-growth", "user-id", "mail-address",
-        "exit-uploads", "new-certs", "hosting-certs", "tor-certs",
+        "distinct-certs", "distinct-identities", "network-uploads", "network-prefixlogs", "domain", "cert-updates",
+        "cert-growth", "user-id", "mail-address", "exit-uploads", "new-certs", "hosting-certs", "tor-certs",
     ]  # fmt: skip
 
 
