@@ -369,8 +369,6 @@ async def test_figures() -> None:
 def test_without_a_store_redis_is_not_loaded() -> None:
     """A node that stands alone never imports the client."""
     code = (
-        "import sys\n"
-        "import proxy.analyst, proxy.node, proxy.cli\n"
-        "assert not {'redis', 'hiredis'} & set(sys.modules)\n"
+        "import sys\nimport proxy.analyst, proxy.node, proxy.cli\nassert not {'redis', 'hiredis'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
