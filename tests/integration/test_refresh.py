@@ -15,20 +15,17 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
-MOST_SECONDS = 75.0
-
 
 def _fingerprint(asked: Asked) -> str:
     return parse_qs(urlsplit(asked.target).query)["search"][0].removeprefix("0x").upper()
 
 
 def test_refresh_loses_no_key(refresh: Refresh) -> None:
-    """Each of 300 keys is asked for once and answered, gpg reads all, and it takes no longer than 75 s."""
-    said, seconds = refresh.outcome.result(PATIENCE_SECONDS)
+    """Each of 300 keys is asked for once and answered, and gpg reads all."""
+    said = refresh.outcome.result(PATIENCE_SECONDS)
     assert said.status == 0, said.err
     assert f"Total number processed: {KEYS}" in said.err
     assert f"unchanged: {KEYS}" in said.err
-    assert seconds <= MOST_SECONDS
     log = list(refresh.keyserver.log)
     assert Counter(_fingerprint(each.asked) for each in log) == dict.fromkeys(refresh.fingerprints, 1)
     assert all(b"BEGIN PGP PUBLIC KEY BLOCK" in each.answer.body for each in log)
