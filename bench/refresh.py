@@ -54,6 +54,7 @@ UNIVERSITY = [
         "budgets": {
             "distinct_certs": {"burst": 20000, "count": 2, "period": "1s"},
             "distinct_identities": {"burst": 2000, "count": 600},
+            "network_uploads": {"burst": 600, "count": 600},
         },
     }
 ]
