@@ -3,49 +3,24 @@
 import re
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
 
 from proxy.settings.intel import Spelled
-from proxy.settings.kinds import MILLISECOND, SECOND, Duration, FilePath, Kind, OrEmpty
+from proxy.settings.kinds import MILLISECOND, SECOND, Duration, FilePath, OrEmpty, Secret
 from proxy.settings.section import Section
 from proxy.settings.sources import SettingPath
 
 if TYPE_CHECKING:
     from proxy.config import Config
 
-SHORTEST_SECRET: Final = 32
-LONGEST_SECRET: Final = 256
 MOST_FILE_BYTES: Final = 4096
 _PREFIX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 NODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _USER: Final = re.compile(r"[!-~]{1,64}")
-_SECRET: Final = re.compile(rf"[!-~]{{{SHORTEST_SECRET},{LONGEST_SECRET}}}")
-
-
-@dataclass(frozen=True, slots=True)
-class LongSecret(Kind[str]):
-    """A secret that nobody types: long, and made by chance."""
-
-    @property
-    def allowed(self) -> str:
-        """See `Kind`."""
-        return f"{SHORTEST_SECRET} to {LONGEST_SECRET} visible ASCII characters"
-
-    @property
-    def secret(self) -> bool:
-        """See `Kind`."""
-        return True
-
-    def parse(self, given: object) -> str:
-        """See `Kind`."""
-        text = given.strip() if isinstance(given, str) else ""
-        if not _SECRET.fullmatch(text):
-            raise self.refusal()
-        return text
+SECRET: Final = Secret(shortest=32)  # nobody types it
 
 
 File = Annotated[str | None, OrEmpty(FilePath())]
@@ -55,7 +30,7 @@ Interval = Annotated[int, Duration(10 * MILLISECOND, 5 * SECOND)]
 class ClusterConfig(Section):
     """What the nodes of a cluster have in common, and how each reaches the store."""
 
-    secret: Annotated[str | None, OrEmpty(LongSecret())] = None  # the same on all nodes
+    secret: Annotated[str | None, OrEmpty(SECRET)] = None  # the same on all nodes
     secret_file: File = None
     prefix: Annotated[str, Spelled(_PREFIX, "1 to 32 of A-Z, a-z, 0-9 and . _ -, the first a letter or digit")] = (
         "hkpguard"
@@ -126,8 +101,8 @@ def cluster_file_problems(config: "Config") -> Iterator[Problem]:
         except (OSError, ValueError) as error:
             yield _of(word), f"cannot be used: {error}"
             continue
-        if word == "secret_file" and text is not None and not _SECRET.fullmatch(text):
-            yield _of(word), f"must hold {LongSecret().allowed}"
+        if word == "secret_file" and text is not None and not SECRET.holds(text):
+            yield _of(word), f"must hold {SECRET.allowed}"
     yield from _certificate_problems(config.cluster)
 
 

@@ -294,10 +294,12 @@ class FilePath(Kind[str]):
 class Secret(Kind[str]):
     """A password that programs use."""
 
+    shortest: int = SHORTEST_SECRET
+
     @property
     def allowed(self) -> str:
         """See `Kind`."""
-        return f"{SHORTEST_SECRET} to {LONGEST_SECRET} visible ASCII characters"
+        return f"{self.shortest} to {LONGEST_SECRET} visible ASCII characters"
 
     @property
     def secret(self) -> bool:
@@ -307,10 +309,14 @@ class Secret(Kind[str]):
     def parse(self, given: object) -> str:
         """See `Kind`."""
         text = given.strip() if isinstance(given, str) else ""
-        visible = text.isascii() and text.isprintable() and " " not in text
-        if not visible or not SHORTEST_SECRET <= len(text) <= LONGEST_SECRET:
+        if not self.holds(text):
             raise self.refusal()
         return text
+
+    def holds(self, text: str) -> bool:
+        """Tell whether a text may be one."""
+        visible = text.isascii() and text.isprintable() and " " not in text
+        return visible and self.shortest <= len(text) <= LONGEST_SECRET
 
 
 @dataclass(frozen=True, slots=True)

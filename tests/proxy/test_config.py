@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from proxy.config import KEYS, Address, ClassName, Config, ConfigError, LimitConfig, usable_cores
 from proxy.hkp.operation import OperationClass
 from proxy.settings.abuse import Ladder, Subject
-from proxy.settings.cluster import LongSecret
 from proxy.settings.events import Pattern, SigningKey, WebUrl
 from proxy.settings.intel import Spelled
 from proxy.settings.kinds import (
@@ -559,8 +558,7 @@ TEXTS: Mapping[type[AnyKind], Callable[[Any], st.SearchStrategy[str]]] = {
     Ladder: lambda _kind: st.sampled_from(["1s", "30m,2h,8h,1d", "1m,1m"]),
     Subject: lambda _kind: st.sampled_from(["0xDEADBEEFDEADBEEF", "canary@example.org"]),
     FilePath: lambda _kind: st.sampled_from(["./state", "/run/keys of mine.pem"]),
-    Secret: lambda _kind: st.text("abc!?=~", min_size=16, max_size=20),
-    LongSecret: lambda _kind: st.text("abc!?=~", min_size=32, max_size=40),
+    Secret: lambda kind: st.text("abc!?=~", min_size=kind.shortest, max_size=kind.shortest + 8),
     Spelled: lambda _kind: st.sampled_from(["hkpguard", "a-1"]),
     StoreAt: lambda _kind: st.sampled_from(["redis://[::1]:7/3", "unix:///s", "rediss+sentinel://a,b:1/main"]),
     Pattern: lambda _kind: st.sampled_from(["*", "ban.*", "ban.placed"]),
