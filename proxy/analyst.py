@@ -49,7 +49,6 @@ from proxy.admin.state import Known, NodeState
 from proxy.budget_watch import BudgetWatch
 from proxy.channel import Channel
 from proxy.courtesy import Courtesy
-from proxy.http.probe import answers
 from proxy.intel.composer import Composer
 from proxy.intel.desk import IntelDesk
 from proxy.intel.watch import IntelWatch
@@ -58,7 +57,7 @@ from proxy.locations import Locations
 from proxy.peers import PeerWatch
 from proxy.plugins.bus import Bus
 from proxy.plugins.contract import Common
-from proxy.plugins.events import ConfigReloaded, UpstreamDown, UpstreamUp
+from proxy.plugins.events import ConfigReloaded
 from proxy.plugins.manager import Manager
 from proxy.plugins.sinks import Sinks
 from proxy.policy.origins import holds_shared
@@ -66,9 +65,9 @@ from proxy.settings.kinds import SECOND
 from proxy.telemetry import log
 from proxy.telemetry.log import AccessLog
 from proxy.telemetry.metrics import NodeMetrics
+from proxy.upstream_watch import UpstreamWatch
 from proxy.verdicts import Verdicts
 from proxy.warden import Warden
-from proxy.worker import health_of, health_rules
 
 if TYPE_CHECKING:
     import socket
@@ -78,8 +77,6 @@ if TYPE_CHECKING:
     from models.steps import Steps
     from proxy.cluster.cluster import Cluster
     from proxy.config import Config
-    from proxy.http.health import Health
-    from proxy.settings.kinds import Address
     from proxy.supervisor import Parent
 
 DRAIN_SECONDS = 0.1
@@ -104,7 +101,6 @@ class Analyst:
         self._config = config
         self._region = region
         self._rings = [Ring(region.ring(worker)) for worker in range(region.counts.workers)]
-        self._health = [health_of(config, region, index) for index in range(len(config.upstream))]
         self._history = History()
         self._bus = Bus(config.events.replay)
         self._sinks = Sinks(config, self._bus)
@@ -123,7 +119,8 @@ class Analyst:
         common = Common(self._coldness, Watch(), self._locations.atlas, book)
         self._plugins = Manager(config, self._bus, self._verdicts, common=common, courtesy=self._courtesy)
         known = Known(self._history, self._warden, self._coldness, self._verdicts, self._locations)
-        self._state = NodeState(config, region, self._health, known)
+        self._upstreams = UpstreamWatch(config, region, publish=self._bus.publish)
+        self._state = NodeState(config, region, self._upstreams.health, known)
         self._peers = PeerWatch(config, config.sync, PeerBook(region.peers))
         buckets = BucketTable(region.buckets, region.secret)
         self._budgets = BudgetWatch(config, buckets, publish=self._bus.publish)
@@ -132,18 +129,10 @@ class Analyst:
         self._intel = IntelWatch(config)
         self._desk = IntelDesk(config, self._warden, self._verdicts, courtesy=self._courtesy)
         self._cluster = self._join(parent) if config.redis_url else None
-        self._up = [True] * len(config.upstream)  # what was told of them
-        self._state.watched += [
-            self._peers,
-            self._budgets,
-            self._load,
-            self._composer,
-            self._intel,
-            self._desk,
-            self._locations,
-            self._plugins,
-            self._sinks,
-        ]
+        asking = (self._load, self._composer, self._intel, self._locations)
+        self._tasks = (self._upstreams, self._peers, *asking)
+        self._reloaded = (*asking, self._budgets, self._desk, self._sinks, self._plugins)
+        self._state.watched += (self._peers, *self._reloaded)
         self._state.required.append(self._plugins)
         if self._cluster:
             self._state.watched += self._cluster.watched
@@ -188,8 +177,7 @@ class Analyst:
         await runner.setup()
         await web.SockSite(runner, sock).start()
         self._sinks.start()
-        watches = (self._peers, self._load, self._composer, self._intel, self._locations)
-        work = (self._drain_rings(), self._check_all(), self._run_plugins(), *(each.run() for each in watches))
+        work = (self._drain_rings(), self._run_plugins(), *(each.run() for each in self._tasks))
         beside = [asyncio.create_task(each) for each in work]
         beside += [asyncio.create_task(self._cluster.run())] if self._cluster else []
         for task in beside:
@@ -268,53 +256,18 @@ class Analyst:
         gc.freeze()  # what start-up made lives on: else the collector would look at it all again, for 50 ms
         await asyncio.Event().wait()
 
-    async def _check_all(self) -> None:
-        """Ask all upstreams, again and again."""
-        while True:
-            checks = zip(self._config.upstream, self._health, strict=True)
-            await asyncio.gather(*(self._check(address, health) for address, health in checks))
-            self._tell_of_upstreams()
-            await asyncio.sleep(self._config.health.interval_ns / 1e9)
-
-    async def _check(self, address: Address, health: Health) -> None:
-        """Ask one upstream."""
-        ok = await answers(
-            address,
-            self._config.health.path,
-            seconds=self._config.health.timeout_ns / 1e9,
-            introduce=self._config.upstream_proxy_protocol == "v2",
-        )
-        health.checked(ok=ok, now_ns=monotonic_ns())
-
-    def _tell_of_upstreams(self) -> None:
-        """Publish who went down or came back since the last time."""
-        now_ns = monotonic_ns()
-        for index, (address, health) in enumerate(zip(self._config.upstream, self._health, strict=True)):
-            up = health.up(now_ns)
-            if up != self._up[index]:
-                self._up[index] = up
-                event = UpstreamUp if up else UpstreamDown
-                self._bus.publish(event(upstream=str(address)))
-
     def _reload(self, config: Config, generation: int) -> None:
         self._config = config
         log.configure(config.log)
-        for health in self._health:
-            health.rules = health_rules(config)
         self._warden.reload(config)
         if self._cluster:
             self._cluster.reload(config)
+        self._upstreams.reload(config)
         self._peers.reload(config, config.sync)
-        self._budgets.reload(config)
-        self._load.reload(config)
-        self._composer.reload(config)
-        self._intel.reload(config)
-        self._desk.reload(config)
-        self._locations.reload(config)
+        for each in self._reloaded:
+            each.reload(config)
         self._state.reload(config, generation)
         self._events.most = config.events.listeners
-        self._sinks.reload(config)
-        self._plugins.reload(config)
         self._bus.publish(ConfigReloaded(generation=generation))
         self._access_log = AccessLog(config.log, sys.stdout)
 
