@@ -2,7 +2,8 @@
 
     databases, feeds, rules --changed?--> process (compose.py) --> set --> PrefixBook (workers), piece by piece
 
-Nothing is composed as long as nothing is named that could be known, and never more than once a minute. Whatever fails
+Nothing is composed as long as nothing is named that could be known, and composing takes a tenth of the time at most,
+where that is not over a minute: a list that has just come holds after some seconds. Whatever fails
 leaves the last set where it is, and is told. Only a node that has no set yet takes one in which something is missing:
 with a damaged database it should still know what the lists say.
 
@@ -27,9 +28,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from fastpath import Control, PrefixBook
+from fastpath.prefixes import PrefixSet
 from proxy.geo_files import sources
 from proxy.intel.combined import FILE
-from proxy.intel.compose import Order, Outcome, RuleOrder
+from proxy.intel.compose import Order, Outcome, RuleOrder, compose
 from proxy.intel.snapshot import FOLDER
 from proxy.policy.origins import digest
 from proxy.side_process import answer_of
@@ -43,7 +45,9 @@ if TYPE_CHECKING:
     from proxy.config import Config
     from proxy.settings.origins import OriginRule
 
-LOOK_SECONDS: Final = 60.0
+LOOK_SECONDS: Final = 5.0
+RESTS: Final = 10  # times as long as composing took
+LONGEST_REST_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 600.0  # after a failure, if nothing changes
 COMPOSE: Final = "proxy.intel.compose"
 COMPOSE_SECONDS: Final = 300.0  # of the process: it is nicer than all that may be busy
@@ -117,9 +121,10 @@ class Composer(Collector):
         """Keep the set up to date, until cancelled."""
         while True:
             self._woken.clear()
+            begun_s = time.monotonic()
             await self.turn()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout(rest_after(time.monotonic() - begun_s)):
                     await self._woken.wait()
 
     async def turn(self) -> None:
@@ -171,6 +176,11 @@ class Composer(Collector):
         yield _gauge("origin_degraded", "1: something is missing in it, or it is not the latest", bool(self._problem))
 
 
+def rest_after(turn_s: float) -> float:
+    """Return after how many seconds to look again, if a turn took so many."""
+    return min(max(LOOK_SECONDS, RESTS * turn_s), LONGEST_REST_SECONDS)
+
+
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"hkpguard_{name}", text, value=value)
 
@@ -190,6 +200,18 @@ def databases_of(config: Config) -> list[Path]:
     """
     wanted = sources(config)
     return [Path(path) for path in (wanted._replace(city=()) if wanted.country else wanted).paths()]
+
+
+def origins_of(config: Config) -> tuple[PrefixSet | None, str]:
+    """Return what databases and lists say of networks, for who has no guard to ask, and what could not be read of them.
+
+    It takes seconds and hundreds of MB. None: there is nothing that could be known. Rules are left out.
+    """
+    order = _inputs(config).order._replace(rules=())
+    if not order.databases and not order.combined:
+        return None, ""
+    octets, outcome = compose(order)
+    return PrefixSet(octets), "; ".join(outcome.problems)
 
 
 def _stamp(path: Path) -> Stamp:

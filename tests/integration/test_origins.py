@@ -137,5 +137,4 @@ def test_lists(start_guard: StartGuard, start_keyserver: StartKeyserver, tmp_pat
     until(lambda: "feed bad" in guarded.readyz().text, "the source is told to be broken", 30)
     listed.write_text("9.8.7.6\n")
     until(lambda: guarded.metric('intel_fetches_total{feed="bad",outcome="new"}') == 1, "another list is there", 90)
-    guarded.program.send(signal.SIGHUP)  # else it takes up to a minute until it is looked at
     until(lambda: (status("1.2.3.4"), status("9.8.7.6")) == (200, 403), "the other list holds", 90)

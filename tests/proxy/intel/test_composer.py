@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.core import CollectorRegistry
 
-from fastpath import Control, Origin, PrefixBook, Region
+from fastpath import Control, NetworkKind, Origin, PrefixBook, Region
+from fastpath.origin import unpack
 from fastpath.prefix_build import Rows, build
 from proxy.config import Config
 from proxy.intel import composer as module
 from proxy.intel.compose import Order, Outcome
-from proxy.intel.composer import RETRY_SECONDS, Composed, Composer, Failed
+from proxy.intel.composer import RETRY_SECONDS, Composed, Composer, Failed, origins_of, rest_after
 from proxy.policy.origins import digest
+from tests.geo.databases_for_tests import write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +84,18 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """Return a node that takes no rests."""
     monkeypatch.setattr(module, "REST_SECONDS", 0)
     return World(tmp_path)
+
+
+def test_without_a_guard(tmp_path: Path) -> None:
+    """Who has no guard to ask composes what databases say for himself, and is told what cannot be read."""
+    file = write(tmp_path / "asn.mmdb", {"192.0.2.0/24": {"autonomous_system_organization": "Some Hosting"}})
+    environ = {"HKPGUARD_STATE_DIR": str(tmp_path)}
+    assert origins_of(Config.from_env(environ)) == (None, "")
+    environ["HKPGUARD_GEOIP_ASN"] = f"{file},{tmp_path / 'none'}"
+    origins, missing = origins_of(Config.from_env(environ))
+    assert origins is not None
+    assert unpack(origins.look_up(ADDRESS)).kind is NetworkKind.HOSTING
+    assert "none" in missing
 
 
 def test_nothing_named_nothing_composed(world: World) -> None:
@@ -183,8 +197,14 @@ def test_a_set_without_room(world: World) -> None:
     assert world.rules == before
 
 
+@pytest.mark.parametrize(("turn_s", "rest_s"), [(0.0, 5), (0.4, 5), (2.0, 20), (22.0, 60), (1e9, 60)])
+def test_rest(turn_s: float, rest_s: float) -> None:
+    """What changes is noticed within seconds, but composing does not take more than a tenth of the time for long."""
+    assert rest_after(turn_s) == rest_s
+
+
 def test_it_runs_until_it_is_cancelled(world: World) -> None:
-    """A reload is looked at at once, not after a minute."""
+    """A reload is looked at at once, not after a rest."""
 
     async def scenario() -> None:
         task = asyncio.create_task(world.composer.run())
