@@ -65,7 +65,7 @@ def measure(cores: Cores, rounds: int, seconds: float) -> tuple[float, list[Roun
         program = Program("hkpguard", _everything_on)
         running = stack.enter_context(serving(program, folder, upstream=server.port, core=cores.proxy))
         rate = HALF * drive(running.port, Client.KEEPALIVE, WARM_UP_S, core=cores.load).rate
-        guard = _by_work(running, cores)
+        guard = told_apart(running, cores)
         measured = [
             _round(guard, rate, min(seconds, MOST_SECONDS), cores, at_work=at_work)
             for _ in range(rounds)
@@ -79,12 +79,12 @@ def _everything_on(folder: Path, port: int, upstream_port: int, setup: Setup) ->
     return Launch(command=launch.command, env={**launch.env, **EVERYTHING})
 
 
-def _by_work(running: Running, cores: Cores) -> Guard:
+def told_apart(running: Running, cores: Cores) -> Guard:
     """Tell the children of the supervisor apart: under load the worker works most, then the analyst."""
     before = cpu.snapshot(running.pid)
     drive(running.port, Client.KEEPALIVE, WARM_UP_S, core=cores.load)
     after = cpu.snapshot(running.pid)
-    children = sorted(after.keys() - {running.pid}, key=lambda child: before[child] - after[child])
+    children = sorted(after.keys() - {running.pid}, key=lambda child: before.get(child, 0) - after[child])
     return Guard(running.port, children[0], children[1])
 
 

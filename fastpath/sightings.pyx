@@ -27,6 +27,7 @@ cdef enum:
     TIME_BITS = 16
     UNIT_SHIFT = 36
     TIME_MASK = 0xFFFF
+    AHEAD = 12  # pairs of many that are brought near before they are looked at
 
 SIGHTING_BYTES = SETS * WAYS * 8
 UNIT_NS = <int64_t>1 << UNIT_SHIFT
@@ -87,11 +88,20 @@ cdef class Sightings:
         return 0
 
     def unseen(self, uint64_t where, tuple whats not None, int64_t window_ns, int64_t now_ns):
-        cdef Py_ssize_t count = 0
-        for each in whats:
-            count += not self.seen(where, each, window_ns, now_ns)
+        cdef Py_ssize_t number, count = 0
+        for number in range(len(whats)):
+            self._approach_next(where, whats, number)
+            count += not self.seen(where, whats[number], window_ns, now_ns)
         return count
 
     def add_all(self, uint64_t where, tuple whats not None, int64_t now_ns):
-        for each in whats:
-            self.add(where, each, now_ns)
+        cdef Py_ssize_t number
+        for number in range(len(whats)):
+            self._approach_next(where, whats, number)
+            self.add(where, whats[number], now_ns)
+
+    cdef int _approach_next(self, uint64_t where, tuple whats, Py_ssize_t number) except -1:
+        """Have the set of a later one brought near: each is elsewhere, and to wait for memory is nearly all of the work."""
+        if number + AHEAD < len(whats):
+            self.approach(where, whats[number + AHEAD])
+        return 0

@@ -63,6 +63,7 @@ class Intake:
         client: Key of the client, from `client_key`.
         size: Bytes that are kept.
         done: Whether all of it is here.
+        pieces: What came so far, in order; none is empty.
         found: What the reader found in it; None before the end, without a reader, and if it objected.
         objection: What it objected to, if that is only to be told.
 
@@ -80,7 +81,7 @@ class Intake:
         self._store = store
         self._reader: BodyReader | None = None
         self._tolerant = False
-        self._pieces: list[bytes] = []
+        self.pieces: list[bytes] = []
 
     def begin(self, reader: BodyReader | None, make_room: Callable[[], None], *, tolerant: bool = False) -> None:
         """Expect the body; `reader` looks at it meanwhile, and objects in vain if we are `tolerant`."""
@@ -120,10 +121,10 @@ class Intake:
 
     def _keep(self, payload: bytes) -> None:
         """Keep a piece; small ones are put together, since each would take 41 bytes more than it has."""
-        if self._pieces and len(self._pieces[-1]) < SMALL_BYTES:
-            self._pieces[-1] += payload
-        else:
-            self._pieces.append(payload)
+        if self.pieces and len(self.pieces[-1]) < SMALL_BYTES:
+            self.pieces[-1] += payload
+        elif payload:
+            self.pieces.append(payload)
 
     def _look_at(self, payload: bytes) -> None:
         if self._reader is not None and payload:
@@ -131,14 +132,8 @@ class Intake:
         if self._reader is not None and self.done:
             self.found = self._reader.finish()
 
-    def body(self) -> bytes:
-        """Return all of it."""
-        if len(self._pieces) > 1:
-            self._pieces = [b"".join(self._pieces)]
-        return self._pieces[0] if self._pieces else b""
-
     def release(self) -> None:
         """Let go of it."""
         self._store.release(self)
         self.size = 0
-        self._pieces = []
+        self.pieces = []

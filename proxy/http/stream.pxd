@@ -3,6 +3,7 @@ cdef class Stream:
     cdef object loop
     cdef public object protocol
     cdef bytes backlog  # not yet accepted by the kernel
+    cdef object following  # deque of pieces that go out after it; None: there were never any
     cdef Py_ssize_t sent  # bytes of `backlog` already sent
     cdef bint reading
     cdef bint writing  # a writer is registered
@@ -15,6 +16,7 @@ cdef class Stream:
     cpdef resume_reading(self)
     cpdef pause_reading(self)
     cpdef write(self, bytes data)
+    cpdef write_all(self, pieces)
     cpdef close(self)
     cpdef abort(self)
     cpdef reset(self)

@@ -1,7 +1,7 @@
 """TCP streams on raw descriptors, driven by the event loop's readiness callbacks; the theory is in `stream.pyx`."""
 
 from asyncio import AbstractEventLoop
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from socket import socket
 from typing import Generic, Protocol, TypeVar
 
@@ -54,6 +54,9 @@ class Stream:
 
     def write(self, data: bytes) -> None:
         """Send `data`, now if the kernel takes it, else as soon as it does. Ignored once closing."""
+
+    def write_all(self, pieces: Sequence[bytes]) -> None:
+        """Send `pieces`, none of them empty, one in each turn of the loop, without `pause_writing`."""
 
     def close(self) -> None:
         """Send what is pending, then close; connection_lost follows."""

@@ -176,6 +176,50 @@ async def test_backlog_arrives_in_order() -> None:
         stream.abort()
 
 
+async def test_pieces_go_out_one_in_a_turn() -> None:
+    """Of many pieces each has a turn of the loop, after what was written before and before what is written later."""
+    stream, notes, far = opened()
+    pieces = [bytes([number]) * 20_000 for number in range(8)]
+    with far:
+        stream.write(b"head")
+        stream.write_all(pieces)
+        stream.write(b"end")
+        assert stream.backlog_bytes == 8 * 20_000 + 3
+        parts = [far.recv(1 << 20)]
+        while stream.backlog_bytes:
+            await turns(1)
+            with contextlib.suppress(BlockingIOError):
+                parts.append(far.recv(1 << 20))
+        assert parts == [b"head", *pieces, b"end"]
+        assert notes.calls == []
+        stream.abort()
+
+
+@pytest.mark.parametrize("pieces", [[], [b"one"], [b"x" * 200_000, b"y" * 200_000, b"z"]], ids=len)
+async def test_close_sends_all_pieces(pieces: list[bytes]) -> None:
+    """A close waits for the pieces as for anything else that is pending, also where the peer reads slowly."""
+    stream, notes, far = opened(small=True)
+    with far:
+        stream.write(b"w" * 100_000)
+        stream.write_all(pieces)
+        stream.close()
+        assert await received(far) == b"w" * 100_000 + b"".join(pieces)
+        await turns()
+    assert notes.calls[-1] == "lost"
+
+
+async def test_pieces_end_with_their_stream() -> None:
+    """Once a stream is given up, its pieces are thrown away, and new ones are ignored."""
+    stream, _, far = opened()
+    with far:
+        stream.write_all([b"one", b"two"])
+        os.close(stream.detach())
+        stream.write_all([b"three", b"four"])
+        assert stream.backlog_bytes == 0
+        await turns()
+        assert far.recv(100) == b""
+
+
 async def test_close_sends_what_is_pending() -> None:
     """A close waits for the backlog; what is written after it is not sent; the descriptor goes last."""
     stream, notes, far = opened(small=True)
