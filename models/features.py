@@ -5,6 +5,9 @@ large or how fast a site is, nor on how long a client was watched. How much a cl
 a refresh of 3,000 keys is no worse than one of 30, and limits and budgets count already. What is undefined, as the
 share of misses of who searched for nothing, has the value of who does nothing unusual.
 
+The last four are not of what a client does (BEHAVIOUR), but of what kind its network is (NETWORK). No window tells
+that: who can look it up writes it beside the others (`of_networks`).
+
 Whoever changes a feature, its order or its meaning raises VERSION: a model made for another version is refused.
 """
 
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from fastpath.origin import NetworkKind
 from models.marks import OCTAVE, SLOWEST
 
 if TYPE_CHECKING:
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
     Figures = NDArray[np.float64]
     Columns = NDArray[np.void]
 
-VERSION: Final = 1
+VERSION: Final = 2
 MEMBER_BITS: Final = 256
 RANDOM_STEP: Final = 62.0  # octaves from one number of 64 bits to another, in the mean
 
@@ -41,7 +45,11 @@ def _share(name: str, text: str) -> Feature:
     return Feature(name, "share", 0.0, 1.0, text)
 
 
-FEATURES: Final = (
+def _network(kind: NetworkKind, text: str) -> Feature:
+    return Feature(kind.name.lower(), "yes or no", 0.0, 1.0, text)
+
+
+_OF_BEHAVIOUR: Final = (
     _share("identity_share", "requests that search for an address"),
     _share("words_share", "requests that search for words"),
     _share("upload_share", "requests that upload"),
@@ -68,7 +76,18 @@ FEATURES: Final = (
     Feature("upload_size", "octaves of 1 byte", 0.0, 32.0, "of an upload, mean"),
     Feature("upload_spread", "octaves", 0.0, 16.0, "the same, standard deviation"),
 )
+NETWORKS: Final = {
+    NetworkKind.HOSTING: "in a network of servers for rent",
+    NetworkKind.VPN: "in one of a VPN or public proxy",
+    NetworkKind.MOBILE: "in one of a mobile carrier",
+    NetworkKind.RESIDENTIAL: "in one of homes",
+}
+FEATURES: Final = (*_OF_BEHAVIOUR, *(_network(kind, text) for kind, text in NETWORKS.items()))
+BEHAVIOUR: Final = slice(0, len(_OF_BEHAVIOUR))
+NETWORK: Final = slice(len(_OF_BEHAVIOUR), len(FEATURES))
 NAMES: Final = tuple(feature.name for feature in FEATURES)
+_LOWEST: Final = np.array([feature.lowest for feature in FEATURES], np.float32)
+_HIGHEST: Final = np.array([feature.highest for feature in FEATURES], np.float32)
 
 
 def compute(columns: Columns) -> NDArray[np.float32]:
@@ -78,18 +97,26 @@ def compute(columns: Columns) -> NDArray[np.float32]:
         columns: windows.WINDOW, shape (n,).
 
     Returns:
-        In the order of FEATURES, within their ranges, shape (n, len(FEATURES)).
+        In the order of FEATURES, within their ranges, shape (n, len(FEATURES)). Networks are of no kind that is known.
 
     """
-    features = np.empty((len(columns), len(FEATURES)), np.float32)
+    features = np.zeros((len(columns), len(FEATURES)), np.float32)
     figures = _figures(columns)
-    for place, feature in enumerate(FEATURES):
-        features[:, place] = np.clip(figures[feature.name], feature.lowest, feature.highest)
+    for place, feature in enumerate(_OF_BEHAVIOUR):
+        features[:, place] = figures[feature.name]
+    np.maximum(features, _LOWEST, out=features)
+    np.minimum(features, _HIGHEST, out=features)
     return features
 
 
+def of_networks(kinds: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the NETWORK features of clients in networks of these kinds (NetworkKind), shape (n, len(NETWORKS))."""
+    found: NDArray[np.float32] = (kinds[:, None] == np.array([*NETWORKS])).astype(np.float32)
+    return found
+
+
 def _figures(columns: Columns) -> dict[str, Figures]:
-    """Return each feature by its name, some of them a little out of their range."""
+    """Return each feature of behaviour by its name, some of them a little out of their range."""
     requests, certs, identities = columns["requests"], columns["certs"], columns["identities"]
     sorted_steps = columns["rises"] + columns["falls"]
     pauses, uploads = columns["pauses"], columns["uploads"]

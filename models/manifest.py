@@ -83,6 +83,8 @@ class Manifest(Strict):
         calibration: Of its raw scores.
         accuse: Log-odds from which on a client is called an abuser, one for each of the looks of the calibration.
         weight: Log-odds that this is worth as evidence, at least; 0: it is none.
+        networks: What it has learnt of networks: log-odds that one of a kind adds to behaviour, at most. Of kinds that
+            are not named it has learnt nothing; if none is, it does not know what a network is.
         metrics: What was measured on tools, or texts, that were not in training.
         made_with: Versions of the libraries that made it.
         sha256: Of the file of the model, in hexadecimal digits.
@@ -100,6 +102,7 @@ class Manifest(Strict):
     calibration: Calibration
     accuse: tuple[FiniteFloat, ...]
     weight: FiniteFloat
+    networks: dict[Word, FiniteFloat] = Field(default_factory=dict)
     metrics: dict[Word, FiniteFloat]
     made_with: dict[Word, Word]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -18,6 +18,7 @@ from models.manifest import MODEL_ENDING, BadModel, Manifest
 from models.scorer import MAIN, SECOND, SHIPPED, Scorer
 from models.shelf import Shelf
 from models.text import TEXT, TextScorer
+from proxy.intel.composer import origins_of
 from proxy.model_places import Places
 from proxy.replay.readers import LogError, texts
 from proxy.replay.records import records_of
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from proxy.config import Config
 
 RESERVOIR: Final = "reservoir.csv.gz"
 MOST_LINES: Final = 4_000_000
@@ -84,12 +87,12 @@ def in_use(state_dir: str, name: str) -> Manifest:
 
 
 def train(
-    state_dir: str, logs: Sequence[str], honest: frozenset[int], abusive: frozenset[int], *, dry_run: bool
+    config: Config, logs: Sequence[str], honest: frozenset[int], abusive: frozenset[int], *, dry_run: bool
 ) -> Trained:
     """Train the main model on logs, and put it in use unless it is worse than the one before.
 
     Args:
-        state_dir: Where the operator's models are.
+        config: Says where the operator's models are, and which databases there are of networks.
         logs: Names of files.
         honest: Keys of clients or networks that the operator calls honest.
         abusive: Likewise.
@@ -100,7 +103,7 @@ def train(
 
     """
     try:
-        return _train(state_dir, logs, honest, abusive, dry_run=dry_run)
+        return _train(config, logs, honest, abusive, dry_run=dry_run)
     except ImportError as error:
         raise Refused(f"training needs more libraries: pip install 'hkpguard[train]' ({error})") from None
     except (LogError, BadModel, OSError, ValueError) as error:
@@ -108,16 +111,24 @@ def train(
 
 
 def _train(
-    state_dir: str, logs: Sequence[str], honest: frozenset[int], abusive: frozenset[int], *, dry_run: bool
+    config: Config, logs: Sequence[str], honest: frozenset[int], abusive: frozenset[int], *, dry_run: bool
 ) -> Trained:
     from models.training import own, shipped, table  # noqa: PLC0415 - the guard runs without them
     from models.training.fit import Origin  # noqa: PLC0415 - likewise
 
-    mine = Places.of(Path(state_dir)).own
-    used = Shelf(MAIN, folders(state_dir), Scorer).model
+    mine = Places.of(Path(config.state_dir)).own
+    used = Shelf(MAIN, folders(config.state_dir), Scorer).model
     recordings, kept = table.read(shipped.FEATURES), mine / RESERVOIR
     earlier = table.read(kept) if kept.exists() else None
-    gathered = own.gather(_records(logs), used, own.Labels(honest, abusive), earlier, secrets.randbits(64))
+    origins, missing = origins_of(config)
+    gathered = own.gather(
+        _records(logs),
+        used,
+        own.Labels(honest, abusive),
+        earlier,
+        secrets.randbits(64),
+        look_up=origins.look_up if origins is not None else None,
+    )
     version = time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime())
     model = own.trained(gathered, recordings, Origin(version=version, data=own.DATA, licence=own.LICENCE))
     with tempfile.TemporaryDirectory() as scratch:
@@ -125,6 +136,8 @@ def _train(
         new = Scorer(shipped.put(model, Path(scratch)))
     model = own.measured(model, new, recordings, gathered)
     summary = own.summary(gathered, used, model.manifest)
+    if missing:
+        summary += f"\nof networks not all is known: {missing}"
     if faults := own.faults(new, used, recordings, gathered):
         raise Refused(f"{summary}\nit is not put in use: {'; '.join(faults)}")
     if dry_run:

@@ -7,7 +7,8 @@ Who counts how much. A scraper that was looked at twelve times is not twelve scr
 times is not a hundred tools. So honest and abusive looks weigh the same in sum, within each a tool by the root of how
 many clients it has, within a tool the clients the same, within a client its looks.
 
-What no recording shows is added to what trees are grown of (imagination.py).
+What no recording shows is added to what trees are grown of (imagination.py). They are grown of behaviour alone; what
+networks say comes to it (networks.py), and nothing to the forest, to which whatever is rare is unusual.
 
 Several behind one address (table.SHARED) are learnt from, but neither what scores mean nor the bounds come from them:
 nobody recorded them, and how many do the same thing within two hours was made up.
@@ -22,9 +23,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from models.features import NAMES, VERSION
+from models.features import BEHAVIOUR, NAMES, VERSION
 from models.manifest import Manifest
-from models.scorer import MAIN, SECOND
+from models.scorer import MAIN, SECOND, log_odds
+from models.training import networks
 from models.training.calibration import Looks, accusation, calibrate
 from models.training.imagination import imagined
 from models.training.table import OWN, TEST
@@ -60,7 +62,7 @@ TREES: Final = {
     "min_data_in_leaf": 150,  # of looks that each are there imagination.COPIES times
     "lambda_l2": 0.3,  # a tool that was run eight times has to be heard
     "feature_fraction": 0.7,
-    "monotone_constraints": [int(name in RISING) for name in NAMES],
+    "monotone_constraints": [int(name in RISING) for name in NAMES[BEHAVIOUR]],
     "monotone_constraints_method": "advanced",
     "deterministic": True,
     "force_row_wise": True,
@@ -120,9 +122,17 @@ def train_trees(table: Table, origin: Origin) -> Model:
     """Return the main model, of looks at clients of both kinds."""
     outside = np.empty(len(table.run), np.float64)
     for inside in splits(table):
-        outside[~inside] = grown(table.at(inside)).predict(table.features[~inside], raw_score=True)
-    graph = to_onnx(of_lightgbm(grown(table)), len(NAMES))
-    return _model(MAIN, "trees", graph, table, origin, outside)
+        outside[~inside] = grown(table.at(inside)).predict(table.behaviour[~inside], raw_score=True)
+    trees = of_lightgbm(grown(table))
+    model = _model(MAIN, "trees", to_onnx(trees, len(NAMES)), table, origin, outside)
+    scale = model.manifest.calibration
+    said = networks.learnt(table, log_odds(scale, outside, table.requests))
+    if not said:
+        return model
+    networks.add(trees, said, scale)
+    graph = to_onnx(trees, len(NAMES))
+    known = {"networks": said, "sha256": hashlib.sha256(graph).hexdigest()}
+    return Model(graph, model.manifest.model_copy(update=known))
 
 
 def train_forest(table: Table, origin: Origin) -> Model:
@@ -130,7 +140,7 @@ def train_forest(table: Table, origin: Origin) -> Model:
     outside = np.empty(len(table.run), np.float64)
     for inside in splits(table):
         without = isolated(table.at(inside & ~table.abusive))
-        outside[~inside] = np.log2(-without.score_samples(table.features[~inside]))  # the exponent, as in the graph
+        outside[~inside] = np.log2(-without.score_samples(table.behaviour[~inside]))  # the exponent, as in the graph
     graph = to_onnx(of_forest(isolated(table.at(~table.abusive))), len(NAMES))
     return _model(SECOND, "forest", graph, table, origin, outside)
 
@@ -158,12 +168,12 @@ def grown(table: Table) -> lightgbm.Booster:
     """Return trees that tell abusive looks from honest ones."""
     import lightgbm  # noqa: PLC0415 - only who trains needs it
 
-    examples = imagined(table.features, table.abusive, weights_of(table))
+    examples = imagined(table.behaviour, table.abusive, weights_of(table))
     data = lightgbm.Dataset(
         examples.features,
         examples.abusive.astype(np.int8),
         weight=examples.weight,
-        feature_name=list(NAMES),
+        feature_name=list(NAMES[BEHAVIOUR]),
         free_raw_data=False,
     )
     return lightgbm.train(TREES, data, ROUNDS)
@@ -175,7 +185,7 @@ def isolated(table: Table) -> IsolationForest:
 
     _, first = np.unique(table.clients, return_index=True)
     nth = np.arange(len(table.run)) - first[table.clients]
-    chosen = table.features[nth < FOREST_LOOKS]
+    chosen = table.behaviour[nth < FOREST_LOOKS]
     return IsolationForest(max_samples=min(FOREST_SAMPLES, len(chosen)), **FOREST).fit(chosen)
 
 

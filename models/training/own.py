@@ -6,6 +6,8 @@ Nobody has labelled the operator's traffic, and some of it is sent by whoever wo
   set aside and counted, for the operator to look at: he may say who is honest (`--honest`) or not (`--abusive`).
 - The reservoir is drawn by chance, a few looks at a client and a few clients of a network: one abuser cannot fill it,
   nor can his network. It is kept from one training to the next, without addresses, and bounded.
+- What the kind of a network says is learnt from own clients of both labels, and apart (networks.py). Who is set aside
+  does not depend on it: else what was learnt of networks would prove itself.
 - All own looks together weigh less than a third of those of the recordings, which they join and never replace.
 - A part of the own clients is kept out of training. On them, and on the canaries (the tools of the recording that no
   model was trained on), the new model has to stand up to the one in use. If it finds fewer abusers, or accuses more
@@ -22,9 +24,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from fastpath.key_arrays import network_keys
+from fastpath.origin_arrays import kinds_of
+from models.features import NETWORK, of_networks
 from models.scorer import bounds, rows_of
-from models.training import evaluation, fit
-from models.training.table import ABUSIVE, OWN, TEST, Table, Who, joined, table_of
+from models.training import evaluation, fit, networks
+from models.training.table import ABUSIVE, EARLIER, OWN, TEST, Table, Who, joined, table_of
 from models.windows import FIRST_LOOKS
 
 if TYPE_CHECKING:
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fastpath.origin_arrays import LookUp
     from models.manifest import Manifest
     from models.scorer import Scorer
     from models.training.fit import Model
@@ -92,7 +97,15 @@ class Labels(NamedTuple):
         return honest, abusive
 
 
-def gather(records: Records, scorer: Scorer, labels: Labels, earlier: Table | None, seed: int) -> Own:
+def gather(  # noqa: PLR0913 - all that is known of logs
+    records: Records,
+    scorer: Scorer,
+    labels: Labels,
+    earlier: Table | None,
+    seed: int,
+    *,
+    look_up: LookUp | None = None,
+) -> Own:
     """Draw what is to be trained on from records.
 
     Args:
@@ -101,6 +114,7 @@ def gather(records: Records, scorer: Scorer, labels: Labels, earlier: Table | No
         labels: What the operator says.
         earlier: The reservoir of the training before.
         seed: Of the draw; nobody outside should know it.
+        look_up: Returns the origin of an address; None: nothing is known of networks.
 
     Raises:
         TooLittle: Fewer than FEWEST_CLIENTS clients are left.
@@ -112,8 +126,10 @@ def gather(records: Records, scorer: Scorer, labels: Labels, earlier: Table | No
     if not len(looks.run):
         raise TooLittle(f"no client in these logs was let through and made {FIRST_LOOKS[0]} requests")
     looks = looks.at(looks.seen)
+    if look_up is not None:
+        looks.features[:, NETWORK] = of_networks(kinds_of(chosen, look_up))[looks.client]
     labelled = looks.label != OWN
-    accused = scorer.score(looks.features, looks.requests) >= bounds(scorer.manifest, looks.requests)
+    accused = scorer.score(networks.nowhere(looks).features, looks.requests) >= bounds(scorer.manifest, looks.requests)
     aside = np.isin(looks.clients, np.unique(looks.clients[accused & ~labelled]))
     out = dice.random(len(looks.run))[np.unique(looks.tool, return_inverse=True)[1]] < KEPT_OUT
     let_through = looks.label != ABUSIVE
@@ -121,7 +137,9 @@ def gather(records: Records, scorer: Scorer, labels: Labels, earlier: Table | No
     if len(np.unique(honest.clients)) + len(np.unique(looks.at(let_through & out).clients)) < FEWEST_CLIENTS:
         raise TooLittle(f"fewer than {FEWEST_CLIENTS} clients were let through and made {FIRST_LOOKS[0]} requests")
     honest = honest._replace(label=np.full(len(honest.run), HONEST))
-    reservoir = joined([honest, earlier]) if earlier is not None else honest
+    reservoir = honest
+    if earlier is not None:
+        reservoir = joined([honest, earlier._replace(mode=np.full(len(earlier.run), EARLIER))])
     if len(reservoir.run) > RESERVOIR:
         reservoir = reservoir.at(np.sort(dice.choice(len(reservoir.run), RESERVOIR, replace=False)))
     return Own(reservoir, looks.at(~let_through), looks.at(let_through & out), len(np.unique(looks.clients[aside])))
@@ -168,8 +186,11 @@ def trained(own: Own, shipped: Table, origin: fit.Origin) -> Model:
 
 
 def spare(model: Model, new: Scorer, shipped: Table) -> Model:
-    """Raise the bound of a model, if it has to be, above all honest canaries; what it misses then, `faults` finds."""
-    honest = shipped.at((shipped.split == TEST) & ~shipped.abusive & shipped.seen & ~shipped.shared)
+    """Raise the bound of a model, if it has to be, above all honest canaries, in whatever network they were.
+
+    What it misses then, `faults` finds.
+    """
+    honest = networks.anywhere(shipped.at((shipped.split == TEST) & ~shipped.abusive & shipped.seen & ~shipped.shared))
     found, row = new.score(honest.features, honest.requests), rows_of(new.manifest.calibration, honest.requests)
     worst = [float(found[row == place].max(initial=-np.inf)) for place in range(len(new.manifest.accuse))]
     accuse = tuple(max(bound, round(high + SPARED, 4)) for bound, high in zip(new.manifest.accuse, worst, strict=True))
@@ -185,7 +206,7 @@ def faults(new: Scorer, used: Scorer, shipped: Table, own: Own) -> list[str]:
         found.append(f"it finds {after['abusive']:.1%} of the canaries, the one in use {before['abusive']:.1%}")
     if after["honest"] > before["honest"]:
         found.append(f"it accuses {after['honest']:.1%} of the honest canaries, the one in use {before['honest']:.1%}")
-    refreshing = shipped.at(fit.refreshing(shipped) & shipped.seen)
+    refreshing = networks.anywhere(shipped.at(fit.refreshing(shipped) & shipped.seen))
     if (new.score(refreshing.features, refreshing.requests) >= bounds(new.manifest, refreshing.requests)).any():
         found.append("it accuses somebody who refreshes his keys")
     theirs, ours = _figures(used, own.kept_out), _figures(new, own.kept_out)
@@ -216,10 +237,12 @@ def measured(model: Model, new: Scorer, shipped: Table, own: Own) -> Model:
 def summary(own: Own, used: Scorer, known: Manifest) -> str:
     """Return what was trained on, and what came of it, for the operator."""
     before, after = used.manifest, known.metrics
+    said = ", ".join(f"{name} up to {value:g}" for name, value in known.networks.items())
     return (
         f"trained on {len(own.reservoir.run)} looks at honest clients and {len(own.abusive.run)} at abusive ones of "
         f"these logs, and on the recordings\n"
         f"{own.set_aside} clients were let through, but {before.name} {before.version} accuses them: set aside\n"
+        f"log-odds that networks add to behaviour: {said or 'nothing was learnt'}\n"
         f"of {after['own_clients']:.0f} clients kept out of training it accuses {after['own_accused']:.2%}; of the "
         f"abusive canaries {after['abusive_accused']:.1%}, of the honest ones {after['honest_accused']:.2%}"
     )

@@ -1,7 +1,8 @@
 """The table of features: what clients looked like whenever a guard would have looked at them, and who they were.
 
 There are no addresses and no subjects in it, and times only as pauses within a window: nobody can be found again in
-it. It is small enough for the repository, as a CSV that can be read by anything.
+it. Of what kind its network is, is not written either, and recordings do not know (networks.py). The table is small
+enough for the repository, as a CSV that can be read by anything.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from models.features import NAMES, compute
+from models.features import BEHAVIOUR, FEATURES, NAMES, NETWORK, compute
 from models.marks import BANNED
 from models.windows import BY_CLIENT, FIRST_LOOKS, PANE, TURN, Windows
 
@@ -31,7 +32,10 @@ WHO: Final = ("run", "tool", "family", "label", "split", "mode", "client", "requ
 ABUSIVE: Final = "abusive"
 TRAIN, TEST, OWN = "train", "test", "own"  # splits; an operator's own clients have one of their own
 SHARED: Final = "shared"  # mode of what nobody recorded: several runs of a tool put together, as from one address
+EARLIER: Final = "earlier"  # mode of what is from logs of before
 DIGITS: Final = ".5g"
+_WRITTEN: Final = NAMES[BEHAVIOUR]
+_UNWRITTEN: Final = (0.0,) * len(FEATURES[NETWORK])
 
 
 class Who(NamedTuple):
@@ -73,6 +77,17 @@ class Table(NamedTuple):
         """Which looks are at several clients behind one address."""
         found: Flags = self.mode == SHARED
         return found
+
+    @property
+    def fresh(self) -> Flags:
+        """Which looks are at clients of the logs that are trained on now, whose networks were looked up."""
+        found: Flags = (self.split == OWN) & (self.mode != EARLIER)
+        return found
+
+    @property
+    def behaviour(self) -> NDArray[np.float32]:
+        """The features of what clients do."""
+        return self.features[:, BEHAVIOUR]
 
     @property
     def seen(self) -> Flags:
@@ -133,9 +148,9 @@ def write(table: Table, path: Path) -> None:
     """Write a table; the same one gives the same bytes."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow([*WHO, *NAMES])
+    rows.writerow([*WHO, *_WRITTEN])
     for *who, features in zip(*table, strict=True):
-        rows.writerow([*who, *(format(value, DIGITS) for value in features.tolist())])
+        rows.writerow([*who, *(format(value, DIGITS) for value in features[BEHAVIOUR].tolist())])
     path.write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))
 
 
@@ -149,6 +164,6 @@ def read(path: Path) -> Table:
     with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
         rows = csv.reader(file)
         heading = next(rows, [])
-        if tuple(heading) != (*WHO, *NAMES):
+        if tuple(heading) != (*WHO, *_WRITTEN):
             raise ValueError(f"{path} is no table of these features: record anew, or take the table of this version")
-        return _table((*row[:6], int(row[6]), int(row[7]), [float(value) for value in row[8:]]) for row in rows)
+        return _table((*row[:6], int(row[6]), int(row[7]), [*map(float, row[8:]), *_UNWRITTEN]) for row in rows)

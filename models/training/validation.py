@@ -35,7 +35,7 @@ def validated(table: Table) -> Iterator[list[Row]]:
         splits = [*fit.splits(table, seed)]
         raw = np.empty(len(table.run), np.float64)
         for inside in splits:
-            raw[~inside] = fit.grown(table.at(inside)).predict(table.features[~inside], raw_score=True)
+            raw[~inside] = fit.grown(table.at(inside)).predict(table.behaviour[~inside], raw_score=True)
         above = np.empty(len(table.run), np.float64)
         for inside in splits:
             above[~inside] = _above(table, raw, inside)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from fastpath import client_key
+from fastpath import NetworkKind, Origin, client_key
 from fastpath.key_arrays import network_keys
-from models.scorer import Scorer
-from models.training.table import ABUSIVE, TEST, joined
+from models.features import NAMES, NETWORK
+from models.scorer import Scorer, bounds
+from models.training.table import ABUSIVE, TEST, Who, joined, table_of
 from proxy.policy.actions import Reason
 from tests.models.models_for_tests import HONEST, clients, scorer, world, written
 from tests.models.traffic_for_tests import SECOND, fingerprints, visit
@@ -19,6 +20,7 @@ pytest.importorskip("lightgbm")
 pytest.importorskip("onnx")
 
 from models.training import fit, own
+from models.training.networks import anywhere
 from models.training.own import (
     CLIENTS_OF_NETWORK,
     FEWEST_CLIENTS,
@@ -57,9 +59,15 @@ def traffic(keys: Iterable[int], requests: int = 20, **fields: object) -> np.nda
 CROWD = [client(network, 1) for network in range(40)]
 
 
-def gathered(records: np.ndarray, labels: Labels = Labels(), earlier: Table | None = None) -> Own:  # noqa: B008
-    """Gather with the model of the small world, always by the same draw."""
-    return gather(records, scorer(), labels, earlier, 5)
+def gathered(
+    records: np.ndarray,
+    labels: Labels = Labels(),  # noqa: B008
+    earlier: Table | None = None,
+    kinds: dict[int, NetworkKind] | None = None,
+) -> Own:
+    """Gather with the model of the small world, always by the same draw; with the kinds of some clients' networks."""
+    look_up = None if kinds is None else lambda address: Origin(kind=kinds.get(client_key(address), 0)).pack()
+    return gather(records, scorer(), labels, earlier, 5, look_up=look_up)
 
 
 def test_one_client_cannot_fill_it() -> None:
@@ -129,6 +137,72 @@ def test_labels() -> None:
     assert len(np.unique(named.abusive.tool)) == 1
     network = int(network_keys(np.array([CROWD[0]], np.uint64))[0])
     assert len(gathered(records, Labels(abusive=frozenset([network]))).abusive.run) == len(named.abusive.run)
+
+
+def test_kinds_of_networks() -> None:
+    """Each look has the kind of its client's network, if there is somebody to ask; those of before have none."""
+    kinds = {key: (NetworkKind.MOBILE, NetworkKind.HOSTING)[number % 2] for number, key in enumerate(CROWD[:30])}
+    abusive = frozenset(CROWD[1:20:2])
+    before = gathered(traffic(CROWD, flags=1)).reservoir
+    found = gathered(traffic(CROWD), Labels(abusive=abusive), before, kinds)
+    networks = NAMES[NETWORK]
+    everything = joined([found.reservoir, found.kept_out, found.abusive])
+    known = everything.features[:, NETWORK]
+    assert not known[~everything.fresh].any()
+    assert np.count_nonzero(~everything.fresh) == len(before.run)
+    fresh = everything.at(everything.fresh & everything.seen)
+    of_kind = {
+        name: len(np.unique(fresh.tool[known[everything.fresh][:, networks.index(name)] > 0])) for name in networks
+    }
+    assert of_kind == {"hosting": 15, "vpn": 0, "mobile": 15, "residential": 0}
+    assert found.abusive.features[:, NETWORK][:, networks.index("hosting")].all()
+    assert not joined([before, gathered(traffic(CROWD)).kept_out]).features[:, NETWORK].any()
+
+
+def test_who_is_set_aside_does_not_depend_on_networks(tmp_path: Path) -> None:
+    """Else of the honest clients of a kind that was learnt some were set aside, and it would be learnt all the more."""
+    own_looks = joined([_own("mobile", HONEST), _own("hosting", ABUSIVE)])
+    used = Scorer(
+        written(fit.train_trees(joined([fit.for_training(world()), own_looks]), fit.Origin(version="1")), tmp_path)
+    )
+    low = float(used.score(_few(CROWD[0]).features, np.array([20]))[0])
+    used.manifest = used.manifest.model_copy(update={"accuse": (low + used.manifest.networks["hosting"] / 2,) * 3})
+    assert (used.score(_few(CROWD[0], hosting=1.0).features, np.array([20])) >= used.manifest.accuse[1]).all()
+    hosting = Origin(kind=NetworkKind.HOSTING).pack()
+    gathered_there = gather(traffic(CROWD), used, Labels(), None, 5, look_up=lambda _address: hosting)
+    assert gathered_there.set_aside == gather(traffic(CROWD), used, Labels(), None, 5).set_aside
+
+
+def _own(kind: str, label: str) -> Table:
+    """Return looks at 40 networks of a kind, between honest and abusive."""
+    return joined(clients(f"own {n}", label, "own", 1, seed=n, order=0.5, **{kind: 1.0}) for n in range(40))
+
+
+def _few(key: int, **known: float) -> Table:
+    """Return the last look at a client of `traffic`."""
+    looks = table_of([(Who("", "", "", "", "", ""), 0, traffic([key]))])
+    for name, value in known.items():
+        looks.features[:, NAMES.index(name)] = value
+    return looks.at(np.array([len(looks.run) - 1]))
+
+
+def test_canaries_in_every_network(tmp_path: Path) -> None:
+    """The bound is raised until no honest canary would be accused, in whatever network it were; and a model that
+    accuses somebody who refreshes from one of them is refused.
+    """
+    made = fit.train_trees(
+        joined([fit.for_training(world()), _own("mobile", HONEST), _own("hosting", ABUSIVE)]), fit.Origin(version="1")
+    )
+    canary = world().at((world().split == TEST) & ~world().abusive)
+    new = Scorer(written(made, tmp_path))
+    high = float(new.score(canary.features, canary.requests).max())
+    low = fit.Model(made.graph, made.manifest.model_copy(update={"accuse": (high + 0.1,) * 3}))
+    new = Scorer(written(low, tmp_path))
+    mine = Own(site(0.1), nobody(), site(0.1, 20), 0)
+    assert any("refreshes" in fault for fault in faults(new, scorer(), world(), mine))
+    spared = Scorer(written(own.spare(low, new, world()), tmp_path))
+    far = anywhere(canary)
+    assert (spared.score(far.features, far.requests) < bounds(spared.manifest, far.requests)).all()
 
 
 def site(order: float, networks: int = 60, label: str = HONEST, seed: int = 9) -> Table:

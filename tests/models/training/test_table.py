@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from models.features import compute
+from models.features import NAMES, NETWORK, compute
 from models.training.table import MOST_LOOKS, Who, joined, read, table_of, write
 from models.windows import Windows
 from proxy.policy.actions import Reason
@@ -54,6 +54,16 @@ def test_banned() -> None:
 def test_bounded() -> None:
     """Of one client there are no more than so many looks."""
     assert len(table_of([(SOMEBODY, 0, visit(["A"] * 4000))]).run) == MOST_LOOKS
+
+
+def test_networks_are_not_written(tmp_path: Path) -> None:
+    """Of what kind a network is, is in no file: neither in the table of the recordings nor in a reservoir."""
+    known = world()
+    known.features[:, NETWORK] = 1.0
+    write(known, tmp_path / "known.csv.gz")
+    assert not read(tmp_path / "known.csv.gz").features[:, NETWORK].any()
+    heading = gzip.decompress((tmp_path / "known.csv.gz").read_bytes()).partition(b"\n")[0]
+    assert not {*NAMES[NETWORK]} & {*heading.decode().split(",")}
 
 
 def test_written_and_read(tmp_path: Path) -> None:
