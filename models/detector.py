@@ -3,6 +3,7 @@
     clients that are due (Watch) -> their features -> trees    -> "behaviour", accuses
                                                    -> forest   -> "unusual", a second opinion
     networks that ask for what nobody else does (Coldness) ----> "coldness"
+    user IDs in uploads -> model of texts (Writings) ----------> "writing", advice
 
 Looks. A client is looked at after 8, 15, 30, 60, 120 and 240 requests, then every 240. Each look is at all
 that it did lately, and says the log-odds of that; it is accused as soon as they reach the bound of the model for so
@@ -10,6 +11,8 @@ many requests, which no honest client reached at any look (`models.training.cali
 watched on. What speaks against him meanwhile is said as well, but with no more weight than moves nobody by itself.
 
 What speaks for somebody is not said: to look like gpg is easily done.
+
+Of what kind the network of a client is, is looked up only for a model that has learnt what that says.
 """
 
 from __future__ import annotations
@@ -20,15 +23,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from fastpath.key_arrays import network_keys
+from fastpath.origin_arrays import kinds_of
 from models.coldness import MINUTE_S, SECOND_NS
+from models.features import NETWORK, of_networks
 from models.marks import IDENTITY, WORDS
 from models.scorer import bounds
+from models.writings import Writings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from fastpath.origin_arrays import LookUp
     from models.coldness import Coldness
     from models.scorer import Reason, Scorer
     from models.text import TextScorer
@@ -36,15 +43,18 @@ if TYPE_CHECKING:
 
     Keys = NDArray[np.uint64]
 
-BEHAVIOUR, UNUSUAL, COLDNESS = "behaviour", "unusual", "coldness"
+BEHAVIOUR, UNUSUAL, COLDNESS, WRITING = "behaviour", "unusual", "coldness", "writing"
 WORTH_SAYING: Final = 1.0  # log-odds
 UNDECIDED_MOST: Final = 3.5  # by itself it moves nobody: one client of 55 is an abuser, which is 4 log-odds
 UNUSUAL_WEIGHT: Final = 1.0
 COLD_WEIGHT: Final = 3.0
+WRITING_WEIGHT: Final = 0.2  # advice: an accusation and what is unusual lead to no other standing with it
 COLD: Final = 0.5  # a score of models.coldness that counts
 MOST_COLD: Final = 64  # networks
 MOST_ACCUSED: Final = 65_536
 MOST_TEXTS: Final = 32
+MOST_EXCERPTS: Final = 256  # at a look
+EXCERPTS_AT_ONCE: Final = 32  # 0.2 ms
 
 
 class Finding(NamedTuple):
@@ -72,6 +82,7 @@ class Detector:
         second: Scorer | None = None,
         text: TextScorer | None = None,
         coldness: Coldness | None = None,
+        look_up: LookUp | None = None,
         most_weight: float = 7.0,
         brief: bool = False,
     ) -> None:
@@ -82,6 +93,7 @@ class Detector:
             second: The second opinion.
             text: What adds remarks on searched texts to an accusation.
             coldness: Fed by somebody else.
+            look_up: Returns the origin of an address (`fastpath.origin`); None: nothing is known of networks.
             most_weight: Of an accusation.
             brief: Tell the features that speak against a client only where it is accused. Each time costs as much as
                 thirty records, and of those who are undecided there are many.
@@ -91,10 +103,12 @@ class Detector:
         self.looks = 0
         self.accused: OrderedDict[tuple[int, str], None] = OrderedDict()
         self._coldness = coldness
+        self._look_up = look_up
         self._most_weight = most_weight
         self._brief = brief
         self._cold: dict[int, float] = {}  # scores of networks
         self._cold_until_s = 0
+        self._writings = Writings()
 
     def look(self, due: Due, now_ns: int) -> Iterator[Finding | None]:
         """Yield what is to be said of clients now; None: nothing yet, but a step is done (`models.steps`)."""
@@ -105,9 +119,23 @@ class Detector:
         while len(self.accused) > MOST_ACCUSED:
             self.accused.popitem(last=False)
 
+    def read(self, excerpts: Sequence[tuple[int, bytes]]) -> Iterator[Finding | None]:
+        """Yield what is to be said of clients by the texts in their uploads: the first of these excerpts."""
+        if self.text is None or not excerpts:
+            return
+        name = f"{self.text.manifest.name} {self.text.manifest.version}"
+        for start in range(0, min(len(excerpts), MOST_EXCERPTS), EXCERPTS_AT_ONCE):
+            for client, said in self._writings.read(excerpts[start : start + EXCERPTS_AT_ONCE], self.text):
+                if said:
+                    yield self._said(client, WRITING, WRITING_WEIGHT, f"{said}; {name}")
+                elif (client, WRITING) in self.accused:
+                    yield self._taken_back(client, WRITING)
+            yield None
+
     def _behaviour(self, due: Due) -> Iterator[Finding | None]:
         requests = due.columns["requests"]
-        log_odds = self.scorer.score(due.features, requests)
+        features = self._with_networks(due)
+        log_odds = self.scorer.score(features, requests)
         yield None
         accuse = bounds(self.scorer.manifest, requests)
         for place in self._to_be_said(due.clients, log_odds >= WORTH_SAYING, BEHAVIOUR):
@@ -123,13 +151,21 @@ class Detector:
                 if certain
                 else f"undecided after {made} requests",
                 f"log-odds {found:.1f} of {accuse[place]:.1f}",
-                *(map(told, self.scorer.explain(due.features[place], made)) if certain or not self._brief else ()),
+                *(map(told, self.scorer.explain(features[place], made)) if certain or not self._brief else ()),
             ]
             if certain and self.text is not None:
                 yield None
                 parts += self.text.remarks(_searched(client, due))
             parts.append(f"{self.scorer.manifest.name} {self.scorer.manifest.version}")
             yield self._said(client, BEHAVIOUR, weight, "; ".join(parts))
+
+    def _with_networks(self, due: Due) -> NDArray[np.float32]:
+        """Return the features of clients, with those of their networks if they matter to the model."""
+        if self._look_up is None or not self.scorer.manifest.networks:
+            return due.features
+        features = due.features.copy()  # others look at them, too
+        features[:, NETWORK] = of_networks(kinds_of(due.clients, self._look_up))
+        return features
 
     def _unusual(self, due: Due) -> Iterator[Finding | None]:
         if self.second is None:

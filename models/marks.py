@@ -267,7 +267,8 @@ def _rank(lookups: Lookups) -> Words:
 
 def _domain(text: NDArray[np.uint8]) -> Words:
     """Return a word for what comes after the `@` of each text, never 0; as far as the record shows it."""
-    filled = np.pad(text, ((0, 0), (0, _DOMAIN_BYTES + 1)))
+    filled = np.zeros((len(text), text.shape[1] + _DOMAIN_BYTES + 1), np.uint8)
+    filled[:, : text.shape[1]] = text
     signs = text == ord("@")
     at = np.where(signs.any(axis=1), signs.argmax(axis=1), text.shape[1])
     domain = np.take_along_axis(filled, at[:, None] + np.arange(1, _DOMAIN_BYTES + 1), axis=1)

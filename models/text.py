@@ -1,13 +1,12 @@
-"""Looks at texts that people type: search strings, of which some are user IDs. Advice for the operator, never more.
+"""Looks at texts that people type: search strings, and user IDs. Advice for the operator, never more.
 
     text -> its first 64 bytes, small letters -> sums of 1-, 2- and 3-grams (hashed to 4096 weights) -> log-odds
 
 Linear, one graph, and all of the arithmetic in the graph: the hash as well, so it is the same here and in training.
 Two things are told: whether a text is an injection (SQL, scripts, paths, commands), and whether a machine drew it by
 chance. Neither proves anything: names are written in languages that the model has not seen, and who searches for
-`O'Brien; DROP` may be called so. So this is shown beside a verdict and in reports, and never is evidence.
-
-It reads what is in records. User IDs of certificates are not there: they stay in the worker that has parsed them.
+`O'Brien; DROP` may be called so. So of searches this is shown beside a verdict and in reports, and never is evidence;
+of user IDs that somebody uploads (`models.writings`) it is evidence that moves nobody by itself.
 """
 
 from __future__ import annotations
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    Kinds = NDArray[np.bool_]
 
 TEXT: Final = "search-text"
 VERSION: Final = 1
@@ -61,15 +62,23 @@ class TextScorer:
             found += [Advice(*row) for row in self._run(letters(texts[start : start + BATCH])).tolist()]
         return found
 
+    def kinds(self, texts: Sequence[bytes]) -> Kinds:
+        """Tell of each text which of KINDS it is, for all that we know; shape (n, len(KINDS))."""
+        found: Kinds = np.array(self.score(texts)).reshape(-1, len(KINDS)) >= self.manifest.accuse[0]
+        return found
+
     def remarks(self, texts: Sequence[bytes]) -> list[str]:
-        """Return what there is to say of texts of one client: which kinds they are of, and how many of them."""
-        scores = np.array(self.score(texts)).reshape(-1, len(KINDS))
-        counts = (scores >= self.manifest.accuse[0]).sum(axis=0)
-        return [
-            f"{count} of {len(texts)} searched texts look {kind}"
-            for kind, count in zip(("like injections", "machine-made"), counts.tolist(), strict=True)
-            if 2 * count > len(texts)
-        ]
+        """Return what there is to say of the texts that one client searched for."""
+        return in_words(self.kinds(texts), "searched texts")
+
+
+def in_words(kinds: Kinds, what: str) -> list[str]:
+    """Return which kinds most texts of one client are of, and how many; `what` they are."""
+    return [
+        f"{count} of {len(kinds)} {what} look {kind}"
+        for kind, count in zip(("like injections", "machine-made"), kinds.sum(axis=0).tolist(), strict=True)
+        if 2 * count > len(kinds)
+    ]
 
 
 def letters(texts: Sequence[bytes]) -> NDArray[np.uint8]:

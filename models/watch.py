@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import WeakSet
 
 from models.features import compute
-from models.windows import TURN, Windows
+from models.windows import Windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from models.steps import Steps
 
     Records = NDArray[np.void]
+    Excerpt = tuple[int, bytes]  # a client's key, and the beginning of a text
 
 MOST_WAITING: Final = 64  # of up to TURN clients each: 128 KiB
 
@@ -43,6 +44,7 @@ class Lookout:
     def __init__(self) -> None:
         """Made by `Watch.lookout`."""
         self._waiting: deque[Due] = deque(maxlen=MOST_WAITING)
+        self._excerpts: Sequence[Excerpt] = ()
 
     def take(self) -> Iterator[Due]:
         """Yield what waits, and forget it."""
@@ -52,6 +54,15 @@ class Lookout:
     def add(self, due: Due) -> None:
         """Let some more clients wait."""
         self._waiting.append(due)
+
+    def take_excerpts(self) -> Sequence[Excerpt]:
+        """Return what was shown last, and forget it."""
+        excerpts, self._excerpts = self._excerpts, ()
+        return excerpts
+
+    def show(self, excerpts: Sequence[Excerpt]) -> None:
+        """Let these wait, and none that nobody took before: they are personal data."""
+        self._excerpts = excerpts
 
 
 class Watch:
@@ -73,12 +84,20 @@ class Watch:
         self._lookouts.add(lookout)
         return lookout
 
+    def show(self, excerpts: Sequence[Excerpt]) -> None:
+        """Show what came since the last call of texts in uploads."""
+        for lookout in self._lookouts:
+            lookout.show(excerpts)
+
     def feed(self, records: Records) -> Steps[None]:
         """Add records of RECORD_DTYPE, in the order of time, step by step; nothing is done if nobody looks."""
         if not self._lookouts:
             return
-        for start in range(0, len(records), TURN):
-            yield from self.windows.feeding(records[start : start + TURN])
+        start = 0
+        while start < len(records):
+            block = records[start : start + self.windows.left]  # what it adds at once
+            start += len(block)
+            yield from self.windows.feeding(block)
             rows = self.windows.due()
             if len(rows):
                 columns, clients = self.windows.columns(rows), self.windows.keys(rows)

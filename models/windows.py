@@ -72,6 +72,7 @@ class Windows:
 
     Attributes:
         evicted: How many windows made room for others, the least recently seen ones.
+        left: Of how many records this turn still is.
 
     """
 
@@ -89,6 +90,7 @@ class Windows:
         if rows < 2 * TURN:
             raise ValueError(f"rows {rows} are fewer than {2 * TURN}")
         self.evicted = 0
+        self.left = TURN
         self._grouping = grouping
         self._index = RowIndex(rows)
         self._key = np.zeros(rows, np.uint64)
@@ -113,17 +115,17 @@ class Windows:
     def feeding(self, records: Records) -> Steps[None]:
         """`feed`, step by step; windows are not to be looked at before the last one."""
         records = np.asarray(records, RECORD_DTYPE)  # joined blocks have lost the gap in the layout
-        banned = records["reason"] == BANNED
-        if banned.any():
-            records = gather(records, np.flatnonzero(~banned))
-        start = 0
-        while start < len(records):
-            if self._fed % TURN == 0:
+        while len(records):
+            if self.left == TURN:
                 self._make_room()
-            block = records[start : start + TURN - self._fed % TURN]
-            yield from self._add(block)
+            block, records = records[: self.left], records[self.left :]
+            self.left = self.left - len(block) or TURN
+            banned = block["reason"] == BANNED
+            if banned.any():
+                block = gather(block, np.flatnonzero(~banned))
+            if len(block):
+                yield from self._add(block)
             self._fed += len(block)
-            start += len(block)
 
     def due(self) -> Rows:
         """Return the rows to be scored, and make the next appointment with them.

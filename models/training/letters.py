@@ -14,7 +14,7 @@ import csv
 import gzip
 import hashlib
 import io
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -23,8 +23,8 @@ from models.scorer import INPUT
 from models.text import FEATURES, KINDS, TEXT, VERSION, letters
 from models.training.evaluation import area
 from models.training.fit import Model, Origin, libraries
+from models.training.graph import Graph
 from models.training.table import TEST, TRAIN
-from models.training.trees import written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 WEIGHTS: Final = 4096
+WIDTH: Final = 64  # bytes of a text that are looked at
 FACTORS: Final = (40503, 30011, 12347)  # of the bytes of an n-gram; odd and unlike each other
 SALTS: Final = (0, 1237, 2711)  # of n-grams of one, two and three bytes
 STRENGTH: Final = 10.0  # of the data against the prior of small weights
@@ -116,55 +117,51 @@ def measured(texts: Texts, weights: NDArray[np.float32], offsets: NDArray[np.flo
 
 
 def to_onnx(weights: NDArray[np.float32], offsets: NDArray[np.float32]) -> bytes:
-    """Return the graph: `features` uint8 (n, 64), letters as `models.text.letters` has them, to float32 (n, 2)."""
-    from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415 - likewise
+    """Return the graph: `features` uint8 (n, WIDTH), letters as `models.text.letters` has them, to float32 (n, 2)."""
+    from onnx import TensorProto, helper  # noqa: PLC0415 - likewise
 
-    width = 64
-    nodes: list[Any] = []
-    constants: dict[str, NDArray[Any]] = {
-        "weights": weights,
-        "offsets": offsets,
-        "size": np.array(WEIGHTS, np.int64),
-        "none": np.array(0, np.int64),
-        "one": np.array(1.0, np.float32),
-        "along": np.array([1], np.int64),
-    }
-
-    def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:  # noqa: ANN401 - as onnx has it
-        nodes.append(helper.make_node(kind, inputs, [output], **attributes))
-        return output
-
-    def constant(name: str, value: NDArray[Any]) -> str:
-        constants[name] = value
-        return name
-
-    node("Cast", [INPUT], "seen", to=TensorProto.INT64)
-    sums, counts = [], []
-    for length, salt in enumerate(SALTS, start=1):
-        total = constant(f"salt{length}", np.array(salt, np.int64))
-        for start in range(length):
-            ends = [constant(f"{name}{length}{start}", np.array([value], np.int64))
-                    for name, value in (("from", start), ("to", width - length + 1 + start))]  # fmt: skip
-            part = node("Slice", ["seen", *ends, "along"], f"part{length}{start}")
-            factor = constant(f"factor{length}{start}", np.array(FACTORS[start], np.int64))
-            product = node("Mul", [part, factor], f"product{length}{start}")
-            total = node("Add", [total, product], f"total{length}{start}")
-        place = node("Mod", [total, "size"], f"place{length}")
-        there = node("Cast", [node("Greater", [part, "none"], f"full{length}")], f"there{length}", to=TensorProto.FLOAT)
-        mask = node("Unsqueeze", [there, constant(f"last{length}", np.array([2], np.int64))], f"mask{length}")
-        weight = node("Mul", [node("Gather", ["weights", place], f"found{length}"), mask], f"weight{length}")
-        sums.append(node("ReduceSum", [weight, "along"], f"sum{length}", keepdims=0))
-        counts.append(node("ReduceSum", [there, "along"], f"count{length}", keepdims=1))
-    node("Sqrt", [node("Max", [node("Sum", counts, "grams"), "one"], "most")], "root")
-    node("Add", [node("Div", [node("Sum", sums, "all"), "root"], "mean"), "offsets"], "raw")
-    graph = helper.make_graph(
-        nodes,
+    graph = Graph(
         "letters",
-        [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [None, width])],
-        [helper.make_tensor_value_info("raw", TensorProto.FLOAT, [None, len(KINDS)])],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+        weights=weights,
+        offsets=offsets,
+        size=np.array(WEIGHTS, np.int64),
+        none=np.array(0, np.int64),
+        one=np.array(1.0, np.float32),
+        along=np.array([1], np.int64),
     )
-    return written(graph)
+    graph.node("Cast", [INPUT], "seen", to=TensorProto.INT64)
+    sums, counts = zip(*(_grams_of(length, salt, graph) for length, salt in enumerate(SALTS, start=1)), strict=True)
+    grams = graph.node("Max", [graph.node("Sum", counts, "grams"), "one"], "most")
+    root = graph.node("Sqrt", [grams], "root")
+    graph.node("Add", [graph.node("Div", [graph.node("Sum", sums, "all"), root], "mean"), "offsets"], "raw")
+    return graph.written(
+        helper.make_tensor_value_info(INPUT, TensorProto.UINT8, [None, WIDTH]),
+        helper.make_tensor_value_info("raw", TensorProto.FLOAT, [None, len(KINDS)]),
+    )
+
+
+def _grams_of(length: int, salt: int, graph: Graph) -> tuple[str, str]:
+    """Add n-grams of one length; return where the sum of their weights is, and where their count."""
+    from onnx import TensorProto  # noqa: PLC0415 - likewise
+
+    total = graph.constant(f"salt{length}", np.array(salt, np.int64))
+    for start in range(length):
+        ends = [
+            graph.constant(f"from{length}{start}", np.array([start], np.int64)),
+            graph.constant(f"to{length}{start}", np.array([WIDTH - length + 1 + start], np.int64)),
+        ]
+        part = graph.node("Slice", ["seen", *ends, "along"], f"part{length}{start}")
+        factor = graph.constant(f"factor{length}{start}", np.array(FACTORS[start], np.int64))
+        product = graph.node("Mul", [part, factor], f"product{length}{start}")
+        total = graph.node("Add", [total, product], f"total{length}{start}")
+    place = graph.node("Mod", [total, "size"], f"place{length}")
+    full = graph.node("Greater", [part, "none"], f"full{length}")
+    there = graph.node("Cast", [full], f"there{length}", to=TensorProto.FLOAT)
+    mask = graph.node("Unsqueeze", [there, graph.constant(f"last{length}", np.array([2], np.int64))], f"mask{length}")
+    found = graph.node("Gather", ["weights", place], f"found{length}")
+    weight = graph.node("Mul", [found, mask], f"weight{length}")
+    total_weight = graph.node("ReduceSum", [weight, "along"], f"sum{length}", keepdims=0)
+    return total_weight, graph.node("ReduceSum", [there, "along"], f"count{length}", keepdims=1)
 
 
 def write(rows: list[tuple[str, ...]], path: Path) -> None:

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from models.scorer import INPUT
+from models.training.graph import written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import lightgbm
-    from onnx import GraphProto
     from sklearn.ensemble import IsolationForest
 
-OPSET, ML_OPSET, IR_VERSION = 17, 3, 8  # old ones, which every supported onnxruntime reads
 LEAF: Final = -1
 
 
@@ -155,18 +154,3 @@ def to_onnx(ensemble: Ensemble, features: int) -> bytes:
         [helper.make_tensor_value_info("raw", TensorProto.FLOAT, [None, 1])],
     )
     return written(graph)
-
-
-def written(graph: GraphProto) -> bytes:
-    """Return a graph as the bytes of a model."""
-    from onnx import checker, helper  # noqa: PLC0415 - likewise
-
-    model = helper.make_model(
-        graph,
-        producer_name="hkpguard",
-        ir_version=IR_VERSION,
-        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)],
-    )
-    checker.check_model(model)
-    found: bytes = model.SerializeToString(deterministic=True)
-    return found

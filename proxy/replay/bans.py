@@ -26,6 +26,7 @@ class Bans:
 
     Attributes:
         placed: How many bans were earned.
+        due_ns: When `turn` has something to do.
 
     """
 
@@ -43,7 +44,7 @@ class Bans:
         self._ladder = Ladder(config.bans, exemptions, random)
         self._table = table
         self._episodes = Episodes()
-        self._next_expiry_ns = 0
+        self.due_ns = 0
         self.placed = 0
 
     def note(self, address: bytes, operation: Operation, verdict: Verdict, now_ns: int) -> None:
@@ -77,8 +78,8 @@ class Bans:
 
     def turn(self, now_ns: int) -> None:
         """End the bans that are over; as often as one likes."""
-        if now_ns >= self._next_expiry_ns:
-            self._next_expiry_ns = now_ns + EXPIRE_NS
+        if now_ns >= self.due_ns:
+            self.due_ns = now_ns + EXPIRE_NS
             self._ladder.expire(now_ns)
             self._place_changes(now_ns)
 

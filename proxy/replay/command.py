@@ -15,7 +15,6 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 
 from proxy.config import Config, ConfigError
 from proxy.replay.detection import UNASKED, detection
-from proxy.replay.line import Line
 from proxy.replay.looks import Looks
 from proxy.replay.page import page
 from proxy.replay.readers import STDIN, LogError, Reading, requests
@@ -121,25 +120,18 @@ def run(  # noqa: PLR0913 - a log, and what is to be done with it
             if not batch:
                 continue
             begin_ns, end_ns = begin_ns or batch[0].start_ns, batch[-1].start_ns
-            _look(looks, worlds[0], batch)
             for world in worlds:
-                world.play(batch)
+                world.play(batch, looks.note if world is worlds[0] else None)
         for world in worlds:
             world.end()
-    if not begin_ns:
-        raise LogError(f"no request in {', '.join(logs)}")
-    namings = (
-        Naming(title=PRESENT, settings={}, addresses=addresses, most=most),
-        Naming(title=OTHER, settings=changes, addresses=addresses, most=most),
-    )
-    outcomes = [outcome(world, looks, naming) for world, naming in zip(worlds, namings, strict=False)]
-    return Report(log_figures(reading, begin_ns, end_ns), outcomes)
-
-
-def _look(looks: Looks, world: World, batch: Sequence[Line]) -> None:
-    note, client_of, classify = looks.note, world.node.client, world.classify
-    for line in batch:
-        note(client_of(line.address).key, line, classify(line.method, line.target))
+        if not begin_ns:
+            raise LogError(f"no request in {', '.join(logs)}")
+        namings = (
+            Naming(title=PRESENT, settings={}, addresses=addresses, most=most),
+            Naming(title=OTHER, settings=changes, addresses=addresses, most=most),
+        )
+        outcomes = [outcome(world, looks, naming) for world, naming in zip(worlds, namings, strict=False)]
+        return Report(log_figures(reading, begin_ns, end_ns), outcomes)
 
 
 @contextmanager

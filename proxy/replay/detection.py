@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from models.coldness import Coldness
 from models.watch import Watch
+from proxy.intel.composer import origins_of
 from proxy.plugins.built_in import mode_of
 from proxy.plugins.contract import Common, Host
 from proxy.plugins.runner import Notebook, reason_of
@@ -59,22 +60,28 @@ def detection(config: Config) -> Detection:
     if mode == "off":
         return Detection(f"{NAME} is off")
     try:
-        detector, common = _loaded(config, settings)
+        detector, common, missing = _loaded(config, settings)
     except Exception as error:  # noqa: BLE001 - a library is missing, no model is good, a setting is wrong
         return Detection(f"{NAME} cannot be used: {reason_of(error)}")
-    problem = f" ({detector.health()})" if detector.health() else ""
+    problems = "; ".join(filter(None, (detector.health(), missing)))
+    problem = f" ({problems})" if problems else ""
     bound = (
         "" if mode == "shadow" or config.verdicts.mode == "enforce" else "; HKPGUARD_VERDICTS__MODE lets nobody obey"
     )
     return Detection(f"{NAME} is {_MODES[mode]}{bound}{problem}", detector, common, mode, settings)
 
 
-def _loaded(config: Config, settings: PluginConfig) -> tuple[MlAbuseDetector, Common]:
-    """Return the plugin, set up with the operator's own models or the shipped ones, and what it looks at."""
-    from proxy.plugins.ml_abuse import MlAbuseDetector  # noqa: PLC0415 - it loads onnxruntime, which may be missing
+def _loaded(config: Config, settings: PluginConfig) -> tuple[MlAbuseDetector, Common, str]:
+    """Return the plugin, set up with the operator's own models or the shipped ones, and what it looks at.
 
-    detector, notebook, common = MlAbuseDetector(brief=True), Notebook(), Common(Coldness(SECRET), Watch())
-    own = detector.settings.model_validate_strings(dict(settings.own))
+    And what could not be read of databases of networks.
+    """
+    from proxy.plugins.ml_abuse import MlAbuseDetector, Settings  # noqa: PLC0415 - onnxruntime may be missing
+
+    detector, notebook = MlAbuseDetector(brief=True), Notebook()
+    own = Settings.model_validate_strings(dict(settings.own))
+    origins, missing = origins_of(config) if own.network else (None, "")
+    common = Common(Coldness(SECRET), Watch(), origins=origins)
     folder = Path(config.state_dir) / FOLDER / NAME
     detector.set_up(Host(config=own, log=notebook, bus=notebook, state_dir=folder, common=common))
-    return detector, common
+    return detector, common, missing

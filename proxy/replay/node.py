@@ -84,7 +84,8 @@ class Node:
 
     def judge(self, facts: Facts, now_ns: int) -> Verdict:
         """Judge one request; `now_ns`: never less than in the call before."""
-        self.bans.turn(now_ns)
+        if now_ns >= self.bans.due_ns:
+            self.bans.turn(now_ns)
         return self.policy.judge(facts, now_ns)
 
     def _identify(self, address: bytes) -> Client:

@@ -20,6 +20,7 @@ from proxy.replay.line import Line
 MOST_WAITING: Final = 500_000
 MOST_LAGS: Final = 65_536
 PAUSE_NS: Final = 5_000_000_000  # so long nobody waits between two keys of a refresh
+NEVER_NS: Final = 1 << 63
 
 
 class Lag:
@@ -52,7 +53,12 @@ class Lag:
 
 
 class Pace:
-    """All clients that lag."""
+    """All clients that lag.
+
+    Attributes:
+        due_ns: When the next line that waits is due; NEVER_NS if none waits, 0 if there are too many.
+
+    """
 
     def __init__(self) -> None:
         """Nobody lags."""
@@ -60,6 +66,7 @@ class Pace:
         self._due: list[tuple[int, int, Lag]] = []  # a heap: when the first line of a lag is due
         self._turn = 0
         self._waiting = 0
+        self.due_ns = NEVER_NS
 
     def holds(self, line: Line) -> bool:
         """Take a line whose client would have come with it later; tell whether it is taken."""
@@ -73,18 +80,14 @@ class Pace:
             self._push(lag, due_ns)
         lag.lines.append(line)
         self._waiting += 1
+        self._set_due()
         return True
-
-    def next_ns(self) -> int | None:
-        """Return when the next line that waits is due; None if none waits, 0 if there are too many."""
-        if self._waiting > MOST_WAITING:
-            return 0
-        return self._due[0][0] if self._due else None
 
     def take(self) -> tuple[int, Line]:
         """Return the line that is due first, and when that is; `went_on` has to follow."""
         due_ns, _, lag = heappop(self._due)
         self._waiting -= 1
+        self._set_due()
         return due_ns, lag.lines.popleft()
 
     def taken(self, line: Line, at_ns: int) -> None:
@@ -108,6 +111,13 @@ class Pace:
     def _push(self, lag: Lag, due_ns: int) -> None:
         self._turn += 1
         heappush(self._due, (due_ns, self._turn, lag))
+        self._set_due()
+
+    def _set_due(self) -> None:
+        if self._waiting > MOST_WAITING:
+            self.due_ns = 0
+        else:
+            self.due_ns = self._due[0][0] if self._due else NEVER_NS
 
     def _forget(self) -> None:
         """Make room: forget the half of those with nothing to come who fell behind first."""

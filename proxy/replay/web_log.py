@@ -5,6 +5,7 @@ told, so nothing is charged for the keyserver's time; the size of large answers 
 """
 
 import re
+from sys import intern
 from typing import Final
 
 from fastpath import parse_address
@@ -34,9 +35,8 @@ def parse(text: str) -> Line | None:
     except BadLine:
         client = _after_host(second)
     size_bytes = 0 if size == "-" else int(size)
-    return Line(
-        clock_time_ns(time), client, method, target, int(status), size_bytes, flags=FLAG_HTTP_1_0 * (version == "1.0")
-    )
+    flags = FLAG_HTTP_1_0 if version == "1.0" else 0
+    return Line(clock_time_ns(time), client, intern(method), target, int(status), size_bytes, 0, 0, 0, 0, flags)
 
 
 def missing(_: str) -> tuple[str, ...]:

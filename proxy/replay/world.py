@@ -21,7 +21,7 @@ from proxy.replay.charges import LEAST_BYTES, Charges
 from proxy.replay.detection import UNASKED, Detection
 from proxy.replay.line import Line
 from proxy.replay.node import START_NS, Node
-from proxy.replay.pace import Pace
+from proxy.replay.pace import NEVER_NS, Pace
 from proxy.replay.suspicion import Suspicion
 from proxy.replay.tally import Tally
 
@@ -34,6 +34,8 @@ _SLIP: Final = Operation(OperationClass.WORDS, "", 0, b"")  # in a search, which
 _LIMIT: Final = int(Action.LIMIT)
 
 Classify = Callable[[str, str], Operation]
+Look = Callable[[int, Line, Operation], None]
+"""Sees a request: the client's key, what the log tells, what it asks for."""
 
 
 class World:
@@ -83,60 +85,53 @@ class World:
         except BadTarget:
             return _SLIP if target.startswith(LOOKUP) else _NOTHING
 
-    def play(self, lines: Iterable[Line]) -> None:
-        """Judge requests, which come in the order of time."""
-        pace = self._pace
+    def play(self, lines: Iterable[Line], look: Look | None = None) -> None:
+        """Judge requests, which come in the order of time; `look` sees each before, as the log tells of it."""
+        pace, classify, client_of = self._pace, self.classify, self.node.client
         for line in lines:
-            if pace is None:
-                self._ask(line, line.start_ns)
-                continue
-            due_ns = pace.next_ns()
-            while due_ns is not None and due_ns <= line.start_ns:
-                self._ask_next(pace)
-                due_ns = pace.next_ns()
-            if not pace.holds(line):
-                self._ask(line, line.start_ns)
+            client, operation = client_of(line.address), classify(line.method, line.target)
+            if look is not None:
+                look(client.key, line, operation)
+            at_ns = line.start_ns
+            if pace is not None:
+                while pace.due_ns <= at_ns:
+                    self._ask_next(pace)
+                if pace.holds(line):
+                    continue
+            self._ask(line, at_ns, client, operation)
 
     def end(self) -> None:
         """Judge what still waits for its time."""
-        while self._pace is not None and self._pace.next_ns() is not None:
+        while self._pace is not None and self._pace.due_ns < NEVER_NS:
             self._ask_next(self._pace)
         if self.suspicion is not None:
             self.suspicion.look(self._now_ns)
 
     def _ask_next(self, pace: Pace) -> None:
         due_ns, line = pace.take()
-        self._ask(line, due_ns)
+        self._ask(line, due_ns, self.node.client(line.address), self.classify(line.method, line.target))
         pace.taken(line, due_ns)
 
-    def _ask(self, line: Line, at_ns: int) -> None:
-        """Judge one request that comes at a time, ns since 1970."""
+    def _ask(self, line: Line, at_ns: int, client: Client, operation: Operation) -> None:
+        """Judge one request that comes at a time, ns since 1970, and have the analyst hear of it."""
         if self._begin_ns is None:
             self._begin_ns = at_ns
         now_ns = self._now_ns = max(self._now_ns, START_NS + at_ns - self._begin_ns)
-        client = self.node.client(line.address)
-        verdict = self._judge(client, line, now_ns)
-        self.tally.note(client.key, verdict, now_ns - START_NS, vain=line.status in VAIN)
-        if verdict is not ALLOW and verdict.wait_ns and self._pace is not None:
-            self._pace.delayed(line, verdict.wait_ns, at_ns)
-
-    def _judge(self, client: Client, line: Line, now_ns: int) -> Verdict:
-        """Judge one request, and have the analyst hear of it."""
-        node, operation = self.node, self.classify(line.method, line.target)
-        verdict = self._verdict(client, line, operation, now_ns) if operation.target else MALFORMED
+        node, key, status = self.node, client.key, line.status
+        if operation.target:
+            price = self._charges.price(operation, now_ns)
+            verdict = node.judge(node.facts(client, operation, price), now_ns)
+            if verdict.action < _LIMIT and status:
+                node.note_answer(client, operation, status, now_ns)
+                if price or line.service_us or line.size_bytes >= LEAST_BYTES:
+                    paid = None if verdict is EXEMPT else max(price, operation.price)
+                    self._charges.settle(client, line, operation, paid, now_ns + verdict.wait_ns)
+        else:
+            verdict = MALFORMED
         if verdict is not ALLOW:
             node.note(client, operation, verdict, now_ns)
         if self.suspicion is not None:
-            self.suspicion.note(client.key, operation, line, verdict, now_ns)
-        return verdict
-
-    def _verdict(self, client: Client, line: Line, operation: Operation, now_ns: int) -> Verdict:
-        node = self.node
-        price = self._charges.price(operation, now_ns)
-        verdict = node.judge(node.facts(client, operation, price), now_ns)
-        if verdict.action < _LIMIT and line.status:
-            node.note_answer(client, operation, line.status, now_ns)
-            if price or line.service_us or line.size_bytes >= LEAST_BYTES:
-                paid = None if verdict is EXEMPT else max(price, operation.price)
-                self._charges.settle(client, line, operation, paid, now_ns + verdict.wait_ns)
-        return verdict
+            self.suspicion.note(key, operation, line, verdict, now_ns)
+        self.tally.note(key, verdict, now_ns - START_NS, vain=status in VAIN)
+        if verdict is not ALLOW and verdict.wait_ns and self._pace is not None:
+            self._pace.delayed(line, verdict.wait_ns, at_ns)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from models.features import FEATURES, NAMES
+from models.features import BEHAVIOUR, FEATURES, NAMES, NETWORK
 from models.scorer import Scorer
 from models.training.imagination import BAD, KINDS
 from models.training.table import Table, joined
@@ -31,14 +31,17 @@ def clients(
     **means: float,
 ) -> Table:
     """Return looks at clients of a tool whose features are near `means`; of others, those of what is asked for are
-    at 0, as of who fetches certificates, and the rest at a quarter of its range.
+    at 0, as of who fetches certificates, and the rest at a quarter of its range. Networks are of no kind that is known.
     """
     source = np.random.default_rng(seed)
     rows = count * looks
-    low, high = (np.array([getattr(each, end) for each in FEATURES]) for end in ("lowest", "highest"))
-    usual = [0.0 if each.name in {*KINDS, *BAD} else (each.lowest + each.highest) / 4 for each in FEATURES]
-    middle = np.array([means.get(each.name, value) for each, value in zip(FEATURES, usual, strict=True)])
-    features = np.clip(middle + source.normal(0, 0.03, (rows, len(NAMES))) * (high - low), low, high)
+    told = FEATURES[BEHAVIOUR]
+    low, high = (np.array([getattr(each, end) for each in told]) for end in ("lowest", "highest"))
+    usual = [0.0 if each.name in {*KINDS, *BAD} else (each.lowest + each.highest) / 4 for each in told]
+    middle = np.array([means.get(each.name, value) for each, value in zip(told, usual, strict=True)])
+    features = np.zeros((rows, len(NAMES)))
+    features[:, BEHAVIOUR] = np.clip(middle + source.normal(0, 0.03, (rows, len(told))) * (high - low), low, high)
+    features[:, NETWORK] = [means.get(name, 0.0) for name in NAMES[NETWORK]]
 
     def each(text: str) -> np.ndarray:
         return np.full(rows, text)

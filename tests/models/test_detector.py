@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastpath import client_key, network_key
+from fastpath import NetworkKind, Origin, client_key, network_key
 from models import detector as detectors
 from models.coldness import Coldness
-from models.detector import BEHAVIOUR, COLDNESS, UNDECIDED_MOST, UNUSUAL, Detector
-from models.features import NAMES
+from models.detector import BEHAVIOUR, COLDNESS, UNDECIDED_MOST, UNUSUAL, WRITING, WRITING_WEIGHT, Detector
+from models.features import NAMES, NETWORK
 from models.scorer import SHIPPED, Reason
 from models.steps import whole
 from models.text import TEXT, TextScorer
@@ -47,6 +47,30 @@ def look(detector: Detector, made: np.ndarray, piece: int = 1) -> list[detectors
         for due in lookout.take():
             found += [each for each in detector.look(due, int(made["time_ns"][start])) if each is not None]
     return found
+
+
+@pytest.mark.parametrize("kind", NetworkKind)
+@pytest.mark.parametrize("learnt", [{}, {"vpn": 0.5}])
+def test_networks(kind: NetworkKind, learnt: dict[str, float]) -> None:
+    """A model that has learnt from networks is shown that of the client; for another one nothing is looked up."""
+    seen, asked = [], []
+
+    class Seeing(Scripted):
+        def score(self, features: np.ndarray, requests: np.ndarray) -> np.ndarray:
+            seen.append(features[:, NETWORK])
+            return super().score(features, requests)
+
+    def look_up(address: bytes) -> int:
+        asked.append(address)
+        return Origin(kind=kind).pack()
+
+    model = Seeing({})
+    model.manifest = model.manifest.model_copy(update={"networks": learnt})
+    look(Detector(model, look_up=look_up), visit(fingerprints(8)))  # type: ignore[arg-type]
+    place = [*NAMES[NETWORK]].index(kind.name.lower()) if kind.name.lower() in NAMES[NETWORK] else None
+    expected = [float(bool(learnt) and place == number) for number in range(4)]
+    assert np.concatenate(seen).tolist() == [expected]
+    assert asked == [bytes([192, 0, 2, 1])] * bool(learnt)
 
 
 def test_sequential() -> None:
@@ -102,6 +126,21 @@ def test_texts() -> None:
     [found] = look(detector, made, 8)
     assert "8 of 8 searched texts look like injections" in found.reason
     assert "alert" not in found.reason
+
+
+def test_writing() -> None:
+    """That most user IDs which a client uploads look drawn is said with little weight, and taken back afterwards."""
+    text = TextScorer(SHIPPED / f"{TEXT}.onnx")
+    detector = Detector(Scripted({}), text=text)  # type: ignore[arg-type]
+    drawn, people = [(CLIENT, b"qzxkvbnmwr tkqjxhzpl")] * 4, [(CLIENT, b"Alice Liddell <alice@example.org>")] * 5
+    assert [*detector.read(people[:4])] == [None]
+    [found] = [each for each in detector.read(drawn * 2) if each]
+    assert (found.client, found.kind, found.weight) == (CLIENT, WRITING, WRITING_WEIGHT)
+    assert found.reason.startswith("8 of 12 uploaded user IDs look machine-made; search-text ")
+    assert [(each.kind, each.weight) for each in detector.read(people) if each] == [(WRITING, 0.0)]
+    assert [*detector.read(people)] == [None]
+    assert [*detector.read(people * 100)] == [None] * 8
+    assert [*Detector(Scripted({})).read(drawn)] == []  # type: ignore[arg-type]
 
 
 def test_coldness() -> None:

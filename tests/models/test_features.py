@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.features import FEATURES, NAMES, compute, different
+from fastpath.origin import NetworkKind
+from models.features import FEATURES, NAMES, NETWORK, compute, different, of_networks
 from models.marks import PEAKS, SUMS
 from models.windows import WINDOW, Windows
 from proxy.hkp.classes import OperationClass
@@ -66,6 +67,25 @@ def test_features_stay_in_their_ranges(rows: list[tuple[int, ...]], members: lis
     assert found.flags.c_contiguous
     assert (found >= [each.lowest for each in FEATURES]).all()
     assert (found <= np.array([each.highest for each in FEATURES], np.float32)).all()
+
+
+def test_windows_say_nothing_of_networks() -> None:
+    """What is computed of a window is of a network of which nothing is known."""
+    found = features(visit(fingerprints(20)))
+    assert [found[name] for name in NAMES[NETWORK]] == [0.0] * 4
+
+
+def test_networks() -> None:
+    """A network is of one of four kinds, or of none of them: unknown, and kinds of which too few clients come."""
+    found = of_networks(np.array([*NetworkKind], np.uint8))
+    assert found.dtype == np.float32
+    told = {
+        kind.name.lower(): NAMES[NETWORK][row.argmax()]
+        for kind, row in zip(NetworkKind, found, strict=True)
+        if row.any()
+    }
+    assert told == {name: name for name in ("residential", "mobile", "hosting", "vpn")}
+    assert found.sum() == len(told)
 
 
 def test_rows_do_not_depend_on_each_other() -> None:

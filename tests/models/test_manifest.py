@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.features import NAMES, VERSION
+from models.features import BEHAVIOUR, NAMES, VERSION
 from models.manifest import MOST_MODEL_BYTES, BadModel, Calibration, Manifest, load, read_manifest, text_of
 from models.scorer import SHIPPED, Scorer
 from tests.models.models_for_tests import model, written
@@ -57,6 +57,17 @@ def test_what_does_not_fit(path: Path, fields: dict[str, Any], said: str) -> Non
     """A manifest of another model, other features or another form refuses the model, and names what is wrong."""
     change(path, **fields)
     with pytest.raises(BadModel, match=said):
+        Scorer(path)
+
+
+def test_of_before_networks(path: Path) -> None:
+    """A model for the features of version 1, whose manifest knows no networks, is refused for its version."""
+    manifest = path.with_suffix(".json")
+    known = json.loads(manifest.read_text())
+    del known["networks"]
+    known |= {"features_version": 1, "features": NAMES[BEHAVIOUR], "medians": known["medians"][BEHAVIOUR]}
+    manifest.write_text(json.dumps(known))
+    with pytest.raises(BadModel, match="made for features of version 1, and these are of version 2: train it anew"):
         Scorer(path)
 
 

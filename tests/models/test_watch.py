@@ -62,3 +62,14 @@ def test_steps_and_whole_blocks() -> None:
     assert len([*watch.feed(made)]) > 4 * len(made) / TURN
     assert everything(watch.windows) == everything(at_once)
     assert len([*lookout.take()]) == -(-len(made) // TURN)
+
+
+def test_excerpts_wait_for_one_look() -> None:
+    """Each who looks may take what was shown last, once; what nobody took is gone with what is shown next."""
+    watch = Watch()
+    first, second = watch.lookout(), watch.lookout()
+    watch.show([(CLIENT, b"Alice")])
+    assert [*first.take_excerpts()] == [(CLIENT, b"Alice")]
+    assert [*first.take_excerpts()] == []
+    watch.show([])
+    assert [*second.take_excerpts()] == []

@@ -48,11 +48,11 @@ class SlowWindows:
         """Take note of records."""
         for record in records:
             row = {name: record[name].item() for name in records.dtype.names or () if name != "address"}
-            if row["reason"] == Reason.BANNED:
-                continue
             if self.fed % windows.TURN == 0:
                 self.make_room()
             self.fed += 1
+            if row["reason"] == Reason.BANNED:
+                continue
             visit = self.visits.pop(row["client"], [])
             if visit and row["time_ns"] - visit[-1]["time_ns"] > self.forget_ns:
                 visit = []

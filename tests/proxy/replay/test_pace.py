@@ -4,7 +4,7 @@ import pytest
 
 from proxy.replay import pace
 from proxy.replay.line import SECOND_NS, Line
-from proxy.replay.pace import PAUSE_NS, Pace
+from proxy.replay.pace import NEVER_NS, PAUSE_NS, Pace
 
 HERE, THERE = bytes([203, 0, 113, 7]), bytes([198, 51, 100, 7])
 PAUSE = PAUSE_NS // SECOND_NS
@@ -78,7 +78,7 @@ def test_lines_come_in_the_order_in_which_they_are_due() -> None:
     lines = [_line(1.5), _line(1.6), _line(1.6, THERE)]
     assert all(map(pace.holds, lines))
     taken = []
-    while pace.next_ns() is not None:
+    while pace.due_ns < NEVER_NS:
         due_ns, line = pace.take()
         taken.append((due_ns / SECOND_NS, line))
         pace.taken(line, due_ns)
@@ -93,7 +93,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     lagging.delayed(_line(1), 100 * SECOND_NS, SECOND_NS)
     for second in (2, 3, 4):
         assert lagging.holds(_line(second))
-    assert lagging.next_ns() == 0
+    assert lagging.due_ns == 0
     many = Pace()
     for number in range(5):
         many.delayed(_line(1, bytes([10, 0, 0, number])), SECOND_NS, SECOND_NS)

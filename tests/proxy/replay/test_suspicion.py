@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from fastpath import Standing
+from fastpath import NetworkKind, Standing
+from fastpath.origin import unpack
 from proxy.config import Config
 from proxy.plugins.ml_abuse import MlAbuseDetector
 from proxy.policy.actions import Action, Reason
@@ -21,6 +22,7 @@ from proxy.replay.line import SECOND_NS, Line
 from proxy.replay.node import START_NS
 from proxy.replay.world import World
 from proxy.settings.kinds import HOUR
+from tests.geo.databases_for_tests import write
 from tests.models.traffic_for_tests import fingerprints
 
 if TYPE_CHECKING:
@@ -202,6 +204,23 @@ def test_a_damaged_model_is_told_of(tmp_path: Path) -> None:
     assert found.detector is not None
     assert "abuse-trees" in found.told
     assert [each.name for each in tmp_path.iterdir()] == ["models"]
+
+
+def test_networks_are_looked_up(tmp_path: Path, accusing: Mapping[str, str]) -> None:
+    """Where there are databases, what is found of a client has the kind of its network with it, as in a guard; a file
+    that cannot be read is told of.
+    """
+    known = {"192.0.2.0/24": {"autonomous_system_organization": "Some Hosting"}}
+    file = write(tmp_path / "asn.mmdb", known)
+    found = detection(Config.from_env({**accusing, "HKPGUARD_GEOIP_ASN": f"{file},{tmp_path / 'none'}"}))
+    assert found.common is not None
+    assert found.common.origins is not None
+    assert unpack(found.common.origins.look_up(bytes([192, 0, 2, 1]))).kind is NetworkKind.HOSTING
+    assert "none" in found.told
+    quiet = {**accusing, "HKPGUARD_GEOIP_ASN": str(file), "HKPGUARD_PLUGINS__ML_ABUSE_DETECTOR__NETWORK": "false"}
+    unasked = detection(Config.from_env(quiet))
+    assert unasked.common is not None
+    assert unasked.common.origins is None
 
 
 @pytest.mark.parametrize("error", [ImportError("No module named 'onnxruntime'"), ValueError("no model is good")])
