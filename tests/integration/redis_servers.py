@@ -23,7 +23,7 @@ from proxy.config import Config
 from tests.integration.programs import LOOPBACK, Program, free_port, run, until
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Coroutine, Iterable, Iterator
 
     from proxy.plugins.events import Event
 
@@ -239,13 +239,16 @@ class Node:
     async def _run(self, config: Config) -> None:
         self._stop = asyncio.Event()
         store = Store(config, publish=self.events.append)
-        listener = store.listen(Family.BAN)
-        work = [asyncio.create_task(each) for each in (store.run(), self._load(store), self._hear(listener))]
+        work = [asyncio.create_task(each) for each in (store.run(), *self.parts(config, store))]
         self._began.set_result(store)
         await self._stop.wait()
         for task in work:
             task.cancel()
         await asyncio.wait(work)
+
+    def parts(self, _config: Config, store: Store) -> Iterable[Coroutine[Any, Any, None]]:
+        """Return what runs beside the store; called on its loop."""
+        return self._load(store), self._hear(store.listen(Family.BAN))
 
     async def _hear(self, listener: Any) -> None:
         async for each in listener:

@@ -12,6 +12,8 @@ import pytest
 from proxy.cluster.command import Command
 from proxy.cluster.exchange import CALLS_KEPT_MS, LEVELS
 from proxy.cluster.ledger import KEPT
+from tests.certs_for_tests import armored, form, key, packet, user_id
+from tests.integration.cluster_guards import await_joined
 from tests.integration.http_client import Connection, Question, ask_once
 from tests.integration.keyserver import ok
 from tests.integration.programs import LOOPBACK, until
@@ -19,7 +21,7 @@ from tests.integration.redis_servers import SECRET, Server, server
 from tests.proxy.cluster.simulation import ScriptedStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.integration.conftest import Need, StartGuard, StartKeyserver
@@ -109,7 +111,7 @@ def test_every_key_has_an_end(redis: Server) -> None:
     assert 0 < redis.ask("PTTL", "n") <= CALLS_KEPT_MS
 
 
-def start_four(start_guard: StartGuard, upstream: str, redis: Server) -> list[Guard]:
+def start_four(start_guard: StartGuard, upstream: str, redis: Server, **settings: str) -> list[Guard]:
     """Return four guards that know each other."""
     guards = [
         start_guard(
@@ -121,17 +123,12 @@ def start_four(start_guard: StartGuard, upstream: str, redis: Server) -> list[Gu
             LIMITS__CERT__COUNT="1",
             LIMITS__CERT__PERIOD=f"{int(TOKEN_SECONDS)}s",
             LIMITS__CERT__MAX_DELAY="0s",
+            **settings,
         )
         for _ in range(NODES)
     ]
-    await_members(guards)
+    await_joined(guards)
     return guards
-
-
-def await_members(guards: list[Guard]) -> None:
-    """Wait until all know each other."""
-    known = lambda: all(f'"nodes": {NODES}' in each.admin("/api/v1/cluster")[1] for each in guards)  # noqa: E731
-    until(known, "all know each other", 20)
 
 
 async def at_full_speed(guards: list[Guard], seconds: float, client: str = CLIENT) -> tuple[int, int]:
@@ -214,3 +211,39 @@ async def test_without_redis_all_nodes_together_have_one_limit(
     statuses = [(await ask_once(guards[number % NODES].port, CERT, "127.0.0.3")).status for number in range(20)]
     assert set(statuses) <= {200, 429}
     assert statuses.count(200) <= NODES + 3 / TOKEN_SECONDS + BURST / KEPT + 15
+
+
+def new_cert(number: int) -> Question:
+    """Return the upload of another certificate with the same user ID."""
+    data = packet(6, key(number).body) + user_id("Alice <alice@example.org>")
+    fields = ("Content-Type: application/x-www-form-urlencoded",)
+    return Question("/pks/add", method="POST", fields=fields, body=form(armored(data, summed=False)))
+
+
+def mail(_number: int) -> Question:
+    """Return a request for a mail to one address."""
+    body = b'{"token": "x", "addresses": ["alice@example.org"]}'
+    fields = ("Content-Type: application/json",)
+    return Question("/vks/v1/request-verify", method="POST", fields=fields, body=body)
+
+
+@pytest.mark.parametrize(("question", "budget"), [(new_cert, "USER_ID"), (mail, "MAIL_ADDRESS")])
+async def test_budgets_of_bodies_are_one_over_four_nodes(
+    start_guard: StartGuard,
+    start_keyserver: StartKeyserver,
+    redis: Server,
+    question: Callable[[int], Question],
+    budget: str,
+) -> None:
+    """What is uploaded under one user ID, or mailed to one address, through one node counts on the others as well."""
+    keyserver = start_keyserver(ok)
+    settings = {f"BUDGETS__{budget}__BURST": "3", f"BUDGETS__{budget}__COUNT": "3", f"BUDGETS__{budget}__PERIOD": "1d"}
+    guards = await asyncio.to_thread(start_four, start_guard, keyserver.url, redis, **settings)
+    statuses = [(await ask_once(guards[0].port, question(number), CLIENT)).status for number in range(4)]
+    assert statuses == [200, 200, 200, 429]
+    await asyncio.sleep(GAP_SECONDS)
+    for number, each in enumerate(guards[1:], 4):
+        assert (await ask_once(each.port, question(number), "127.0.0.3")).status == 200  # nobody asked it before
+    await asyncio.sleep(2 * GAP_SECONDS)
+    again = [(await ask_once(each.port, question(9), "127.0.0.4")).status for each in guards]
+    assert again == [429] * NODES

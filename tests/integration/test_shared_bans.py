@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
-import urllib.request
 from functools import partial
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.integration.cluster_guards import ban, banned, tell
 from tests.integration.guard import guard
 from tests.integration.keyserver import Answer
 from tests.integration.programs import LOOPBACK, until
@@ -73,28 +72,6 @@ def cluster(stack: ExitStack, tmp_path: Path, redis: Server, start_keyserver: St
     return Cluster(stack, tmp_path, redis, start_keyserver(ok).url)
 
 
-def ask(node: Guard, method: str, path: str, body: dict[str, Any] | None = None) -> None:
-    """Tell a node something through its admin API."""
-    request = urllib.request.Request(
-        f"http://{LOOPBACK}:{node.admin_port}{path}",
-        None if body is None else json.dumps(body).encode(),
-        {"Content-Type": "application/json"},
-        method=method,
-    )
-    with urllib.request.urlopen(request, timeout=5):  # noqa: S310 - of this machine
-        pass
-
-
-def ban(node: Guard, address: str) -> None:
-    """Ban an address for ten minutes."""
-    ask(node, "POST", "/api/v1/bans", {"network": address, "seconds": 600, "reason": "a test"})
-
-
-def banned(node: Guard, address: str) -> bool:
-    """Tell whether a node keeps an address out."""
-    return bool(node.client(address)["banned"])
-
-
 def lifted(node: Guard, address: str) -> bool:
     """Tell whether a node lets an address in."""
     return not banned(node, address)
@@ -121,7 +98,7 @@ def test_a_ban_binds_on_all_nodes(cluster: Cluster) -> None:
     assert (held["origin"], held["node"], held["reason"]) == ("cluster", "node-0", "a test")
     assert "cluster (node-0)" in nodes[1].command("explain", f"{NETWORK}.0")[1]
     assert nodes[2].metric("gossip_delay_seconds_count") >= BANS * (NODES - 1) / NODES
-    ask(nodes[3], "DELETE", f"/api/v1/bans/{NETWORK}.0")
+    tell(nodes[3], "DELETE", f"/api/v1/bans/{NETWORK}.0")
     for node in nodes:
         until(partial(lifted, node, f"{NETWORK}.0"), "it is lifted", PATIENCE_SECONDS)
     assert all(banned(node, f"{NETWORK}.1") for node in nodes)
@@ -136,7 +113,7 @@ def test_a_node_that_starts_has_all_bans_before_it_is_ready(cluster: Cluster) ->
     await_banned(first, f"{NETWORK}.2")
     second.program.end(signal.SIGTERM)
     ban(first, f"{NETWORK}.3")
-    ask(first, "DELETE", f"/api/v1/bans/{NETWORK}.1")
+    tell(first, "DELETE", f"/api/v1/bans/{NETWORK}.1")
     again, new = cluster.start("second"), cluster.start("new")
     for node in (again, new):
         assert [banned(node, f"{NETWORK}.{number}") for number in (1, 2, 3)] == [False, True, True]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +16,11 @@ from proxy.cluster.keys import Family
 from proxy.cluster.store import Gap, Message
 from proxy.plugins.events import StoreBack, StoreLost
 from tests.integration.authority import Authority
+from tests.integration.black_hole import ADDRESSES, far_server
 from tests.integration.programs import LOOPBACK, free_port, run, until
 from tests.integration.redis_servers import (
     CLUSTER_COMMANDS,
     PASSWORD,
-    PERSISTS_NOTHING,
     Server,
     acl_line,
     cluster,
@@ -31,6 +29,15 @@ from tests.integration.redis_servers import (
     relay,
     sentinel,
     server,
+)
+from tests.integration.store_failures import (
+    demote,
+    fill,
+    hang,
+    kill_and_restart_empty,
+    take_a_permission,
+    take_the_user,
+    want_replicas,
 )
 
 if TYPE_CHECKING:
@@ -89,49 +96,6 @@ def test_least_privilege(one: Server, tmp_path: Path) -> None:
             "redis-cli", "-p", str(one.port), "--user", "hkpguard", "--pass", PASSWORD, "--no-auth-warning", *denied
         )
         assert "NOPERM" in said.stdout, denied
-
-
-def kill_and_restart_empty(one: Server) -> Callable[[], object]:
-    """Kill it; it comes back without data and without scripts."""
-    one.kill()
-    return one.start
-
-
-def hang(one: Server) -> Callable[[], object]:
-    """Stop it: the kernel takes connections and bytes, and nothing answers."""
-    one.program.send(signal.SIGSTOP)
-    return lambda: one.program.send(signal.SIGCONT)
-
-
-def fill(one: Server) -> Callable[[], object]:
-    """Have no memory left."""
-    one.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
-    one.ask("CONFIG", "SET", "maxmemory", 1)
-    return lambda: one.ask("CONFIG", "SET", "maxmemory", 0)
-
-
-def demote(one: Server) -> Callable[[], object]:
-    """Make it a replica, which takes no writes."""
-    one.ask("REPLICAOF", LOOPBACK, free_port())
-    return lambda: one.ask("REPLICAOF", "NO", "ONE")
-
-
-def take_the_user(one: Server) -> Callable[[], object]:
-    """Take away the user, who is thrown out."""
-    one.ask("ACL", "DELUSER", "hkpguard")
-    return lambda: one.ask("ACL", "LOAD")
-
-
-def take_a_permission(one: Server) -> Callable[[], object]:
-    """Let the user write no more."""
-    one.ask("ACL", "SETUSER", "hkpguard", "-set")
-    return lambda: one.ask("ACL", "SETUSER", "hkpguard", "+set")
-
-
-def want_replicas(one: Server) -> Callable[[], object]:
-    """Refuse writes for want of replicas."""
-    one.ask("CONFIG", "SET", "min-replicas-to-write", 1)
-    return lambda: one.ask("CONFIG", "SET", "min-replicas-to-write", 0)
 
 
 @pytest.mark.parametrize(
@@ -333,49 +297,19 @@ def test_slots_move(three: list[Server], need: Callable[..., str], tmp_path: Pat
         assert not any(isinstance(event, StoreLost) for event in guard.events)
 
 
-@contextmanager
-def namespace(address: str, peer: str) -> Iterator[tuple[str, ...]]:
-    """Make a network namespace with an address, reached over a pair of interfaces; return what runs a command in it."""
-    name, own = f"hkpguard-{os.getpid()}", f"hg{os.getpid()}"
-    if run("ip", "netns", "add", name).returncode:
-        pytest.skip("no network namespace can be made here")
-    try:
-        steps = (
-            ("ip", "link", "add", f"{own}o", "type", "veth", "peer", "name", f"{own}i", "netns", name),
-            ("ip", "address", "add", f"{peer}/30", "dev", f"{own}o"),
-            ("ip", "link", "set", f"{own}o", "up"),
-            ("ip", "-n", name, "address", "add", f"{address}/30", "dev", f"{own}i"),
-            ("ip", "-n", name, "link", "set", f"{own}i", "up"),
-        )
-        for step in steps:
-            if run(*step).returncode:
-                pytest.skip(f"{' '.join(step)} is not possible here")
-        yield ("ip", "netns", "exec", name)
-    finally:
-        run("ip", "link", "delete", f"{own}o")
-        run("ip", "netns", "delete", name)
-
-
 def test_black_hole(binary: str, need: Callable[..., str], tmp_path: Path) -> None:
     """Where packets are dropped and nobody says so, callers wait a few times, and then not at all."""
-    address, peer = "198.18.77.2", "198.18.77.1"
-    nft, port = need("nft"), free_port()
-    with namespace(address, peer) as inside:
-        command = (*inside, binary, "--port", str(port), "--bind", address, "--protected-mode", "no", *PERSISTS_NOTHING)
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
-        try:
-            with node(f"redis://{address}:{port}", tmp_path / "state") as guard:
-                guard.until(up=True)
-                until(lambda: guard.heard, "the subscription holds")
-                hole = "table inet hole {\nchain in {\ntype filter hook input priority 0; policy drop;\n}\n}"
-                assert run(*inside, nft, hole).returncode == 0
-                nobody_waits(guard)
-                assert run(*inside, nft, "delete table inet hole").returncode == 0
-                guard.until(up=True)
-                until(lambda: len(guard.heard) > 1, "the subscription is back", 20)
-        finally:
-            process.kill()
-            process.wait()
+    with (
+        far_server(binary, need("nft"), tmp_path / "redis") as far,
+        node(f"redis://{ADDRESSES[0]}:{far.port}", tmp_path / "state") as guard,
+    ):
+        guard.until(up=True)
+        until(lambda: guard.heard, "the subscription holds")
+        far.drop(*ADDRESSES)
+        nobody_waits(guard)
+        far.drop()
+        guard.until(up=True)
+        until(lambda: len(guard.heard) > 1, "the subscription is back", 20)
 
 
 def test_slow(one: Server, tmp_path: Path) -> None:
