@@ -10,6 +10,7 @@ from fastpath.counters import Counters
 from fastpath.crowd import Crowd, crowd_bytes
 from fastpath.distinct import DistinctTable
 from fastpath.epochs import Epochs
+from fastpath.excerpts import Excerpts
 from fastpath.keys import (
     address_text,
     client_key,
@@ -21,13 +22,14 @@ from fastpath.keys import (
 )
 from fastpath.leases import CLIENT_BUSY, TOTAL_BUSY, Leases
 from fastpath.origin import NetworkKind, Origin
+from fastpath.payments import Payments
 from fastpath.peer_book import PeerBook
 from fastpath.prefixes import PrefixBook
 from fastpath.record import RECORD_BYTES, Record, records
 from fastpath.region import Control, Region
 from fastpath.ring import Ring, notable
 from fastpath.sightings import Sightings
-from fastpath.snapshot import BOUNDS_SECONDS, total
+from fastpath.snapshot import BOUNDS_SECONDS, Claimed, total
 from fastpath.table import ClientTable, LimitSet, Spending
 from fastpath.tariff import Tariff
 from fastpath.tarpit import Tarpit, TarpitMode
@@ -46,6 +48,7 @@ __all__ = [
     "BanTable",
     "BucketTable",
     "Budget",
+    "Claimed",
     "ClientTable",
     "Control",
     "CostMemory",
@@ -54,12 +57,14 @@ __all__ = [
     "Decision",
     "DistinctTable",
     "Epochs",
+    "Excerpts",
     "Leases",
     "Limit",
     "LimitSet",
     "Mode",
     "NetworkKind",
     "Origin",
+    "Payments",
     "PeerBook",
     "PrefixBook",
     "Record",

@@ -66,6 +66,7 @@ cdef class BucketTable:
     cdef Set *sets
     cdef Py_buffer memory
 
+    cdef int64_t tat(self, uint64_t key) noexcept
     cpdef Spending spend(self, Budget budget, uint64_t key, int64_t cost, int64_t now_ns)
     cpdef void refund(self, Budget budget, uint64_t key, int64_t cost, int64_t now_ns) except *
     cpdef void charge(self, Budget budget, uint64_t key, int64_t cost, int64_t now_ns) except *

@@ -41,6 +41,15 @@ class Budget:
     @property
     def kind(self) -> int:
         """What `Spending.bucket` says of it."""
+    @property
+    def burst_ns(self) -> int:
+        """How long an empty bucket takes to be full."""
+    @property
+    def room_ns(self) -> int:
+        """The same, and the longest delay: a request that would take it further is refused."""
+    @property
+    def enforced(self) -> bool:
+        """Whether it is neither in shadow mode nor off."""
 
 class BucketTable:
     """1_048_576 buckets over shared memory; all zero is an empty table.

@@ -22,7 +22,7 @@ from libc.string cimport memcpy
 from fastpath._atomic cimport (
     add, keyed_hash, load, load_time, map_words, read_secret, scale, swap_time, unmap,
 )
-from fastpath.gcra cimport OFF, Outcome, Rate, charged, decide, given_back, rate_of, shifted
+from fastpath.gcra cimport ENFORCE, OFF, Outcome, Rate, charged, decide, given_back, rate_of, shifted
 from fastpath.table cimport Spending, report
 from fastpath.ways cimport ATTEMPTS, WAYS, seek, take
 
@@ -64,6 +64,18 @@ cdef class Budget:
         check_budget(limit, kind)
         self.rate = rate_of(limit)
         self.kind = kind
+
+    @property
+    def burst_ns(self):
+        return self.rate.offset_ns
+
+    @property
+    def room_ns(self):
+        return self.rate.offset_ns + self.rate.max_delay_ns
+
+    @property
+    def enforced(self):
+        return self.rate.mode == ENFORCE
 
 
 cdef inline Set *set_of(BucketTable table, uint64_t key) noexcept:
@@ -223,7 +235,8 @@ cdef class BucketTable:
             if load(set.keys + way) == key:
                 return
 
-    def peek(self, uint64_t key):
+    cdef int64_t tat(self, uint64_t key) noexcept:
+        """Return the TAT of a bucket; -1 if it has no place."""
         cdef Set *set = set_of(self, key)
         cdef int way = seek(set.keys, key) if key else -1
         cdef int64_t tat_ns
@@ -232,7 +245,11 @@ cdef class BucketTable:
             if load(set.keys + way) == key:
                 return tat_ns
             way = seek(set.keys, key)
-        return None
+        return -1
+
+    def peek(self, uint64_t key):
+        cdef int64_t tat_ns = self.tat(key)
+        return None if tat_ns < 0 else tat_ns
 
     def place(self, uint64_t key):
         return scale(keyed_hash(self.k0, self.k1, key), SETS)

@@ -47,6 +47,12 @@ class Counters:
     def turned_away(self, reason: int) -> None:
         """Count a connection that was not taken on; ValueError unless `reason` is in 0..7."""
 
+    def claimed(self, outcome: int, waited_ns: int = -1) -> None:
+        """Count a claim by what became of it, and how long its request waited; negative: not at all.
+
+        ValueError unless `outcome` is in 0..5.
+        """
+
     def set_connections(self, count: int) -> None:
         """Set the number of open client connections, >= 0."""
 

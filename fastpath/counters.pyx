@@ -18,6 +18,7 @@ cdef enum:
     STATUSES = 600
     TURNED_AWAY = 8
     CACHE_USES = 4
+    CLAIMED = 6
     BOUNDS = 15  # the longest list of bounds
     HISTOGRAM = BOUNDS + 2  # counts, the last for what is beyond the bounds, and the sum
     SUM = BOUNDS + 1
@@ -27,6 +28,7 @@ cdef enum:
     ADDED
     UPSTREAM
     DELAYED
+    CLAIM
     KINDS
 
 
@@ -42,6 +44,8 @@ cdef struct Block:
     uint64_t decision[HISTOGRAM]
     uint64_t added[HISTOGRAM]
     uint64_t delayed[HISTOGRAM]
+    uint64_t claims[CLAIMED]  # by what became of them
+    uint64_t claim[HISTOGRAM]
     uint64_t upstream[OPERATIONS * HISTOGRAM]
 
 
@@ -49,7 +53,7 @@ COUNTER_BYTES = sizeof(Block)
 
 cdef int64_t bounds[KINDS][BOUNDS]
 cdef int sizes[KINDS]
-for kind, name in ((DECISION, "decision"), (ADDED, "added"), (UPSTREAM, "upstream"), (DELAYED, "delayed")):
+for kind, name in ((DECISION, "decision"), (ADDED, "added"), (UPSTREAM, "upstream"), (DELAYED, "delayed"), (CLAIM, "claim")):
     sizes[kind] = len(BOUNDS_NS[name])
     for i, bound in enumerate(BOUNDS_NS[name]):
         bounds[kind][i] = bound
@@ -107,6 +111,12 @@ cdef class Counters:
         increase(&self.block.turned_away[reason], 1)
         return 0
 
+    def claimed(self, int outcome, int64_t waited_ns=-1):
+        if not 0 <= outcome < CLAIMED:
+            raise ValueError(f"outcome {outcome} not in 0..{CLAIMED - 1}")
+        increase(&self.block.claims[outcome], 1)
+        observe(self.block.claim, CLAIM, waited_ns)
+
     def set_connections(self, uint64_t count):
         put_word(&self.block.connections, count)
 
@@ -131,6 +141,8 @@ cdef class Counters:
             parked=peek_word(&block.parked),
             turned_away=_words(block.turned_away, TURNED_AWAY),
             cache=_words(block.cache, CACHE_USES),
+            claims=_words(block.claims, CLAIMED),
+            claim=_histogram(block.claim, CLAIM),
         )
 
 

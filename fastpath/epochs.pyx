@@ -15,7 +15,8 @@ from fastpath._atomic cimport add, load, map_words, prefetch, unmap
 cdef enum:
     GROUPS = 65_536
 
-EPOCH_BYTES = GROUPS * 8
+EPOCHS = GROUPS
+EPOCH_BYTES = (GROUPS + 8) * 8  # the counters, and a line: how often any of them was advanced
 
 
 cdef class Epochs:
@@ -27,6 +28,10 @@ cdef class Epochs:
     def __dealloc__(self):
         unmap(&self.memory)
 
+    @property
+    def advanced(self):
+        return load(self.counters + GROUPS)
+
     cdef void approach(self, uint64_t thing) noexcept nogil:
         """Have the counter of a thing brought near, which is about to be read."""
         prefetch(self.counters + thing % GROUPS)
@@ -36,3 +41,4 @@ cdef class Epochs:
 
     cpdef void advance(self, uint64_t thing) noexcept:
         add(self.counters + thing % GROUPS, 1)
+        add(self.counters + GROUPS, 1)

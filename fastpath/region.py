@@ -5,7 +5,8 @@ does not matter. Nothing is written at the start except the header, so memory be
 is used. Huge pages are not asked for: with them a hundred clients would make the whole table resident.
 
     header | control | generations | upstreams | leases | bans | verdicts | crowd | buckets | distinct
-    | sightings | peers | costs | epochs | tariff | cache | counters x workers | rings x workers | origins | table
+    | sightings | peers | costs | epochs | tariff | cache | counters x workers | rings x workers | excerpts x workers
+    | payments x workers | origins | table
 
 Each section begins at a cache line, the last two at a page. The sizes follow from the counts in the header, so
 whoever attaches can check them.
@@ -27,7 +28,9 @@ from fastpath.counters import COUNTER_BYTES
 from fastpath.crowd import crowd_bytes
 from fastpath.distinct import DISTINCT_BYTES
 from fastpath.epochs import EPOCH_BYTES
+from fastpath.excerpts import EXCERPT_BYTES
 from fastpath.leases import LEASE_BYTES
+from fastpath.payments import PAYMENT_BYTES
 from fastpath.peer_book import PEER_BOOK_BYTES
 from fastpath.prefixes import MOST_PREFIXES, prefix_bytes
 from fastpath.ring import RING_BYTES
@@ -36,12 +39,12 @@ from fastpath.table import table_bytes
 from fastpath.tariff import TARIFF_BYTES
 
 MAGIC: Final = b"hkpguard"
-VERSION: Final = 5  # of the layout of all sections; raise it with any change
+VERSION: Final = 8  # of the layout of all sections; raise it with any change
 MAX_CLIENTS: Final = 2**28
 MAX_WORKERS: Final = 256  # a lease names its worker in a byte
 MAX_UPSTREAMS: Final = 255  # a record names its upstream in a byte, 255 is none
 UPSTREAM_WORDS: Final = 4  # down_until_ns, failures, active_ok, checked_ns
-CONTROL_WORDS: Final = 8
+CONTROL_WORDS: Final = 16
 LINE_BYTES: Final = 64
 SECRET_BYTES: Final = 16
 USUAL_PREFIXES: Final = 1_000_000
@@ -56,11 +59,10 @@ class Control(IntEnum):
     ANALYST_HEARTBEAT_NS = 2  # analyst: CLOCK_MONOTONIC of its last turn
     RELOAD_OK = 3  # supervisor: 1 if the last reload was accepted
     RELOAD_FAILURES = 4  # supervisor: reloads refused since the start
-    ORIGIN_RULES = (
-        5  # analyst: which rules the origins were composed by (`proxy.policy.origins`); 0: none, or others soon
-    )
-    RELEASE = 7  # supervisor: generation of the policy of the cluster that is in force; 0: none
+    ORIGIN_RULES = 5  # analyst: by which rules origins were composed (`proxy.policy.origins`); 0: none, or others soon
     SHARE = 6  # analyst: by what limits are divided while no other node can be asked; 0 or 1: they are whole
+    RELEASE = 7  # supervisor: generation of the policy of the cluster that is in force; 0: none
+    CLAIMS_UNTIL_NS = 8  # analyst: until when it answers claims, CLOCK_MONOTONIC; 0: the store is out of reach
 
 
 class Counts(NamedTuple):
@@ -105,6 +107,8 @@ class Counts(NamedTuple):
             cache_bytes(self.reply_bytes),
             _rounded(COUNTER_BYTES, LINE_BYTES) * self.workers,
             _rounded(RING_BYTES, LINE_BYTES) * self.workers,
+            _rounded(EXCERPT_BYTES, LINE_BYTES) * self.workers,
+            _rounded(PAYMENT_BYTES, LINE_BYTES) * self.workers,
         )
 
 
@@ -144,7 +148,7 @@ class Region:
         self.bans, self.verdicts, self.crowd, *parts = parts
         self.buckets, self.distinct, self.sightings, self.peers, *parts = parts
         self.costs, self.epochs, self.tariff, self.cache, *parts = parts
-        self._counters, self._rings, self.origins, self.table = parts
+        self._counters, self._rings, self._excerpts, self._payments, self.origins, self.table = parts
         self.secret = bytes(header[_HEADER.size - SECRET_BYTES : _HEADER.size])
         self.control = control.cast("q")
         self.generations = generations[: 8 * counts.workers].cast("Q")
@@ -214,6 +218,14 @@ class Region:
     def ring(self, worker: int) -> memoryview:
         """Return the memory of a worker's ring; ValueError if there is no such worker."""
         return self._part(self._rings, worker, RING_BYTES)
+
+    def excerpts(self, worker: int) -> memoryview:
+        """Return the memory of a worker's excerpts; ValueError if there is no such worker."""
+        return self._part(self._excerpts, worker, EXCERPT_BYTES)
+
+    def payments(self, worker: int) -> memoryview:
+        """Return the memory of a worker's payments; ValueError if there is no such worker."""
+        return self._part(self._payments, worker, PAYMENT_BYTES)
 
     def counters(self, worker: int) -> memoryview:
         """Return the memory of a worker's counters; ValueError if there is no such worker."""

@@ -1,7 +1,33 @@
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
-cdef struct Entry
+cdef enum:
+    SUBJECT = 64
+    FINGERPRINT = 16
+
+
+cdef packed struct Entry:  # a record: `record.RECORD_FORMAT`
+    int64_t time_ns
+    uint64_t client
+    uint64_t request_id
+    uint64_t subject_hash
+    uint32_t upstream_us
+    uint32_t wait_us
+    uint32_t total_us
+    uint32_t received
+    uint32_t sent
+    uint16_t status
+    uint8_t operation
+    uint8_t action
+    uint8_t reason
+    uint8_t source
+    uint8_t method
+    uint8_t flags
+    uint8_t upstream
+    uint8_t padding[3]
+    uint8_t address[16]
+    uint8_t subject[SUBJECT]
+    uint8_t fingerprint[FINGERPRINT]
 
 
 cdef class Ring:

@@ -25,34 +25,8 @@ cdef enum:
     LOST = 1
     TAIL = 8
     HEADER_BYTES = 128
-    SUBJECT = 64
-    FINGERPRINT = 16
     LIMITED = 2  # the action
     SEEN = 1024
-
-
-cdef packed struct Entry:
-    int64_t time_ns
-    uint64_t client
-    uint64_t request_id
-    uint64_t subject_hash
-    uint32_t upstream_us
-    uint32_t wait_us
-    uint32_t total_us
-    uint32_t received
-    uint32_t sent
-    uint16_t status
-    uint8_t operation
-    uint8_t action
-    uint8_t reason
-    uint8_t source
-    uint8_t method
-    uint8_t flags
-    uint8_t upstream
-    uint8_t padding[3]
-    uint8_t address[16]
-    uint8_t subject[SUBJECT]
-    uint8_t fingerprint[FINGERPRINT]
 
 
 RING_RECORDS = RECORDS

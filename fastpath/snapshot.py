@@ -1,6 +1,7 @@
 """The counters of one worker, or the sum of several, as plain lists, and the bounds of the histograms."""
 
 from collections.abc import Iterable
+from enum import IntEnum
 from typing import Final, NamedTuple
 
 _US: Final = 1_000
@@ -24,11 +25,25 @@ BOUNDS_NS: Final[dict[str, tuple[int, ...]]] = {
         10 * _MS, 25 * _MS, 50 * _MS, 100 * _MS, 250 * _MS, 500 * _MS,
         _S, 2_500 * _MS, 5 * _S, 10 * _S, 20 * _S, 30 * _S,
     ),
+    "claim": (
+        200 * _US, 500 * _US, _MS, 2 * _MS, 5 * _MS, 10 * _MS, 20 * _MS, 50 * _MS, 100 * _MS, 200 * _MS, 500 * _MS, _S,
+    ),
 }  # fmt: skip
 """Upper bounds of the buckets of each histogram, ns, rising."""
 
 BOUNDS_SECONDS: Final = {name: tuple(bound / _S for bound in bounds) for name, bounds in BOUNDS_NS.items()}
 """The same in seconds, for the metrics."""
+
+
+class Claimed(IntEnum):
+    """What became of a claim to the buckets of the cluster; also the index of its counter."""
+
+    GRANTED = 0
+    REFUSED = 1
+    LATE = 2  # the deadline passed; from here on the request goes on by what its node says
+    DOWN = 3  # the store is out of reach
+    GONE = 4  # nobody is there to ask it
+    CROWDED = 5  # too many wait already
 
 
 class Histogram(NamedTuple):
@@ -58,6 +73,8 @@ class Snapshot(NamedTuple):
     parked: int
     turned_away: list[int]  # connections, by reason
     cache: list[int]  # requests, by what the cache was to them
+    claims: list[int]  # by `Claimed`
+    claim: Histogram  # how long their requests waited
 
     def __add__(self, other: object) -> "Snapshot":
         """Sum two snapshots."""
@@ -75,6 +92,8 @@ class Snapshot(NamedTuple):
             parked=self.parked + other.parked,
             turned_away=_added(self.turned_away, other.turned_away),
             cache=_added(self.cache, other.cache),
+            claims=_added(self.claims, other.claims),
+            claim=self.claim + other.claim,
         )
 
 

@@ -23,6 +23,8 @@ class LimitSet:
 
     def __init__(self, limits: Sequence[Limit | None]) -> None:
         """Take 12 limits by index, the total first; ValueError for another number."""
+    def cost_ns(self, bucket: int, times: int) -> int:
+        """Return what a `spend` takes of `bucket`, in the time that it takes to flow back, ns; 0: it is not limited."""
 
 class Spending:
     """What the weightier of the two limits of a request says: refused before delayed, enforced before shadow.

@@ -60,6 +60,11 @@ cdef class LimitSet:
             if limit is not None and limit.mode != OFF:
                 self.rates[bucket] = rate_of(limit)
 
+    def cost_ns(self, int bucket, int times):
+        check_bucket(bucket)
+        cdef Rate *rate = &self.rates[bucket]
+        return 0 if rate.mode == OFF else min(own_cost(rate, times), rate.burst) * rate.interval_ns
+
 
 @cython.freelist(64)
 cdef class Spending:
@@ -212,6 +217,17 @@ cdef class ClientTable:
                 raise_expiry(place.slot, wanted_ns)
                 return
         add(self.table.header + UNTRACKED, 1)
+
+    cdef int64_t tat(self, uint64_t key, int bucket) noexcept:
+        """Return the TAT of one bucket of a client; 0 if there is none."""
+        cdef uint64_t hash = keyed_hash(self.table.k0, self.table.k1, key)
+        cdef Place place
+        cdef int64_t tat_ns
+        while find(&self.table, key, hash, &place) == PRESENT:
+            tat_ns = load_time(&place.slot.tat_ns[bucket])
+            if same(&place, key):
+                return tat_ns
+        return 0
 
     def peek(self, uint64_t key):
         cdef uint64_t hash = keyed_hash(self.table.k0, self.table.k1, key)

@@ -2,7 +2,7 @@
 
     store   Redis, or the state in which it is
     joint   who is there; the policy and the models that all have in force
-    limits  what clients spend at other nodes
+    limits  what clients spend at other nodes; `strict`: what they may spend here, where that is asked first
     shared  bans, standings, offences, costs, sketches, invalidations
 
 Workers know nothing of it but what it writes into shared memory.
@@ -18,10 +18,12 @@ from proxy.cluster.joint import Joint
 from proxy.cluster.limits import ClusterLimits
 from proxy.cluster.shared import Shared
 from proxy.cluster.store import Store
+from proxy.cluster.strict import Strict
 from proxy.policy.offender import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import socket
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -59,6 +61,7 @@ class Cluster:
         verdicts: Verdicts,
         courtesy: Courtesy,
         publish: Callable[[Event], None],
+        claims: Sequence[socket.socket] = (),
     ) -> None:
         """Begin to collect what there is to tell; nobody is told before `run`."""
         config = running()
@@ -66,6 +69,9 @@ class Cluster:
         self._shared = Shared(config, store, region, warden=warden, verdicts=verdicts, courtesy=courtesy)
         self.joint = Joint(store, region, parent, running=running, publish=publish)
         self._limits = ClusterLimits(config, region, store, lambda: self.joint.members.live, courtesy=courtesy)
+        self._strict = Strict(self._limits.grants, store, claims, region.control) if claims else None
+        if self._strict:
+            self._limits.turned = self._strict.flush
         self.joint.figures |= {
             "bans of other nodes": lambda: warden.in_force[Origin.CLUSTER],
             "limits divided by": lambda: max(1, region.control[Control.SHARE]),
@@ -94,7 +100,8 @@ class Cluster:
     async def run(self) -> None:
         """Take part until cancelled; the others hear that this node goes while there is a store to tell them."""
         joint = asyncio.create_task(self.joint.run())
-        parts = [asyncio.create_task(each.run()) for each in (self._store, self._shared.gossip, self._limits)]
+        working = (self._store, self._shared.gossip, self._limits, *((self._strict,) if self._strict else ()))
+        parts = [asyncio.create_task(each.run()) for each in working]
         try:
             ended, _ = await asyncio.wait((joint, *parts), return_when=asyncio.FIRST_COMPLETED)
             for task in ended:

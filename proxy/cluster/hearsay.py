@@ -60,10 +60,6 @@ class Hearsay:
         """Return the words of all nodes on a thing."""
         return [*self._words.get(thing, {}).values()]
 
-    def things(self) -> list[bytes]:
-        """Return of what there are words."""
-        return [*self._words]
-
     def take(self, word: Word) -> bool:
         """Keep a word if it is later than the last one in its place; tell whether it is."""
         thing, node = self.name(word.thing, word.node)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from fastpath import BUCKETS, Control, monotonic_ns
-from models.steps import whole
+from fastpath import Control, Payments, monotonic_ns
 from proxy.cluster.command import StoreDown
-from proxy.cluster.exchange import Exchange, interval_ns, most_of_turn
-from proxy.cluster.followed import alike, buckets_of
-from proxy.cluster.ledger import Ledger, Place
+from proxy.cluster.exchange import Exchange, interval_ns, most_of_turn, portions
+from proxy.cluster.followed import Following, size_of
+from proxy.cluster.grants import Grants
+from proxy.cluster.ledger import Ledger, Place, SharedLevels
 from proxy.policy.budgets import Tables
 from proxy.policy.policy import Policy
 from proxy.policy.subjects import Subjects
@@ -35,33 +35,18 @@ if TYPE_CHECKING:
     from proxy.courtesy import Courtesy
 
 RUN_BYTES: Final = 6  # tell a run of a node from others
-ALIKE_AT_ONCE: Final = 8  # groups of records in a step
-
-
-class SharedLevels:
-    """The buckets in the shared memory of a node."""
-
-    def __init__(self, tables: Tables) -> None:
-        """Of `tables`."""
-        self._clients, self._buckets = tables.clients, tables.buckets
-
-    def tat(self, place: Place) -> int:
-        """Return the TAT of a bucket, ns; 0 if there is none."""
-        if place.number >= BUCKETS:
-            return self._buckets.peek(place.key) or 0
-        tats = self._clients.peek(place.key)
-        return tats[place.number] if tats else 0
-
-    def add(self, place: Place, delta_ns: int, most_ns: int, now_ns: int) -> None:
-        """See `ClientTable.add`."""
-        if place.number >= BUCKETS:
-            self._buckets.add(place.key, delta_ns, most_ns, now_ns)
-        else:
-            self._clients.add(place.key, place.number, delta_ns, most_ns, now_ns)
+PAYMENTS_AT_ONCE: Final = 32  # in a step
+PIPELINES_AT_ONCE: Final = 4  # others want the connections too
 
 
 class ClusterLimits(Collector):
-    """The limits of a cluster, on one of its nodes."""
+    """The limits of a cluster, on one of its nodes.
+
+    Attributes:
+        grants: For claims to the same buckets.
+        turned: Is called after each exchange.
+
+    """
 
     def __init__(  # noqa: PLR0913 - what it stands between
         self,
@@ -90,11 +75,16 @@ class ClusterLimits(Collector):
         self._clock = clock
         self._control = region.control
         self._tables = Tables.of(region)
-        self._subjects = Subjects(region.secret)
         self._exits = SharedExits()
         successor = bool(self._control[Control.ANALYST_HEARTBEAT_NS])
-        self._ledger = Ledger(SharedLevels(self._tables), clock(), successor=successor)
-        self._exchange = Exchange(self._ledger, store.keys, f"{store.node}.{os.urandom(RUN_BYTES).hex()}")
+        levels = SharedLevels(self._tables.clients, self._tables.buckets)
+        self._ledger = Ledger(levels, clock(), successor=successor)
+        self._following = Following(self._ledger, Subjects(region.secret))
+        self._payments = [Payments(region.payments(worker)) for worker in range(region.counts.workers)]
+        name = f"{store.node}.{os.urandom(RUN_BYTES).hex()}"
+        self._exchange = Exchange(self._ledger, store.keys, name, spread=store.spread)
+        self.grants = Grants(self._exchange, store.keys, name)
+        self.turned: Callable[[], None] = lambda: None
         self._wake = asyncio.Event()
         self.reload(config)
         self._stand()
@@ -109,14 +99,22 @@ class ClusterLimits(Collector):
         """Look at the buckets that records tell of."""
         if self._policy.outdated:
             self.reload(self._config)
-        for count, requests in enumerate(alike(block)):
-            now_ns = self._clock()
-            for place, size, since_ns, tokens in buckets_of(requests, self._policy, self._subjects):
-                self._ledger.note(place, size, since_ns, tokens, now_ns)
-            if count % ALIKE_AT_ONCE == 0:
-                yield
+        yield from self._following.feed(block, self._policy, self._clock)
+        for each in self._payments:
+            yield from self._follow(each)
         if self._ledger.active:
             self._wake.set()
+
+    def _follow(self, payments: Payments) -> Steps[None]:
+        """Look at the buckets from which bodies were paid."""
+        while paid := payments.take(PAYMENTS_AT_ONCE):
+            for each in paid:
+                limits = self._policy.profile(each.address).limits
+                limit = limits[each.kind] if each.kind < len(limits) else None
+                if limit is not None:
+                    place, size = Place(each.key, each.kind), size_of(limit)
+                    self._ledger.note(place, size, each.time_ns, each.tokens, self._clock())
+            yield
 
     async def run(self) -> None:
         """Exchange, until cancelled."""
@@ -133,19 +131,26 @@ class ClusterLimits(Collector):
     async def turn(self) -> None:
         """Tell what was spent, and fold what others have."""
         if not self._stand():
+            await self._courtesy.through(self._ledger.questions(0, self._clock()))  # what is spent alone is told later
             return
         now_ns = self._clock()
         begun = self._exchange.begin(most_of_turn(self._nodes(), self._most_ns), now_ns)
         calls = (await self._courtesy.through(begun)).result
-        if not calls:
-            return
+        some = portions(calls)
+        for first in range(0, len(some), PIPELINES_AT_ONCE):
+            await asyncio.gather(*map(self._exchange_some, some[first : first + PIPELINES_AT_ONCE]))
+        if calls:
+            self.turned()
+
+    async def _exchange_some(self, calls: list[Call]) -> None:
+        """Make calls in one pipeline: no more than take some tenths of a millisecond."""
         commands = (await self._courtesy.through(self._commands(calls))).result
         try:
             answers = await self._store.pipeline(commands)
         except StoreDown as down:
             self._exchange.failed(calls, maybe_done=down.maybe_done)
-            return
-        await self._courtesy.through(self._answered(calls, answers))
+        else:
+            await self._courtesy.through(self._answered(calls, answers))
 
     def _commands(self, calls: list[Call]) -> Steps[list[Command]]:
         commands = []
@@ -168,8 +173,6 @@ class ClusterLimits(Collector):
         """Say by what limits are divided; return whether the store may be asked."""
         up = self._store.up
         self._control[Control.SHARE] = self._ledger.stand(self._nodes(), alone=not up, now_ns=self._clock())
-        if not up:
-            whole(self._ledger.questions(0, self._clock()))  # what is spent alone is told later
         return up
 
     @property

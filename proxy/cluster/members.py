@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from proxy.cluster.seal import Seal
     from proxy.plugins.events import Event
 
+VERSION: Final = version("hkpguard")  # reading it takes 2 ms
 BEAT_S: Final = 1.0
 MEMBERS_A_SECOND: Final = 50  # whose beats one node reads
 KEPT: Final = "nodes"  # how many were seen last
@@ -217,7 +218,7 @@ class Members(Collector):
             at_ms=now_ms,
             since_ms=self._since_ms,
             left=self._leaves,
-            version=version("hkpguard"),
+            version=VERSION,
             protocol=PROTOCOL,
             capacity=self.capacity,
             policy=policy,

@@ -19,7 +19,7 @@ from fastpath import Control
 from proxy.cluster.follower import Opinion
 from proxy.cluster.shared_settings import overridden, read_shared, told
 from proxy.config import ConfigError
-from proxy.supervisor import renewed
+from proxy.renewal import renewed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from proxy.config import KEYS
-from proxy.settings.intel import is_of_feed
+from proxy.settings.intel import FEEDS
 from proxy.settings.kinds import FilePath, OrEmpty
-from proxy.settings.plugins import COMMON, is_of_plugin
+from proxy.settings.plugins import COMMON, PLUGINS
 from proxy.settings.sources import RELEASED, Fault, in_environment, toml
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ NOT_SHARED: Final = "is of each node by itself, and cannot be released for all: 
 
 def is_shared(path: SettingPath) -> bool:
     """Tell whether a setting may be released for all."""
-    if is_of_plugin(path):
+    if PLUGINS.holds(path):
         return path[2:3] != () and path[2] in COMMON  # what it has of its own may be a secret or a path
-    if path not in KEYS or path in OWN or path[0] not in GROUPS or is_of_feed(path):
+    if path not in KEYS or path in OWN or path[0] not in GROUPS or FEEDS.holds(path):
         return False
     kind = KEYS[path].kind
     return not kind.secret and not isinstance(kind.inner if isinstance(kind, OrEmpty) else kind, FilePath)
@@ -77,7 +77,7 @@ def read_shared(data: bytes) -> tuple[list[Setting], list[Fault]]:
     known = [
         setting
         for setting in settings
-        if setting.path in KEYS or is_of_plugin(setting.path) or is_of_feed(setting.path)
+        if setting.path in KEYS or PLUGINS.holds(setting.path) or FEEDS.holds(setting.path)
     ]
     return settings, faults + [Fault(each.name, None, NOT_SHARED) for each in known if not is_shared(each.path)]
 

@@ -129,6 +129,11 @@ class Store(Collector):
         return self._circuit.up
 
     @property
+    def spread(self) -> bool:
+        """Whether shards may be on different servers."""
+        return self._link.spread
+
+    @property
     def degraded(self) -> str:
         """What does not work as it should; empty if all is well."""
         if not self.up:

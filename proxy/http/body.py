@@ -59,11 +59,3 @@ def decoder_for(length: int) -> Decoder:
     if length == CHUNKED:
         return ChunkDecoder()
     return CloseDecoder() if length == NO_LENGTH else LengthDecoder(length)
-
-
-def chunk(payload: bytes) -> bytes:
-    """Return `payload`, which is not empty, as one chunk."""
-    return b"%x\r\n%b\r\n" % (len(payload), payload)
-
-
-LAST_CHUNK = b"0\r\n\r\n"

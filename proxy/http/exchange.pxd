@@ -36,6 +36,8 @@ cdef class Exchange:
     cdef readonly object intake  # its body; None without one
     cdef readonly int64_t received  # bytes of it
     cdef tuple deposit  # for what its body holds; None: nothing
+    cdef object body_taken  # what was taken for it, while the cluster is asked about that; None: it is not
+    cdef object claim  # number of what the cluster is asked; 0: nothing
     cdef readonly int64_t body_until_ns  # all of it has to be there by then
     # The cache.
     cdef uint64_t certificate  # all names of it have this word; 0 for other classes
@@ -81,10 +83,18 @@ cdef class Exchange:
     cdef int _canary(self) except -1
     cdef Facts _facts(self, int refused, str allow, int trap)
     cdef int _act(self) except -1
+    cdef int _claim_own(self) except -1
+    cdef int _claim(self, list takes, int64_t since_ns) except -1
+    cdef int _granted(self) except -1
+    cdef int _refused_elsewhere(self, answer) except -1
+    cdef int _wait_elsewhere(self, answer) except -1
+    cdef int _begin_body(self) except -1
     cdef int _go_on(self) except -1
     cdef int _park(self) except -1
     cdef int _read_body(self) except -1
+    cdef int _judge_body_later(self) except -1
     cdef int _judge_body(self) except -1
+    cdef int _claim_body(self) except -1
     cdef int _give_up_body(self, Verdict verdict) except -1
     cdef int _enter(self) except -1
     cdef int fetch(self) except -1

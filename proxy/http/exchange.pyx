@@ -10,6 +10,9 @@ not send it, and before any wait or place among the uploads.
 upstream, a timer or the turnstile take it further. It ends in `_finish`, exactly once, whatever happens: reply
 relayed, refused, upstream lost, client gone.
 
+A request of a strict class asks the cluster as well (claims.py), as soon as the node has let it through: before its body is
+asked for about what it costs by itself, and when that is there about what is in it.
+
 What a refused request has paid: nothing (`judge` takes all or nothing), but for an upload that is refused for what it
 holds: we had to read it. What a request that was parked or queued and never sent has paid: nothing, it is refunded.
 """
@@ -20,6 +23,7 @@ from libc.stdint cimport int64_t, uint64_t
 from fastpath.buckets cimport mix
 from fastpath.clock cimport monotonic_ns
 from fastpath.costs cimport Toll
+from fastpath.table cimport elsewhere
 from proxy.hkp.common cimport common_get
 from proxy.http.client cimport ClientConnection
 from proxy.http.guard cimport Guard
@@ -38,7 +42,10 @@ from proxy.http.captive import by_browser, evidence
 from proxy.http.chunks import ChunkError
 from proxy.http.intake import NO_ROOM, Intake
 from proxy.http.turnstile import Place
+from fastpath import BUCKETS, Mode
 from proxy.policy.actions import Action, Reason
+from proxy.policy.budgets import TEXTS
+from proxy.policy.claim import Decision, take_of
 from proxy.telemetry.numbers import CacheUse
 
 cdef enum:
@@ -68,6 +75,10 @@ cdef int _UPLOAD = OperationClass.UPLOAD
 cdef int _MISS = CacheUse.MISS
 cdef int _CERT_PRICE = PRICES[OperationClass.CERT]
 cdef int _GONE = Reason.GONE
+cdef int _BY_LIMIT = Reason.LIMIT
+cdef int _BY_BUDGET = Reason.BUDGET
+cdef int _CLASSES = BUCKETS
+cdef int _REFUSED = Decision.REFUSED
 cdef int _UPSTREAM = Reason.UPSTREAM
 cdef int _BUSY = Reason.BUSY
 cdef int _TOO_LARGE = Reason.TOO_LARGE
@@ -174,12 +185,82 @@ cdef class Exchange:
 
     cdef int _act(self) except -1:
         if self.verdict.action <= _DELAY:
-            return self._go_on() if self.intake is None else self._read_body()
+            return self._claim_own() if self.guard.strict >> self.kind & 1 else self._begin_body()
         if self.verdict.action == _TARPIT:
             return self._hold()
         if self.verdict.reason == _BANNED:
             self.reusable = False
         return self._refuse(self.verdict)
+
+    cdef int _begin_body(self) except -1:
+        """The head is good: read the body, if there is one."""
+        return self._go_on() if self.intake is None else self._read_body()
+
+    # Of a strict class: judge again, by what the whole cluster says.
+
+    cdef int _claim_own(self) except -1:
+        """Ask the cluster for what the request took of the limit of its class."""
+        cdef int64_t cost_ns = 0
+        limit = self.client.limits[self.kind]
+        if limit is not None and limit.mode is Mode.ENFORCE and self.verdict is not exempted:
+            cost_ns = self.client.compiled.cost_ns(self.kind, self.times)
+        if cost_ns == 0:
+            return self._begin_body()
+        return self._claim([take_of(limit, self.kind, self.client.key, cost_ns)], self.started_ns)
+
+    cdef int _claim(self, list takes, int64_t since_ns) except -1:
+        """Ask for tokens, and go on with the answer; the connection is watched meanwhile, as when it is parked."""
+        self.claim = self.guard.claims.ask(takes, since_ns, self._answered) if takes else 0
+        if not self.claim:
+            return self._granted()
+        self.phase = WAITING
+        self.connection.watch()
+        return 0
+
+    def _answered(self, answer):
+        """Go on: the cluster has answered; None: not in time."""
+        self.claim = 0
+        try:
+            if answer is not None and answer.decision == _REFUSED:
+                self._refused_elsewhere(answer)
+                return
+            if answer is not None and answer.after_ns:
+                self._wait_elsewhere(answer)
+            self._granted()
+        except Exception as error:
+            self.crashed(error)
+
+    cdef int _granted(self) except -1:
+        """Nobody objects, or nobody is there who could."""
+        if self.body_taken is None:
+            return self._begin_body()
+        self.deposit = self.guard.contents.keep(self.body_taken, self.ready_ns)
+        self.body_taken = None
+        return self._go_on()
+
+    cdef int _refused_elsewhere(self, answer) except -1:
+        """Refuse what other nodes have left no tokens for, as if it had been refused here."""
+        cdef int bucket = answer.bucket
+        spending = elsewhere(bucket, 0, max(1, <int64_t>answer.after_ns), answer.reset_ns)
+        if self.body_taken is not None:
+            self.guard.contents.turn_away(self.body_taken, monotonic_ns())
+            self.body_taken = self.deposit = None
+        self._refund()
+        return self._refuse(
+            Verdict(_LIMIT, _BY_LIMIT if bucket < _CLASSES else _BY_BUDGET, 429, 0, spending, text=TEXTS.get(bucket, ""))
+        )
+
+    cdef int _wait_elsewhere(self, answer) except -1:
+        """Wait for tokens of the cluster, if they come later than those of the node."""
+        cdef int bucket = answer.bucket
+        cdef int64_t now_ns = monotonic_ns(), wait_ns = answer.after_ns
+        if now_ns + wait_ns > self.due_ns:
+            self.due_ns = now_ns + wait_ns
+            self.verdict = Verdict(
+                _DELAY, _BY_LIMIT if bucket < _CLASSES else _BY_BUDGET, 0, wait_ns,
+                elsewhere(bucket, wait_ns, 0, answer.reset_ns),
+            )
+        return 0
 
     cdef int _go_on(self) except -1:
         """The request is complete: wait for its tokens, or go on at once."""
@@ -330,21 +411,40 @@ cdef class Exchange:
             return self._give_up_body(objection)
         if self.intake.done:
             self.ready_ns = monotonic_ns()
-            return self._judge_body()
+            return self._judge_body_later()
         return 0
+
+    cdef int _judge_body_later(self) except -1:
+        """Go on when others have had their turn: reading the end of a large body was work enough for one."""
+        loop = self.guard.loop
+        self.phase = WAITING
+        loop.call_soon(loop.call_soon, self._judge_body_now)  # what is called soon comes before the loop polls again
+        return 0
+
+    def _judge_body_now(self):
+        if self.phase != WAITING:  # the client went away
+            return
+        try:
+            self._judge_body()
+        except Exception as error:
+            self.crashed(error)
 
     cdef int _judge_body(self) except -1:
         """Decide about what was found in the body."""
         cdef Verdict verdict = None
         if self.kind == _UPLOAD and self.intake.found is not None:
             self._name_certificate()
+            if self.verdict is not exempted and not self.client.peer:
+                self.guard.recorder.user_ids(self.client, self.intake.found.certs)
         if self.intake.objection is not None:
             verdict = Verdict(_ALLOW, _UNWANTED, 0, 0, None, _DENY)
         elif self.intake.found is not None and self.verdict is not exempted:
-            verdict, self.deposit = self.guard.contents.judge(self.client, self.intake.found, self.ready_ns)
+            self.body_taken = self.guard.contents.take(self.client, self.intake.found, self.ready_ns)
+            verdict, self.deposit = self.body_taken.verdict, self.body_taken.paid
         if verdict is None:
-            return self._go_on()
+            return self._claim_body()
         if verdict.action == _LIMIT:
+            self.body_taken = self.deposit = None
             self._refund()
             return self._refuse(verdict)
         if self.ready_ns + verdict.wait_ns >= self.due_ns:  # the longer of the two waits
@@ -354,7 +454,15 @@ cdef class Exchange:
             self.verdict = Verdict(
                 self.verdict.action, verdict.reason, 0, self.verdict.wait_ns, self.verdict.spending, verdict.shadow
             )
-        return self._go_on()
+        return self._claim_body()
+
+    cdef int _claim_body(self) except -1:
+        """Ask the cluster for what the body takes, if its class is strict."""
+        if self.body_taken is None:
+            return self._go_on()
+        if self.guard.strict >> self.kind & 1:
+            return self._claim(self.body_taken.takes(), self.ready_ns)
+        return self._granted()
 
     cdef int _name_certificate(self) except -1:
         """Let the record tell which certificate is uploaded; where there are several, none is what it is about."""
@@ -434,7 +542,7 @@ cdef class Exchange:
         self.sent_ns = monotonic_ns()
         upstream.stream.write(self._request_bytes(upstream.upstream.host))
         if self.intake is not None:
-            upstream.stream.write(self.intake.body())
+            upstream.stream.write_all(self.intake.pieces)
         return 0
 
     # From the upstream.
@@ -680,6 +788,9 @@ cdef class Exchange:
             self.timer.cancel()
             self.timer = None
             self.guard.parked -= 1
+        if self.claim:
+            self.guard.claims.cancel(self.claim)
+            self.claim = 0
         if self.ticket is not None:
             self.guard.cache.give_up(self)
         if self.in_flight:

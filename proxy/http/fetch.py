@@ -12,7 +12,7 @@ from proxy.http.proxy_header import LOCAL_HEADER
 
 if TYPE_CHECKING:
     from proxy.http.head import ReplyHead
-    from proxy.settings.kinds import Address
+    from proxy.settings.addresses import Address
 
 MOST_HEAD_BYTES: Final = 16 * 1024
 PIECE_BYTES: Final = 64 * 1024

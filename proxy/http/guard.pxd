@@ -32,6 +32,8 @@ cdef class Guard:
     cdef int64_t[12] usual_us  # what the keyserver needs for most requests of a class
     cdef readonly tuple fat_caps  # on requests for a dear subject: of one client, of all
     cdef readonly object contents  # judges what was found in bodies
+    cdef readonly object claims  # asks the cluster; None: no class is strict
+    cdef readonly int strict  # which classes are: bit by OperationClass
     cdef readonly object bodies  # the memory for those that are being read
     cdef list late  # those of them that are past their deadlines
     cdef readonly set arrivals

@@ -7,6 +7,7 @@ from proxy.config import Config
 from proxy.hkp.operation import Classifier
 from proxy.hkp.readers import Readers
 from proxy.http.admission import Admission
+from proxy.http.claims import Claims
 from proxy.http.client import ClientConnection
 from proxy.http.entrance import Arrival, Entrance
 from proxy.http.intake import BodyStore
@@ -62,6 +63,7 @@ class Guard:
         admission: Admission,
         tarpit: Tarpit,
         tls: Tls | None = None,
+        claims: Claims | None = None,
     ) -> None: ...
     def reload(self, config: Config, policy: Policy, classify: Classifier, readers: Readers) -> None:
         """Work by a new configuration from the next request on."""

@@ -72,6 +72,7 @@ cdef class Guard:
     def __init__(
         self, loop, config, *, policy, classify, readers, contents, MicroCache cache not None, CostMemory costs not None, ClientTable table not None, leases, Upstreams upstreams not None,
         Subjects subjects not None, Recorder recorder not None, Admission admission not None, Tarpit tarpit not None, Tls tls=None,
+        claims=None,
     ):
         self.loop = loop
         self.table = table
@@ -90,6 +91,8 @@ cdef class Guard:
         self.arrivals = set()
         self.request_id = int.from_bytes(os.urandom(8), "little")
         self.contents = contents
+        self.claims = claims
+        self.strict = 0 if claims is None else claims.kinds
         self.cache = cache
         self.costs = costs
         for kind in range(len(CLASS_NAMES)):

@@ -5,7 +5,12 @@ it every few seconds and writes down what it found and when; a finding older tha
 not count. Words are written whole, so a race loses at most one count.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from proxy.config import HealthConfig
 
 # Indices of the words (`fastpath.region`, section `upstreams`).
 DOWN_UNTIL_NS, FAILURES, ACTIVE_OK, CHECKED_NS = range(4)
@@ -17,6 +22,11 @@ class HealthRules(NamedTuple):
     failures: int  # in a row
     down_ns: int
     interval_ns: int  # of the active check
+
+    @classmethod
+    def of(cls, config: HealthConfig) -> HealthRules:
+        """Return what the configuration asks for."""
+        return cls(config.failures, config.down_ns, config.interval_ns)
 
 
 class Health:

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from proxy.config import Config
 from proxy.http.health import Health
-from proxy.settings.kinds import Address
+from proxy.settings.addresses import Address
 
 Endpoint: TypeAlias = tuple[int, tuple[str, int]]
 """Address family and socket address."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from proxy.http.proxy_header import LOCAL_HEADER
 
 if TYPE_CHECKING:
-    from proxy.settings.kinds import Address
+    from proxy.settings.addresses import Address
 
 MOST_LINE_BYTES = 4096
 _ALIVE = re.compile(rb"HTTP/1\.[01] [1-4][0-9]{2}[ \r\n]")

@@ -24,15 +24,17 @@ from proxy.hkp.classes import OperationClass
 from proxy.hkp.mail import MailRequest
 from proxy.policy.actions import Action, Reason
 from proxy.policy.budgets import TEXTS, BudgetKind
+from proxy.policy.claim import take_of
 from proxy.policy.judge import Verdict
 from proxy.policy.sharing import KNOWN_TURNS, NEW_TURNS, Bill, Share, Sharing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from fastpath import Spending
+    from fastpath import Payments, Spending
     from proxy.hkp.certs import Cert
     from proxy.policy.budgets import Tables
+    from proxy.policy.claim import Take
     from proxy.policy.judge import Client
     from proxy.policy.subjects import Subjects
 
@@ -54,15 +56,47 @@ class Ruling(NamedTuple):
     deposit: tuple[Bill, ...] = ()
 
 
+class Taken(NamedTuple):
+    """What was taken for a body of which nothing is remembered yet.
+
+    Args:
+        verdict: As in a `Ruling`; if it is a refusal, all was given back.
+        client: Whose it is.
+        found: What a reader has found.
+        shares: What it asks for of what is of everybody.
+        paid: What was taken.
+        owed: What is taken when it is kept, there or not.
+
+    """
+
+    verdict: Verdict | None
+    client: Client
+    found: Upload | MailRequest | None = None
+    shares: tuple[Share, ...] = ()
+    paid: tuple[Bill, ...] = ()
+    owed: tuple[Bill, ...] = ()
+
+    def takes(self) -> list[Take]:
+        """Return what of it was taken from buckets that all nodes have together, and may refuse; of each once."""
+        takes: dict[tuple[int, int], Take] = {}
+        for bill in self.paid:
+            if bill.limit is not None and bill.budget.enforced:
+                take = _take(bill, bill.limit)
+                before = takes.get(take[:2])
+                takes[take[:2]] = take if before is None else take._replace(cost_ns=take.cost_ns + before.cost_ns)
+        return list(takes.values())
+
+
 class Contents:
     """Judges what was found in bodies."""
 
-    def __init__(self, tables: Tables, subjects: Subjects) -> None:
-        """`tables`: shared by all workers; `subjects`: of the node."""
+    def __init__(self, tables: Tables, subjects: Subjects, payments: Payments | None = None) -> None:
+        """`tables`: shared by all workers; `subjects`: of the node; `payments`: for who tells other nodes."""
         self._buckets = tables.buckets
         self._sharing = Sharing(tables.buckets)
         self._sightings = tables.sightings
         self._subjects = subjects
+        self._payments = payments
 
     def judge(self, client: Client, found: object, now_ns: int) -> Ruling:
         """Decide about a body.
@@ -73,30 +107,53 @@ class Contents:
             now_ns: CLOCK_MONOTONIC.
 
         """
+        taken = self.take(client, found, now_ns)
+        if taken.verdict is not None and taken.verdict.action == Action.LIMIT:
+            return Ruling(taken.verdict)
+        return Ruling(taken.verdict, self.keep(taken, now_ns))
+
+    def take(self, client: Client, found: object, now_ns: int) -> Taken:
+        """Do the first half of `judge`: take what a body costs. `keep` is the other one, or `turn_away`."""
         if client.exempt or not isinstance(found, Upload | MailRequest):
-            return Ruling()
-        shares = list(self._shares(client, found, now_ns))
+            return Taken(None, client)
+        shares = tuple(self._shares(client, found, now_ns))
         bills = [*self._shared(client, shares, now_ns), *self._bills(client, found, now_ns)]
         said = [(bill, self._pay(bill, now_ns)) for bill in bills if not bill.forgiving]
         # What is empty took nothing, also in shadow mode.
-        paid = [bill for bill, spending in said if spending is None or not spending.retry_after_ns]
+        paid = tuple(bill for bill, spending in said if spending is None or not spending.retry_after_ns)
         refused = [spending for _, spending in said if spending is not None and not spending.allowed]
         if refused:
-            self.refund(paid, now_ns)
-            for share in shares:
-                self._sharing.note_refusal(share, now_ns)
             longest = max(refused, key=lambda each: each.retry_after_ns)
-            return Ruling(Verdict(Action.LIMIT, Reason.BUDGET, 429, 0, longest, text=TEXTS[longest.bucket]))
-        for bill in bills:
-            if bill.forgiving:
-                self._buckets.charge(bill.budget, bill.key, bill.cost, now_ns)
-                paid.append(bill)
-        for share in shares:
+            verdict = Verdict(Action.LIMIT, Reason.BUDGET, 429, 0, longest, text=TEXTS[longest.bucket])
+            taken = Taken(verdict, client, found, shares, paid)
+            self.turn_away(taken, now_ns)
+            return taken
+        weightiest = _weightiest([spending for _, spending in said if spending is not None])
+        return Taken(weightiest, client, found, shares, paid, tuple(bill for bill in bills if bill.forgiving))
+
+    def keep(self, taken: Taken, now_ns: int) -> tuple[Bill, ...]:
+        """Remember a body that goes on; return what comes back if it is never sent."""
+        for bill in taken.owed:
+            self._buckets.charge(bill.budget, bill.key, bill.cost, now_ns)
+        for share in taken.shares:
             self._sharing.note(share, now_ns)
-        if isinstance(found, Upload):
-            self._remember(client, found, now_ns)
-        deposit = tuple(bill for bill in paid if bill.budget.kind in RETURNED)
-        return Ruling(_weightiest([spending for _, spending in said if spending is not None]), deposit)
+        if isinstance(taken.found, Upload):
+            self._remember(taken.client, taken.found, now_ns)
+        self._note(taken, now_ns)
+        return tuple(bill for bill in (*taken.paid, *taken.owed) if bill.budget.kind in RETURNED)
+
+    def turn_away(self, taken: Taken, now_ns: int) -> None:
+        """Give back what was taken for a body that is refused after all."""
+        self.refund(taken.paid, now_ns)
+        for share in taken.shares:
+            self._sharing.note_refusal(share, now_ns)
+
+    def _note(self, taken: Taken, now_ns: int) -> None:
+        """Write down what was paid from buckets that all nodes have together."""
+        if self._payments is not None:
+            for bill in (*taken.paid, *taken.owed):
+                if bill.limit is not None:
+                    self._payments.write(now_ns, bill.key, bill.budget.kind, bill.cost, taken.client.address)
 
     def _pay(self, bill: Bill, now_ns: int) -> Spending | None:
         return self._buckets.spend(bill.budget, bill.key, bill.cost, now_ns)
@@ -152,7 +209,7 @@ class Contents:
         if budget is None or client.anonymous or client.peer:
             return
         forgiving = all(cert.revocation_only for cert in upload.certs)
-        yield Bill(budget, bucket_key(kind, client.network), 1, forgiving)
+        yield Bill(budget, bucket_key(kind, client.network), 1, forgiving, client.limits[kind])
         yield Bill(_HAD, had, 1, forgiving=True)
 
     def _is_forgiven(self, client: Client, cert: Cert, now_ns: int) -> bool:
@@ -198,7 +255,14 @@ class Contents:
 def _bill(client: Client, kind: BudgetKind, word: int, cost: int = 1, *, forgiving: bool = False) -> Iterator[Bill]:
     budget = client.budgets[kind - BUCKETS]
     if budget is not None:
-        yield Bill(budget, bucket_key(kind, word), cost, forgiving)
+        yield Bill(budget, bucket_key(kind, word), cost, forgiving, client.limits[kind])
+
+
+def _take(bill: Bill, limit: Limit) -> Take:
+    budget = bill.budget
+    cost_ns = min(bill.cost * limit.emission_interval_ns, budget.burst_ns)
+    take = take_of(limit, budget.kind, bill.key, cost_ns)
+    return take._replace(burst_ns=budget.burst_ns, room_ns=budget.room_ns)  # it may leave something to others
 
 
 def _update_of(cert: int) -> int:

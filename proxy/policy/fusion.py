@@ -44,7 +44,7 @@ HYSTERESIS: Final = 1.0  # so far below its threshold a standing is left
 HARDEST_OF_NETWORK: Final = Standing.DELAYED  # it holds honest clients as well
 HARDEST_OF_OTHERS: Final = Standing.TARPIT
 MOST_CASES: Final = 65_536
-MOST_KINDS: Final = 4  # of evidence of one source in one case
+MOST_KINDS: Final = 5  # of evidence of one source in one case
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,8 +134,8 @@ class Facts:
         """`refusal`: status with which the operation is refused whoever asks, or 0; `allow`: see Verdict.
 
         `trap`: Reason.TRAP or Reason.CANARY if that is what was asked for, else 0.
-        `subject`: A word for what is asked for, as `distinct_subject` and `hash_text` give it; 0: nothing to count.
-        `domain`: `hash_text` of the mail domain of an identity; 0: there is none.
+        `subject`: A word for what is asked for, as `Subjects.counted_as` gives it; 0: nothing to count.
+        `domain`: That of an identity's mail domain, as `Subjects.domain_of` gives it; 0: there is none.
         """
 
 class Check:

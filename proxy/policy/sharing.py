@@ -69,6 +69,7 @@ class Bill(NamedTuple):
     key: int
     cost: int
     forgiving: bool = False  # it counts, and refuses nobody
+    limit: Limit | None = None  # of the bucket as a whole, if it is one that all nodes have together
 
 
 class Share(NamedTuple):
@@ -90,7 +91,7 @@ class Sharing:
     def bills(self, limit: Limit, share: Share, now_ns: int) -> Iterator[Bill]:
         """Yield what a member has to pay for what it asks for."""
         yield Bill(_part(limit, share.kind), _key(share, _PART), share.cost)
-        yield Bill(_turn(limit, share.kind, self.turn(share, now_ns)), everybody(share.kind), share.cost)
+        yield Bill(_turn(limit, share.kind, self.turn(share, now_ns)), everybody(share.kind), share.cost, limit=limit)
 
     def turn(self, share: Share, now_ns: int) -> int:
         """Return whose turn it is. Of an upload of several it is that of the last."""

@@ -663,3 +663,10 @@ def test_adders_race(shared: Shared, together: Together) -> None:
 
     together(work, 3)
     assert BucketTable(memory, SECRET).peek(ALICE) == NOW + 3 * 2_000 * 2
+
+
+@pytest.mark.parametrize(("mode", "enforced"), [(Mode.OFF, False), (Mode.SHADOW, False), (Mode.ENFORCE, True)])
+def test_what_a_budget_says_of_itself(mode: Mode, enforced: bool) -> None:  # noqa: FBT001 - a value
+    """How far it may be emptied, for a request to go on at once and at all, and whether it refuses anybody."""
+    budget = Budget(Limit(name="x", burst=3, count=2, period_ns=SECOND, max_delay_ns=7, mode=mode), KIND)
+    assert (budget.burst_ns, budget.room_ns, budget.enforced) == (3 * SECOND // 2, 3 * SECOND // 2 + 7, enforced)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from fastpath.counters import COUNTER_BYTES, Counters
-from fastpath.snapshot import BOUNDS_NS, Snapshot
+from fastpath.snapshot import BOUNDS_NS, Claimed, Snapshot
 
 Shared = Callable[[int], memoryview]
 Together = Callable[[Callable[[int], None], int], None]
@@ -127,3 +127,21 @@ def test_wrong_memory(size: int) -> None:
     """Too little memory is refused."""
     with pytest.raises(ValueError, match=f"memory of the counters: {size} bytes, not {COUNTER_BYTES}"):
         Counters(memoryview(bytearray(size)))
+
+
+@pytest.mark.parametrize("outcome", list(Claimed))
+def test_claims(counters: Counters, outcome: Claimed) -> None:
+    """What became of a claim is counted, and how long its request waited if it did."""
+    counters.claimed(outcome)
+    counters.claimed(outcome, 3_000_000)
+    snapshot = counters.snapshot()
+    assert snapshot.claims == [2 * (each is outcome) for each in Claimed]
+    assert (sum(snapshot.claim.counts), snapshot.claim.sum_ns) == (1, 3_000_000)
+
+
+@pytest.mark.parametrize("outcome", [-1, len(Claimed)])
+def test_no_such_outcome(counters: Counters, outcome: int) -> None:
+    """A number beyond the last one is refused, before anything is counted."""
+    with pytest.raises(ValueError, match="outcome"):
+        counters.claimed(outcome)
+    assert sum(counters.snapshot().claims) == 0

@@ -24,6 +24,7 @@ def test_change_begins_an_epoch() -> None:
     assert epochs.of(7) != before[0]
     assert epochs.of(8) == before[1]
     assert epochs.of(2**64 - 1) == 0
+    assert epochs.advanced == 1
 
 
 def test_changes_of_all_processes_count() -> None:

@@ -13,7 +13,7 @@ from fastpath.counters import Counters
 from fastpath.crowd import Crowd, crowd_bytes
 from fastpath.leases import Leases
 from fastpath.prefixes import PrefixBook
-from fastpath.region import Control, Counts, Region
+from fastpath.region import VERSION, Control, Counts, Region
 from fastpath.ring import Ring
 from fastpath.sightings import Sightings
 from fastpath.table import ClientTable
@@ -35,6 +35,7 @@ def sections(region: Region) -> dict[str, memoryview]:
     named = {name: getattr(region, name) for name in names}
     for worker in range(region.counts.workers):
         named |= {f"ring {worker}": region.ring(worker), f"counters {worker}": region.counters(worker)}
+        named[f"payments {worker}"] = region.payments(worker)
     return named
 
 
@@ -56,7 +57,7 @@ def test_everything_fits_its_section(region: Region) -> None:
         assert Crowd(region.crowd, 3, worker, region.secret).count(7) == 0
         assert Leases(region.leases, region.generations, worker, region.secret).acquire(1, 7, 1, 1) == -1 or not worker
     assert BanTable(region.bans, region.secret).used(0) == 0
-    assert (len(region.generations), len(region.upstreams), len(region.control)) == (3, 8, 8)
+    assert (len(region.generations), len(region.upstreams), len(region.control)) == (3, 8, 16)
     assert PrefixBook(region.origins, 100).look_up(bytes(4)) == 0
     assert len(region.bans) - BAN_TABLE_BYTES in range(64)
     assert len(region.crowd) - crowd_bytes(3) in range(64)
@@ -167,7 +168,7 @@ def test_an_empty_file_is_no_region() -> None:
     ("offset", "form", "value", "text"),
     [
         (0, "8s", b"otherone", "not a memory region of hkpguard"),
-        (8, "I", 1, "layout version 1, not 5"),
+        (8, "I", 1, f"layout version 1, not {VERSION}"),
         (16, "Q", 4096, "bytes, not"),
         (24, "Q", 108, "bytes, not"),
         (24, "Q", 2**60, "clients 1152921504606846976 not in"),

@@ -61,4 +61,5 @@ def test_bounds_in_seconds() -> None:
         "added": (10e-6, 0.1),
         "upstream": (0.001, 60),
         "delayed": (0.01, 30),
+        "claim": (0.0002, 1),
     }

@@ -344,3 +344,23 @@ def test_time_passes_between_processes(shared: Shared, together: Together) -> No
     spent = sorted(time for time in times if time)
     assert len(spent) >= 5
     assert all(late - early >= SECOND for early, late in zip(spent, spent[5:], strict=False))
+
+
+def test_what_a_request_takes(shared: Shared) -> None:
+    """The cost that is told is the one that is paid: at most the burst, or what comes back within the longest delay."""
+    prompt = Limit(name="x", burst=3, count=1, period_ns=SECOND)
+    patient = Limit(name="y", burst=9, count=1, period_ns=SECOND, max_delay_ns=2 * SECOND)
+    limits = LimitSet([None, prompt, patient, *[None] * 9])
+    assert [limits.cost_ns(bucket, times) // SECOND for bucket in (1, 2, 3) for times in (1, 2, 16)] == [
+        *(1, 2, 3),
+        *(1, 2, 2),
+        *(0, 0, 0),
+    ]
+    table = ClientTable(shared(table_bytes(8)), SECRET)
+    for bucket in (1, 2):
+        table.spend(limits, 7, bucket, 0, NOW, 2)
+        tats = table.peek(7)
+        assert tats is not None
+        assert tats[bucket] - NOW == limits.cost_ns(bucket, 2)
+    with pytest.raises(ValueError, match="bucket"):
+        limits.cost_ns(12, 1)

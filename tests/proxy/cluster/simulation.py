@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from fastpath._gcra_py import Limit, shift, spend
 from models.steps import whole
 from proxy.cluster.exchange import Exchange
+from proxy.cluster.grants import GRANT
 from proxy.cluster.keys import Keys
 from proxy.cluster.ledger import KEPT, Ledger, Place, Size
 from proxy.cluster.secret import ClusterSecret
@@ -30,14 +31,35 @@ KEYS = Keys("t", ClusterSecret(64 * "s"))
 
 
 class ScriptedStore:
-    """What the script does to the database, in Python; a test with a real server compares the two."""
+    """What the scripts do to the database, in Python; tests with a real server compare the two."""
 
     def __init__(self) -> None:
         """Begin empty."""
         self.values: dict[bytes, int] = {}  # of levels, µs of its clock
+        self.grants: dict[bytes, list[bool]] = {}  # of the last call of a node
 
     def run(self, command: Command, now_us: int) -> list[int]:
-        """Run one call of the script."""
+        """Run one call of a script."""
+        if command.what is not GRANT:
+            return self._run(command, now_us)
+        mine, *names = command.keys
+        buckets = 2 + 3 * len(names)
+        again = int(command.args[0]) <= self.values.get(mine, 0)
+        levels = self._run(command._replace(args=command.args[:buckets]), now_us)
+        claims = [int(each) for each in command.args[buckets:]]
+        if again:
+            return levels + [int(each) - 1 for each in self.grants[mine]]
+        self.grants[mine] = []
+        answers = []
+        for index, cost, room in zip(claims[::3], claims[1::3], claims[2::3], strict=True):
+            over = levels[index - 1] + cost - room
+            self.grants[mine].append(over <= 0)
+            levels[index - 1] += cost if over <= 0 else 0
+            answers.append(-over if over > 0 else levels[index - 1])
+        self.values |= {name: now_us + level for name, level in zip(names, levels, strict=True)}
+        return levels + answers
+
+    def _run(self, command: Command, now_us: int) -> list[int]:
         number, _, *arguments = (int(each) for each in command.args)
         mine, *names = command.keys
         last = self.values.get(mine, 0)
@@ -192,9 +214,9 @@ class Cluster:
             self.ideal_ns = max(self.ideal_ns, self.now_ns) + self.limit.emission_interval_ns
         return decision.allowed
 
-    def divide(self, share: int) -> None:
-        """Let the nodes find out that the store is away (`share` above 1), or back."""
-        for node in self.nodes:
+    def divide(self, share: int, nodes: int | None = None) -> None:
+        """Let all nodes, or so many of them, find out that the store is away (`share` above 1), or back."""
+        for node in self.nodes[:nodes]:
             node.alone, node.share = share > 1, share
 
     def most(self, start_ns: int, stop_ns: int, speed: float, gap_ns: int) -> float:

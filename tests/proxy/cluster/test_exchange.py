@@ -136,6 +136,36 @@ def test_a_partition_costs_no_more_than_the_shares(nodes: int) -> None:
     assert cluster.too_much_ns() <= cluster.size.full_ns + SECOND
 
 
+@settings(max_examples=12, deadline=None)
+@given(
+    nodes=st.sampled_from([2, 4, 10]),
+    part=st.sampled_from([0.1, 0.5, 0.75, 1.0]),
+    way=st.sampled_from(WAYS),
+    speed=st.sampled_from([2.0, 20.0]),
+    seed=st.integers(0, 2**32),
+)
+def test_some_nodes_cut_off_cost_their_shares(nodes: int, part: float, way: str, speed: float, seed: int) -> None:
+    """Where k of N nodes are alone they let k/N of the limit through beside what the others do, and tell it once."""
+    random, seconds = Random(seed), 10  # noqa: S311 - the same each time
+    cut = max(1, round(part * nodes))
+    cluster = Cluster(nodes, limit(40, SECOND), Network(), random)
+    start_ns = cluster.now_ns
+    cluster.divide(nodes, cut)
+    cluster.run_until(start_ns + SECOND)  # else the side of the client is taken, see `Ledger`
+    go(cluster, way, speed, start_ns + seconds * SECOND, random)
+    of_others = cluster.most(start_ns, cluster.now_ns, speed, cluster.network.gap_ns) if cut < nodes else 0
+    assert len(cluster.admitted) <= of_others + (40 + seconds) * cut / nodes + cut
+
+    cluster.divide(1)
+    cluster.run_until(cluster.now_ns + SECOND)
+    level_ns, ideal_ns = cluster.store.level_ns(PLACE, cluster.now_ns), max(0, cluster.ideal_ns - cluster.now_ns)
+    untold_ns = sum(each.ledger.account(PLACE).untold_ns for each in cluster.exchanges)
+    faded_late_ns = (seconds + 1) * SECOND * (nodes - cut) // nodes  # alone, a node forgets at the rate of its share
+    assert level_ns <= ideal_ns + faded_late_ns + cluster.network.gap_ns + cluster.size.full_ns // KEPT
+    rounded_ns = (2 + cut) * cluster.size.token_ns  # a bucket that was full is reckoned in whole tokens
+    assert level_ns + untold_ns >= ideal_ns - rounded_ns - cluster.size.full_ns // KEPT
+
+
 def test_a_quiet_client_is_forgiven_after_a_partition() -> None:
     """What came back while the store was away is not held against anybody when it returns."""
     random = Random(1)  # noqa: S311 - the same each time

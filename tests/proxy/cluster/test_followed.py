@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from fastpath import BUCKETS, Region, Ring, bucket_key, client_key, network_key, parse_address
-from proxy.cluster.followed import alike, buckets_of, size_of
-from proxy.cluster.ledger import Place
+from fastpath import Region, Ring, bucket_key, client_key, network_key, parse_address
+from proxy.cluster.followed import Following, size_of
+from proxy.cluster.ledger import Ledger, Place, SharedLevels
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.policy.budgets import BudgetKind, Tables
 from proxy.policy.policy import Policy
-from proxy.policy.sharing import everybody
 from proxy.policy.subjects import Subjects
 
 SECOND = 10**9
@@ -29,8 +28,11 @@ class Desk:
         self._region.close()
         self._ring = Ring(self._region.ring(0))
         config = Config.from_env({f"HKPGUARD_{name}": value for name, value in settings.items()})
-        self.policy = Policy(config, Tables.of(self._region))
+        tables = Tables.of(self._region)
+        self.policy = Policy(config, tables)
         self.subjects = Subjects(SECRET)
+        self.ledger = Ledger(SharedLevels(tables.clients, tables.buckets), NOW)
+        self.following = Following(self.ledger, self.subjects)
 
     def write(
         self,
@@ -50,7 +52,7 @@ class Desk:
 
     def places(self) -> dict[tuple[int, int], tuple[int, int]]:
         """Return what the records tell of, by key and number: since when, and how many tokens."""
-        found = (each for some in alike(self._ring.take(99)) for each in buckets_of(some, self.policy, self.subjects))
+        found = self.following.seen(self._ring.take(99), self.policy)
         return {(each.place.key, each.place.number): (each.since_ns, each.tokens) for each in found}
 
 
@@ -86,22 +88,11 @@ def test_searches_take_from_their_mail_domain() -> None:
     assert BudgetKind.DOMAIN not in {number for _, number in desk.places()}
 
 
-def test_uploads_take_from_what_is_everybodys() -> None:
-    """An upload tells of the budget of new certificates and of those of its network and its certificate."""
+def test_uploads_take_from_their_client_only() -> None:
+    """What else an upload was paid from its record does not say: workers write it down."""
     desk = Desk()
     desk.write(OperationClass.UPLOAD, FINGERPRINT.encode())
-    word = desk.subjects.counted_as(OperationClass.CERT, FINGERPRINT)
-    assert {place for place in desk.places() if place[1] >= BUCKETS} == {
-        (everybody(BudgetKind.NEW_CERTS), BudgetKind.NEW_CERTS),
-        (bucket_key(BudgetKind.NETWORK_UPLOADS, NETWORK), BudgetKind.NETWORK_UPLOADS),
-        (bucket_key(BudgetKind.CERT_UPDATES, word), BudgetKind.CERT_UPDATES),
-        (bucket_key(BudgetKind.CERT_GROWTH, word), BudgetKind.CERT_GROWTH),
-    }
-    desk.write(OperationClass.UPLOAD)
-    assert {number for _, number in desk.places() if number >= BUCKETS} == {
-        BudgetKind.NEW_CERTS,
-        BudgetKind.NETWORK_UPLOADS,
-    }
+    assert desk.places().keys() == {(CLIENT, 0), (CLIENT, OperationClass.UPLOAD)}
 
 
 def test_prefix_logs_take_from_their_network() -> None:
@@ -109,20 +100,6 @@ def test_prefix_logs_take_from_their_network() -> None:
     desk = Desk()
     desk.write(OperationClass.PREFIXLOG, b"2026-05-01")
     assert (bucket_key(BudgetKind.NETWORK_PREFIXLOGS, NETWORK), BudgetKind.NETWORK_PREFIXLOGS) in desk.places()
-
-
-def test_uploads_through_a_shared_exit_take_from_those_of_all_exits() -> None:
-    """An upload from an exit tells of the budget of all of them, and of none of its network."""
-    desk = Desk(SHARED_EXITS="192.0.2.0/24")
-    desk.policy = Policy(
-        config := Config.from_env({"HKPGUARD_SHARED_EXITS": "192.0.2.0/24"}),
-        Tables.of(desk._region),
-        exits=config.shared_exits,
-    )
-    desk.write(OperationClass.UPLOAD)
-    places = desk.places()
-    assert (everybody(BudgetKind.EXIT_UPLOADS), BudgetKind.EXIT_UPLOADS) in places
-    assert BudgetKind.NETWORK_UPLOADS not in {number for _, number in places}
 
 
 def test_a_mapped_address_is_its_ipv4_address() -> None:

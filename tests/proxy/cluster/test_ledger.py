@@ -266,10 +266,10 @@ def test_a_successor_does_not_tell_what_was_told() -> None:
 
 def test_accounts_are_closed_and_bounded() -> None:
     """Nothing is kept of a bucket that is full again, and never more than there is room for."""
-    desk = Desk(most=10)
+    desk = Desk(most=8)
     for key in range(1, 21):
         desk.spend(1, Place(key, 1))
-    assert (len(desk.ledger), desk.ledger.dropped) == (10, 10)
+    assert (len(desk.ledger), desk.ledger.dropped) == (8, 12)
     desk.now_ns += KEPT * NODES * 2 * TOKEN
     for _ in range(3):
         desk.ask()

@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fastpath import BUCKETS, ClientTable, Control, Limit, LimitSet, Region, Ring, client_key, parse_address
+from fastpath import (
+    BUCKETS,
+    ClientTable,
+    Control,
+    Limit,
+    LimitSet,
+    Payments,
+    Region,
+    Ring,
+    bucket_key,
+    client_key,
+    parse_address,
+)
 from models.steps import whole
 from proxy.cluster.command import Answer, Command, Refusal, StoreDown
 from proxy.cluster.keys import Keys
@@ -15,7 +27,7 @@ from proxy.cluster.secret import ClusterSecret
 from proxy.config import Config
 from proxy.courtesy import Courtesy
 from proxy.hkp.classes import OperationClass
-from proxy.policy.budgets import Tables
+from proxy.policy.budgets import BudgetKind, Tables
 from proxy.policy.policy import Policy
 from tests.proxy.cluster.simulation import ScriptedStore
 
@@ -32,6 +44,9 @@ SETTINGS = {
     "HKPGUARD_LIMITS__WORDS__BURST": "10",
     "HKPGUARD_LIMITS__WORDS__COUNT": "1",
     "HKPGUARD_LIMITS__WORDS__PERIOD": "1m",
+    "HKPGUARD_BUDGETS__CERT_UPDATES__BURST": "10",
+    "HKPGUARD_BUDGETS__NETWORK_UPLOADS__BURST": "10",
+    "HKPGUARD_BUDGETS__NETWORK_UPLOADS__MAX_DELAY": "0s",
 }
 LIMITS = LimitSet(
     [
@@ -52,6 +67,7 @@ class Store:
         self.node = node
         self.keys = Keys("t", SECRET)
         self.up = True
+        self.spread = False
         self.fails: StoreDown | None = None
         self.answers_late = False  # what was asked is done, and nobody hears of it
         self.refuses = False
@@ -82,6 +98,9 @@ class Node:
         self.table = ClientTable(region.table, region.secret)
         self.store = Store(data, name)
         self._ring = Ring(region.ring(0))
+        self._payments = Payments(region.payments(0))
+        self._tables = Tables.of(region)
+        self._policy = Policy(Config.from_env(SETTINGS), self._tables)
         self.limits = ClusterLimits(
             Config.from_env(SETTINGS),
             region,
@@ -97,6 +116,15 @@ class Node:
         status, upstream = (200, 0) if spending is None else (429, 255)
         fields = (NOW, CLIENT, 1, 1, 0, 0, 0, 0, 0, status, WORDS, 0, 0, 0, 0, 0, upstream)
         assert self._ring.write(*fields, ADDRESS, b"x", b"")
+        return spending is None
+
+    def pay(self, kind: BudgetKind) -> bool:
+        """Let a body pay one token of a budget; return whether there was one."""
+        budget, key = self._policy.profile(ADDRESS).budgets[kind - BUCKETS], bucket_key(kind, 7)
+        assert budget is not None
+        spending = self._tables.buckets.spend(budget, key, 1, NOW)
+        if spending is None:
+            assert self._payments.write(NOW, key, kind, 1, ADDRESS)
         return spending is None
 
     async def turn(self) -> None:
@@ -131,6 +159,25 @@ async def test_two_nodes_have_one_bucket(two: tuple[Node, Node]) -> None:
     await one.turn()
     assert one.missing == 11  # one too many: it is waited off
     assert not one.search()
+
+
+@pytest.mark.parametrize(
+    ("kind", "burst"),
+    [
+        (BudgetKind.USER_ID, 5),
+        (BudgetKind.MAIL_ADDRESS, 1),
+        (BudgetKind.CERT_UPDATES, 10),
+        (BudgetKind.NETWORK_UPLOADS, 10),
+    ],
+)
+async def test_two_nodes_have_one_budget(two: tuple[Node, Node], kind: BudgetKind, burst: int) -> None:
+    """What bodies have paid on one node is missing on the other as soon as that has heard of one of them."""
+    one, other = two
+    assert [one.pay(kind) for _ in range(burst + 1)] == [True] * burst + [False]
+    await one.turn()
+    assert other.pay(kind)
+    await other.turn()
+    assert not other.pay(kind)
 
 
 @pytest.mark.parametrize("done", [False, True])

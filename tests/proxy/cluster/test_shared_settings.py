@@ -8,9 +8,9 @@ import pytest
 
 from proxy.cluster.shared_settings import GROUPS, MOST_POLICY_BYTES, is_shared, overridden, read_shared, told
 from proxy.config import KEYS, Config, ConfigError
+from proxy.renewal import NEEDS_RESTART
 from proxy.settings.kinds import FilePath, OrEmpty
 from proxy.settings.sources import RELEASED, Fault
-from proxy.supervisor import NEEDS_RESTART
 
 if TYPE_CHECKING:
     from pathlib import Path

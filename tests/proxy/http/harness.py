@@ -371,7 +371,9 @@ class Node:
         self.region = Region.create(
             clients=1024, workers=1, upstreams=max(1, len(config.upstream)), reply_bytes=config.cache.bytes
         )
-        self.worker = Worker(self.loop, config, self.region, 0, context)
+        self.desk, self._claims = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # where its claims arrive
+        claims = self._claims if config.cluster.strict else None
+        self.worker = Worker(self.loop, config, self.region, 0, context, claims=claims)
         self.guard = self.worker.guard
         self.clients: list[Wire] = []
         self._generation = 0
@@ -466,6 +468,9 @@ class Node:
         await turns()
         self.guard.drain()
         await turns()
+        self.loop.remove_reader(self._claims.fileno())
+        self._claims.close()
+        self.desk.close()
         self.region.close()
 
 

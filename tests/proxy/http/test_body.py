@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.http.body import LAST_CHUNK, CloseDecoder, LengthDecoder, chunk, decoder_for
+from proxy.http.body import CloseDecoder, LengthDecoder, decoder_for
 from proxy.http.chunks import ChunkDecoder
 from proxy.http.head import CHUNKED, NO_LENGTH
 
@@ -40,11 +40,3 @@ def test_body_to_the_end_is_never_done() -> None:
     decoder = CloseDecoder()
     assert decoder.feed(b"0\r\n\r\n") == b"0\r\n\r\n"
     assert not decoder.done
-
-
-@given(st.lists(st.binary(min_size=1, max_size=50), max_size=5))
-def test_chunks_that_are_written_can_be_read(pieces: list[bytes]) -> None:
-    """What goes out chunked is what the strict decoder takes."""
-    decoder = ChunkDecoder()
-    assert decoder.feed(b"".join(map(chunk, pieces)) + LAST_CHUNK) == b"".join(pieces)
-    assert decoder.done

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.http.fetch import MOST_HEAD_BYTES, FetchFailed, fetch
 from proxy.http.proxy_header import read_proxy_header
-from proxy.settings.kinds import Address
+from proxy.settings.addresses import Address
 from tests.proxy.http.harness import unused_port
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fastpath import ClientTable, client_key
+from fastpath import ClientTable, Excerpts, client_key
 from fastpath.record import NO_UPSTREAM
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action, Reason
 from proxy.telemetry.numbers import SHADOW
-from tests.certs_for_tests import armored, certificate, fat, form, key, malformed, with_secret
+from tests.certs_for_tests import PADDING, armored, certificate, fat, form, key, malformed, packet, with_secret
 from tests.proxy.http.harness import CLIENT, chunked, get, ok, turns, unused_port
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def tats(node: Node, peer: str = CLIENT) -> tuple[int, ...] | None:
     [
         ("/pks/add", FORM, GOOD, "POST"),
         ("/pks/v2/certs", KEYS, certificate(), "POST"),
+        ("/pks/v2/certs", KEYS, certificate() + packet(PADDING, bytes(8000)) * 20, "POST"),
         ("/vks/v1/upload", JSON, json.dumps({"keytext": armored(certificate()).decode()}).encode(), "POST"),
         ("/", None, armored(certificate()), "PUT"),
     ],
@@ -99,6 +100,24 @@ async def test_record_names_the_certificate(start: Start, body: bytes, named: li
     node = await start(READ)
     await stored(node, post(body))
     assert [record.subject for record in node.records()] == named
+
+
+@pytest.mark.parametrize(
+    ("body", "peer", "seen"),
+    [
+        (certificate(), CLIENT, 1),
+        (certificate(0) + certificate(1), CLIENT, 2),
+        (fat(50), CLIENT, 4),
+        (certificate(), PEER, 0),
+    ],
+)
+async def test_user_ids_are_shown_to_the_analyst(start: Start, body: bytes, peer: str, seen: int) -> None:
+    """The first four of an upload, but not of a peer, which passes on what others have written."""
+    node = await start(READ | {"PEERS": PEER})
+    await stored(node, post(form(armored(body))), peer=peer)
+    found = Excerpts(node.region.excerpts(0)).take()
+    assert [client for client, _ in found] == [client_key(ip_address(peer).packed)] * seen
+    assert all(b"@" in text for _, text in found)
 
 
 # What is refused.
@@ -350,6 +369,21 @@ async def test_gone_while_waiting_for_a_budget(start: Start) -> None:
     assert (node.parked, node.guard.bodies.used_bytes, node.loop.timers) == (0, 0, [])
     assert tats(node, TOR) == before
     assert await node.keyserver.untouched()
+
+
+async def test_gone_before_the_body_is_judged(start: Start) -> None:
+    """The loop has a turn between the end of a body and its judgement; who leaves in it gets the tokens back."""
+    node = await start(READ)
+    await stored(node, post(GOOD))
+    before = tats(node)
+    client = await node.connect(post(GOOD)[: -len(GOOD)])
+    client.push(GOOD)
+    client.close()
+    await turns()
+    assert await node.keyserver.untouched()
+    assert [record.reason for record in node.records()] == [Reason.NONE, Reason.GONE]
+    assert node.guard.bodies.used_bytes == 0
+    assert tats(node) == before
 
 
 async def test_budget_in_shadow_mode(start: Start) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastpath import client_key
+from fastpath import Payments, bucket_key, client_key, network_key
+from fastpath.payments import PAYMENT_BYTES
 from proxy.config import Config
 from proxy.hkp.certs import Cert, Upload, UploadBounds
+from proxy.hkp.classes import OperationClass
 from proxy.hkp.mail import MailRequest
 from proxy.hkp.uploads import UploadKind, UploadReader
 from proxy.policy.actions import Action, Reason
@@ -20,6 +23,7 @@ from proxy.policy.budgets import TEXTS, BudgetKind, Tables
 from proxy.policy.contents import SEEN_NS, Contents, Ruling
 from proxy.policy.judge import Client, Verdict
 from proxy.policy.policy import Policy
+from proxy.policy.sharing import everybody
 from proxy.policy.subjects import Subjects
 from tests.certs_for_tests import NOW_S, certificate, key, packet, revocation
 from tests.certs_for_tests import user_id as user_id_packet
@@ -79,7 +83,8 @@ class World:
         environ = {f"HKPGUARD_{name}": value for name, value in (settings or {}).items()}
         self.tables = tables
         self.policy = Policy(Config.from_env(environ), tables, exits=[EXITS])
-        self.contents = Contents(tables, SUBJECTS)
+        self.payments = Payments(memoryview(mmap.mmap(-1, PAYMENT_BYTES)))
+        self.contents = Contents(tables, SUBJECTS, self.payments)
         self.now_ns = NOW
 
     def client(self, address: str) -> Client:
@@ -652,3 +657,65 @@ def test_slowest_budget(tables: Tables, burst: str, count: str) -> None:
     budget = {"BURST": burst, "COUNT": count, "PERIOD": "366d"}
     world = World(tables, {f"BUDGETS__NEW_CERTS__{name}": value for name, value in budget.items()})
     assert world.outcomes(ALICE, new(1)) == [ALLOW]
+
+
+# What is written down for other nodes.
+
+
+def paid(world: World) -> set[tuple[BudgetKind, int, int]]:
+    """Return from which buckets how many tokens were taken since it was asked for the last time."""
+    return {(BudgetKind(each.kind), each.key, each.tokens) for each in world.payments.take(99)}
+
+
+def word_of(kind: BudgetKind, text: str) -> int:
+    """Return the key of the bucket of a user ID or an address."""
+    return bucket_key(kind, SUBJECTS.word_of(text))
+
+
+def test_what_a_body_paid_is_written_down(tables: Tables) -> None:
+    """All that is taken from buckets which nodes have together, and nothing of what is reckoned for one node alone."""
+    world = World(tables)
+    cert, network = named(1, "Alice <a@a.org>", "a@a.org"), network_key(ip_address(ALICE).packed)
+    word = SUBJECTS.counted_as(OperationClass.CERT, cert.certs[0].fingerprint)
+    assert world.judge(ALICE, cert) is None
+    assert paid(world) == {
+        (BudgetKind.NEW_CERTS, everybody(BudgetKind.NEW_CERTS), 1),
+        (BudgetKind.NETWORK_UPLOADS, bucket_key(BudgetKind.NETWORK_UPLOADS, network), 1),
+        (BudgetKind.CERT_UPDATES, bucket_key(BudgetKind.CERT_UPDATES, word), 1),
+        (BudgetKind.USER_ID, word_of(BudgetKind.USER_ID, "alice <a@a.org>"), 1),
+        (BudgetKind.USER_ID, word_of(BudgetKind.USER_ID, "a@a.org"), 1),
+    }
+    assert world.judge(TOR, cert) is None
+    assert (BudgetKind.EXIT_UPLOADS, everybody(BudgetKind.EXIT_UPLOADS), 1) in paid(world)
+    assert world.judge(BOB, mail("a@a.org", "b@a.org")) is None
+    assert paid(world) == {(BudgetKind.MAIL_ADDRESS, word_of(BudgetKind.MAIL_ADDRESS, f"{x}@a.org"), 1) for x in "ab"}
+
+
+def test_what_is_refused_is_not_written_down(tables: Tables) -> None:
+    """Whose body is refused has paid nothing."""
+    world = World(tables, no_delay("MAIL_ADDRESS", 1))
+    assert world.outcomes(ALICE, mail("a@a.org"), mail("a@a.org", "b@a.org")) == [ALLOW, LIMIT]
+    assert paid(world) == {(BudgetKind.MAIL_ADDRESS, word_of(BudgetKind.MAIL_ADDRESS, "a@a.org"), 1)}
+
+
+def test_what_was_taken_and_is_not_kept_leaves_no_trace(tables: Tables) -> None:
+    """A body that another one turns away has paid nothing, and is as new as before; kept, it is as if it was judged."""
+    world = World(tables, no_delay("NEW_CERTS", 3))
+    for _ in range(9):
+        taken = world.contents.take(world.client(ALICE), new(1), world.now_ns)
+        assert taken.verdict is None
+        assert len(taken.takes()) == 3
+        world.contents.turn_away(taken, world.now_ns)
+    taken = world.contents.take(world.client(ALICE), new(1), world.now_ns)
+    deposit = world.contents.keep(taken, world.now_ns)
+    assert {bill.budget.kind for bill in deposit} <= {BudgetKind.NETWORK_UPLOADS, BudgetKind.CERT_UPDATES}
+    again = world.contents.take(world.client(BOB), new(1), world.now_ns)
+    assert BudgetKind.NEW_CERTS not in {take.number for take in again.takes()}
+
+
+def test_what_shadows_take_is_claimed_of_nobody(tables: Tables) -> None:
+    """Only budgets that may refuse are claimed of the cluster; of a budget of everybody not the part of a member."""
+    world = World(tables, {"BUDGETS__NEW_CERTS__MODE": "shadow", "BUDGETS__USER_ID__MODE": "off"})
+    taken = world.contents.take(world.client(ALICE), new(1), world.now_ns)
+    assert [take.number for take in taken.takes()] == [BudgetKind.NETWORK_UPLOADS]
+    assert all(take.sound for take in taken.takes())
