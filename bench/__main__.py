@@ -8,14 +8,11 @@ records traffic for models, in a quarter of an hour.
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from bench import (
     attacks,
@@ -30,34 +27,27 @@ from bench import (
     replay,
     report,
     seclusion,
+    stretches,
     swap,
     tarpit,
 )
-from bench.attackers import AttackError
 from bench.attacks import Siege
 from bench.certserver import SOURCES
-from bench.cluster import ClusterError
-from bench.cpu import ProcessGoneError
+from bench.console import console, faults_end_it, followed, shortfalls_end_it
 from bench.defenders import DEFENDERS
-from bench.load import LoadError
-from bench.openloop import OpenLoopError
 from bench.peers import PROXIES
-from bench.processes import StartError, choose_cores, pinned
+from bench.processes import choose_cores, pinned
 from bench.recording import plan as plans
 from bench.recording import record
 from bench.recording.catalogue import Family
 from bench.redis_wire import Flow
-from bench.refresh import RefreshError
 from bench.refresh import Trial as RefreshTrial
 from bench.rows import ROWS, Plan, Sample, measure
 from bench.scenarios import alike
 from bench.scenarios import plan as days
 from bench.scenarios import table as fortunes
 from bench.sieges import CONNECTIONS, SCENARIOS, Origin
-from bench.swap import SwapError
-from bench.tarpit import TarpitError, Trial
-from bench.verify import AnswerError
-from bench.visitors import VisitorsError
+from bench.tarpit import Trial
 
 ROUNDS, SECONDS = 9, 3.0
 QUICK_ROUNDS, QUICK_SECONDS = 1, 1.0
@@ -66,22 +56,7 @@ SIMULATED_CLIENTS = 1000  # a second of more takes minutes
 ALL_PROXIES, ALL_ROWS = ",".join(PROXIES), "".join(ROWS)
 MEMORY_PROXIES = "hkpguard,haproxy,nginx"
 TARPITS = ",".join(tarpit.NAMES)
-FAULTS = (
-    StartError,
-    LoadError,
-    OpenLoopError,
-    ProcessGoneError,
-    AnswerError,
-    AttackError,
-    ClusterError,
-    RefreshError,
-    SwapError,
-    TarpitError,
-    VisitorsError,
-    OSError,
-)
 ORIGINS = ",".join(each.value for each in Origin)
-TABLE_WIDTH = 190  # also where the output is a file
 HERE = Path(__file__).parent
 
 Only = Annotated[str, typer.Option(help="Which proxies, comma-separated.")]
@@ -91,7 +66,6 @@ Seconds = Annotated[float, typer.Option(min=1, help="Of one measurement.")]
 Quick = Annotated[bool, typer.Option("--quick", help="One short round: does it work at all?")]
 
 app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
-console = Console(width=max(TABLE_WIDTH, Console().width))
 
 
 @app.callback(invoke_without_command=True)
@@ -124,7 +98,8 @@ def proxies(
     samples: list[Sample] = []
     with faults_end_it():
         try:
-            _measure(plan, samples)
+            openloop.build()
+            samples.extend(followed(measure(plan), plan.measurements, _turn))
         finally:  # a fault in the last row must not lose the others
             _publish(about, samples)
 
@@ -193,12 +168,14 @@ def under_attack(  # noqa: PLR0913 - its options
     outcomes: list[attacks.Outcome] = []
     with faults_end_it():
         try:
-            _besiege(siege, outcomes)
+            cases = len([*siege.cases()])
+            outcomes.extend(followed(attacks.measure(siege), cases, _attack))
         finally:
             console.print(attacks.table(outcomes))
             console.print(report.save("attacks", about, attacks.content(outcomes)))
-    _doubts(
-        [f"{each.scenario} from {each.origin}, {each.defender}: {each.invalid}" for each in outcomes if each.invalid]
+    invalid = [each for each in outcomes if each.invalid]
+    shortfalls_end_it(
+        f"not measured: {each.scenario} from {each.origin}, {each.defender}: {each.invalid}" for each in invalid
     )
 
 
@@ -218,9 +195,7 @@ def virtual_days(
     own = days.of_operator(os.environ)
     environ = {**days.PROFILES[name], **({} if bans else days.NO_BANS), **own}
     keys = chosen(only.split(","), days.SCENARIOS)
-    with Progress(console=console, transient=True) as progress:
-        track = progress.track(keys, description="scenarios")
-        outcomes = [days.play(days.SCENARIOS[key], environ, hours) for key in track]
+    outcomes = [days.play(days.SCENARIOS[key], environ, hours) for key in followed(keys, len(keys), str)]
     title = ", ".join([f"{hours:g} h, limits: {name}{'' if bans else ', no bans'}", *map("=".join, own.items())])
     console.print(fortunes.table(outcomes, title))
     console.print(fortunes.LEGEND, style="dim")
@@ -294,6 +269,17 @@ def both_planes(*, rounds: Rounds = 6, seconds: Seconds = 4.0) -> None:
     console.print(report.save("planes", about, planes.content(rate, measured)))
 
 
+@app.command("stretches")
+def stretches_of_uploads(*, uploads: Annotated[int, typer.Option(min=1)] = stretches.UPLOADS) -> None:
+    """Measure how long large uploads keep a worker from its other connections; exit code 1 beyond the goal."""
+    about = machine.describe()
+    with faults_end_it():
+        measured = list(followed(stretches.measure(choose_cores(), uploads), stretches.CASES, lambda each: each.case))
+    console.print(stretches.table(measured))
+    console.print(report.save("stretches", about, stretches.content(measured)))
+    shortfalls_end_it(stretches.shortfalls(measured))
+
+
 @app.command("swap")
 def swapped(*, rounds: Rounds = 5, seconds: Seconds = 4.0) -> None:
     """Swap a million prefixes under full load; exit code 1 if a request failed, or p99 is 5 % longer."""
@@ -302,9 +288,7 @@ def swapped(*, rounds: Rounds = 5, seconds: Seconds = 4.0) -> None:
         measured = swap.measure(choose_cores(), rounds, seconds)
     console.print(swap.table(measured))
     console.print(report.save("swap", about, swap.content(measured)))
-    for each in swap.missed(measured):
-        console.print(each, style="red")
-    raise typer.Exit(bool(swap.missed(measured)))
+    shortfalls_end_it(swap.missed(measured))
 
 
 @app.command("cluster")
@@ -319,9 +303,7 @@ def with_redis(*, rounds: Rounds = 4, seconds: Seconds = SECONDS) -> None:
         finally:
             console.print(cluster.table(measured))
             console.print(report.save("cluster", about, cluster.content(measured)))
-    for each in cluster.missed(measured):
-        console.print(each, style="red")
-    raise typer.Exit(bool(cluster.missed(measured)))
+    shortfalls_end_it(cluster.missed(measured))
 
 
 @app.command("cluster-scale")
@@ -364,39 +346,12 @@ def chosen(names: list[str], known: Mapping[str, object]) -> list[str]:
     return names
 
 
-@contextmanager
-def faults_end_it() -> Iterator[None]:
-    """Turn a measurement that is not valid into one sentence and exit code 1."""
-    try:
-        yield
-    except FAULTS as fault:
-        console.print(f"not measured: {fault}", style="red", markup=False)
-        raise typer.Exit(1) from fault
+def _turn(sample: Sample) -> str:
+    return f"({sample.row}) round {sample.round + 1}"
 
 
-def _measure(plan: Plan, samples: list[Sample]) -> None:
-    openloop.build()
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("bench", total=plan.measurements)
-        for sample in measure(plan):
-            samples.append(sample)
-            progress.update(task, advance=1, description=f"({sample.row}) round {sample.round + 1}")
-
-
-def _besiege(siege: Siege, outcomes: list[attacks.Outcome]) -> None:
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("attacks", total=len(list(siege.cases())))
-        for outcome in attacks.measure(siege):
-            outcomes.append(outcome)
-            progress.update(task, advance=1, description=f"{SCENARIOS[outcome.scenario].title}, from {outcome.origin}")
-
-
-def _doubts(sentences: list[str]) -> None:
-    """Say what is not valid, and end with exit code 1 if anything is not."""
-    for sentence in sentences:
-        console.print(f"not measured: {sentence}", style="red", markup=False)
-    if sentences:
-        raise typer.Exit(1)
+def _attack(outcome: attacks.Outcome) -> str:
+    return f"{SCENARIOS[outcome.scenario].title}, from {outcome.origin}"
 
 
 def _publish(about: Mapping[str, object], samples: list[Sample]) -> None:

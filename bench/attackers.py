@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import memory
+from bench.fault import MeasurementError
 from bench.hoard import Count, Hoard, Orders
 from bench.processes import STOP_S, pinned
 from bench.sieges import PACE, SCENARIOS, Origin, Scenario
@@ -31,7 +32,7 @@ SLOWHTTPTEST_PIECE_S = 5
 TCP = Path("/proc/net/tcp")
 
 
-class AttackError(RuntimeError):
+class AttackError(MeasurementError):
     """The attack did not run: what was measured meanwhile means nothing."""
 
 

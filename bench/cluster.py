@@ -1,7 +1,7 @@
 """What the store costs: CPU and p99 of a guard without Redis, with one, and with one whose packets vanish.
 
 The guard is one of two nodes; the other one idles. All requests come through a trusted proxy, in the name of a crowd: a
-thousand calm clients, and twenty that take so much of their limit that each exchange tells of them. Redis and the other
+thousand calm clients, and twenty that take so much of their limit that others are told of them. Redis and the other
 node run beside the load generator, for they would be on other machines. In turns, with the same load:
 
 - without: a guard that knows no Redis;
@@ -29,6 +29,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.table import Table
 
 from bench import cpu, openloop, seclusion
+from bench.fault import MeasurementError
 from bench.load import Client, drive
 from bench.peers import PROXIES, ROOT, Launch, Program, Running, Setup, guard_environment, limits, serving, upstream
 from bench.processes import Cores, free_port, scratch
@@ -49,7 +50,7 @@ FILTER: Final = "hkpguard_bench"
 Prepare = Callable[[Path, int, int, Setup], Launch]
 
 
-class ClusterError(RuntimeError):
+class ClusterError(MeasurementError):
     """The states that are to be compared could not be made."""
 
 

@@ -5,7 +5,8 @@ the same node within one interval are told together. So with `hot` buckets, that
 the nodes at random, at each turn of a node
 
     levels a turn = hot * (1 - e^(-rate * interval / nodes))          never more than hot * rate * interval / nodes
-    calls a turn  = 64 * (1 - (63/64)^(levels a turn))                one for each shard that has something to tell
+    calls a turn  = levels a turn / 32 + 1/2                          each is full but the last
+                    1 - e^(-levels a turn / 2)                        of few: the buckets of a client come together
 
 and there are nodes / interval turns a second. To that comes what a node asks whether or not there is anything to tell.
 """
@@ -27,9 +28,9 @@ from bench.redis_wire import Flow, MadeUpWire, RealWire, Wire, packed, request
 from models.steps import whole
 from proxy.cluster.beat import Capacity, Held
 from proxy.cluster.command import Answer, Command
-from proxy.cluster.exchange import LEVELS, Exchange, interval_ns, most_of_turn
+from proxy.cluster.exchange import LEVELS, MOST_OF_CALL, Exchange, interval_ns, most_of_turn
 from proxy.cluster.followed import Seen
-from proxy.cluster.keys import SHARDS, Family, Keys
+from proxy.cluster.keys import Family, Keys
 from proxy.cluster.ledger import LINGER_NS, Ledger, Place, Size
 from proxy.cluster.members import BEAT_S, MEMBERS_A_SECOND, Members
 from proxy.cluster.seal import Seal
@@ -84,7 +85,7 @@ class Load(NamedTuple):
 def exchanged(load: Load) -> Flow:
     """Return what the exchange of levels asks of Redis in a second, by the formula."""
     levels = min(load.seen(load.interval_s), most_of_turn(load.nodes, MOST_NS))
-    calls = SHARDS * (1 - (1 - 1 / SHARDS) ** levels)
+    calls = -math.expm1(-levels / BUCKETS) + max(0.0, levels / MOST_OF_CALL - 0.5)
     (call_in, call_out), (level_in, level_out) = _sizes()
     turn = Flow(
         calls=calls,

@@ -15,11 +15,13 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import NamedTuple
 
+from bench.fault import MeasurementError
+
 PROC = Path("/proc")
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
-class ProcessGoneError(RuntimeError):
+class ProcessGoneError(MeasurementError):
     """A process of the tree ended or was replaced while it was measured: the figure would be too small."""
 
 

@@ -14,7 +14,7 @@ from string import Template
 
 from bench import peers
 from bench.certificate import certificate
-from bench.peers import ROOT, Launch, Program, Running, Setup
+from bench.peers import Launch, Program, Running, Setup
 from bench.scripts import BIG
 from bench.sieges import Origin, Scenario
 from bench.targets import armored_body
@@ -81,12 +81,7 @@ def guard(scenario: Scenario, origin: Origin, admin: int) -> Program:
 
     def prepare(folder: Path, port: int, upstream: int, _setup: Setup) -> Launch:
         env = {
-            "PYTHONPATH": str(ROOT),
-            "HKPGUARD_LISTEN": f"127.0.0.1:{port}",
-            "HKPGUARD_UPSTREAM": f"http://127.0.0.1:{upstream}",
-            "HKPGUARD_ADMIN": f"127.0.0.1:{admin}",
-            "HKPGUARD_WORKERS": str(WORKERS),
-            "HKPGUARD_LOG__ACCESS": "off",
+            **peers.guard_between(port, upstream, admin=admin, workers=WORKERS),
             "HKPGUARD_CACHE__MODE": "off",
             "HKPGUARD_NETWORKS": json.dumps(_HONEST),
             **scenario.settings,

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from bench import targets
+from bench.fault import MeasurementError
 from bench.peers import Setup
 from bench.processes import pinned
 
@@ -23,7 +24,7 @@ class Client(StrEnum):
     HANDSHAKE = "handshake"  # the same over TLS, without resumption: see `bench.handshakes`
 
 
-class LoadError(RuntimeError):
+class LoadError(MeasurementError):
     """The load did not run as meant: its figures would mean nothing."""
 
 

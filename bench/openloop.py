@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from bench.fault import MeasurementError
 from bench.processes import pinned
 from bench.targets import BODY_END, keepalive_heads
 
@@ -31,7 +32,7 @@ PUNCTUAL_US = 250.0
 _LOOP = Path(__file__).with_name("_clocked.pyx")
 
 
-class OpenLoopError(RuntimeError):
+class OpenLoopError(MeasurementError):
     """An answer was missing or not the one expected: the latencies would mean nothing."""
 
 

@@ -183,16 +183,23 @@ def limits(bucket: str, fields: Mapping[str, str]) -> dict[str, str]:
     return {f"HKPGUARD_LIMITS__{bucket}__{name}": value for name, value in fields.items()}
 
 
-def guard_environment(port: int, upstream: int, setup: Setup) -> dict[str, str]:
-    """Return the HKPGUARD_* settings for one worker; the limits of total and cert are those of the row."""
+def guard_between(port: int, upstream: int, *, admin: int | None = None, workers: int = 1) -> dict[str, str]:
+    """Return the environment of hkpguard on this machine, without an access log; `admin`: None for any free port."""
     return {
         "PYTHONPATH": str(ROOT),
         "HKPGUARD_LISTEN": f"127.0.0.1:{port}",
         "HKPGUARD_UPSTREAM": f"http://127.0.0.1:{upstream}",
-        "HKPGUARD_ADMIN": f"127.0.0.1:{free_port()}",
-        "HKPGUARD_WORKERS": "1",
-        "HKPGUARD_TIMEOUTS__KEEPALIVE": "1h",
+        "HKPGUARD_ADMIN": f"127.0.0.1:{admin or free_port()}",
+        "HKPGUARD_WORKERS": str(workers),
         "HKPGUARD_LOG__ACCESS": "off",
+    }
+
+
+def guard_environment(port: int, upstream: int, setup: Setup) -> dict[str, str]:
+    """Return the environment for one worker; the limits of total and cert are those of the row."""
+    return {
+        **guard_between(port, upstream),
+        "HKPGUARD_TIMEOUTS__KEEPALIVE": "1h",
         "HKPGUARD_CACHE__MODE": "on" if setup is Setup.CACHE else "off",  # the peers keep nothing either
         "HKPGUARD_CACHE__BYTES": "128MiB",
         "HKPGUARD_CACHE__CERT": "10m",  # what was kept at the beginning of a row is there at its end

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import cpu
+from bench.fault import MeasurementError
 
 START_S = 20.0
 STOP_S = 8.0
 POLL_S = 0.02
 
 
-class StartError(RuntimeError):
+class StartError(MeasurementError):
     """A program did not start to listen; carries the end of what it said."""
 
 

@@ -18,12 +18,12 @@ import csv
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import lightgbm
 import numpy as np
@@ -79,37 +79,34 @@ def _second(text: str) -> float:
     return datetime.strptime(text, "%d/%b/%Y:%H:%M:%S %z").timestamp()
 
 
+# What a request may be: of how many of a client's that is true says what it does.
+HABITS: Final[tuple[Callable[[Request], bool], ...]] = (
+    lambda each: each.method == "HEAD",
+    lambda each: each.method == "POST",
+    lambda each: each.status >= 400,
+    lambda each: 300 <= each.status < 400,
+    lambda each: bool(IMAGE.search(each.path)),
+    lambda each: bool(STYLE.search(each.path)),
+    lambda each: each.referer in {"-", ""},
+    lambda each: each.query,
+    lambda each: "robots.txt" in each.path,
+    lambda each: "1.0" in each.http,
+    lambda each: each.path in {"/", "/index.html", "/index.htm"},
+)
+
+
 def behaviour(requests: Sequence[Request]) -> list[float]:
     """Return features of one client: nothing of who it says it is, only of what it does."""
+    count = len(requests)
     times = np.array([each.second for each in requests])
-    pauses = np.log2(1 + np.maximum(np.diff(times), 0))
     sizes = np.log2(1 + np.array([each.size for each in requests]))
     depths = np.array([each.path.count("/") for each in requests])
-    count = len(requests)
-
-    def share(which: Iterable[bool]) -> float:
-        return sum(which) / count
-
     return [
         np.log2(count),
-        pauses.mean(),
-        pauses.std(),
-        pauses.min(),
-        (pauses == 0).mean(),
-        _burst(times) / count,
+        *_rhythm(times),
         len({each.path for each in requests}) / count,
-        share(one.path == other.path for one, other in pairwise(requests)),
-        share(each.method == "HEAD" for each in requests),
-        share(each.method == "POST" for each in requests),
-        share(each.status >= 400 for each in requests),
-        share(300 <= each.status < 400 for each in requests),
-        share(bool(IMAGE.search(each.path)) for each in requests),
-        share(bool(STYLE.search(each.path)) for each in requests),
-        share(each.referer in {"-", ""} for each in requests),
-        share(each.query for each in requests),
-        share("robots.txt" in each.path for each in requests),
-        share("1.0" in each.http for each in requests),
-        share(each.path in {"/", "/index.html", "/index.htm"} for each in requests),
+        sum(one.path == other.path for one, other in pairwise(requests)) / count,
+        *(sum(map(habit, requests)) / count for habit in HABITS),
         len({each.referer for each in requests}) / count,
         np.log2(1 + times[-1] - times[0]),
         depths.mean(),
@@ -117,6 +114,12 @@ def behaviour(requests: Sequence[Request]) -> list[float]:
         sizes.mean(),
         sizes.std(),
     ]
+
+
+def _rhythm(times: Figures) -> Iterator[float]:
+    """Yield what the pauses between requests are like, as octaves, and the share of requests in the longest burst."""
+    pauses = np.log2(1 + np.maximum(np.diff(times), 0))
+    yield from (pauses.mean(), pauses.std(), pauses.min(), (pauses == 0).mean(), _burst(times) / len(times))
 
 
 def _burst(times: Figures) -> int:

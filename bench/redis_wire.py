@@ -138,9 +138,7 @@ class MadeUpWire:
         now, (_caller, *keys) = self._now_us(), command.keys
         levels = []
         for key, told, most in zip(keys, command.args[2::3], command.args[4::3], strict=True):
-            assert isinstance(told, int)
-            assert isinstance(most, int)
-            full = max(now, min(max(now, self._full.get(key, 0)) + told, now + most))
+            full = max(now, min(max(now, self._full.get(key, 0)) + int(told), now + int(most)))
             self._full[key] = full
             levels.append(full - now)
         answer = b"*%d\r\n" % len(levels) + b"".join(b":%d\r\n" % level for level in levels)

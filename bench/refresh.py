@@ -29,9 +29,10 @@ from typing import NamedTuple
 from rich.table import Table
 
 from bench.certserver import SOURCES, WITNESS, Witness
+from bench.fault import MeasurementError
 from bench.gpg import Refreshed, gnupg, make_certificates, take_certificates
-from bench.peers import ROOT, Launch, Program, Setup, serving
-from bench.processes import free_port, scratch
+from bench.peers import ROOT, Launch, Program, Setup, guard_between, serving
+from bench.processes import scratch
 from bench.scraper import SPARE_S, Loot
 
 KEYS = 300
@@ -79,7 +80,7 @@ backend keyserver
 """)
 
 
-class RefreshError(RuntimeError):
+class RefreshError(MeasurementError):
     """A scraper failed, and not for what it was told."""
 
 
@@ -102,15 +103,7 @@ class Outcome:
 
 
 def _guard(_folder: Path, port: int, upstream: int, _setup: Setup) -> Launch:
-    env = {
-        "PYTHONPATH": str(ROOT),
-        "HKPGUARD_LISTEN": f"127.0.0.1:{port}",
-        "HKPGUARD_UPSTREAM": f"http://127.0.0.1:{upstream}",
-        "HKPGUARD_ADMIN": f"127.0.0.1:{free_port()}",
-        "HKPGUARD_WORKERS": "2",
-        "HKPGUARD_LOG__ACCESS": "off",
-    }
-    return Launch(command=[sys.executable, "-m", "proxy", "serve"], env=env)
+    return Launch(command=[sys.executable, "-m", "proxy", "serve"], env=guard_between(port, upstream, workers=2))
 
 
 def _university(folder: Path, port: int, upstream: int, setup: Setup) -> Launch:

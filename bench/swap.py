@@ -21,6 +21,7 @@ from typing import Final
 import numpy as np
 from rich.table import Table
 
+from bench.fault import MeasurementError
 from bench.load import Client, Outcome, drive
 from bench.peers import PROXIES, serving, upstream
 from bench.processes import Cores, pinned, scratch
@@ -34,7 +35,7 @@ REST_S: Final = 0.002  # as `proxy.intel.composer`
 MOST_RATIO: Final = 1.05  # of the 99th percentiles
 
 
-class SwapError(RuntimeError):
+class SwapError(MeasurementError):
     """The sets could not be swapped, or were not: the figures would mean nothing."""
 
 

@@ -23,6 +23,7 @@ from rich.table import Table
 from bench import cpu, memory, peers
 from bench.attackers import Force, attacking
 from bench.cpu import Meter
+from bench.fault import MeasurementError
 from bench.load import Client, drive
 from bench.peers import PROXIES, Launch, Program, Running, Setup, serving, upstream
 from bench.processes import Cores, scratch
@@ -41,7 +42,7 @@ MOST_BYTES = 256.0
 SCANNERS = SCENARIOS["scanners"]
 
 
-class TarpitError(RuntimeError):
+class TarpitError(MeasurementError):
     """They were not held: the figures would mean nothing."""
 
 

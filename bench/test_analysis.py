@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fastpath import NetworkKind, Origin, client_key
+from fastpath.origin_arrays import kinds_of
+from fastpath.prefix_build import Rows, build
+from fastpath.prefixes import PrefixSet
 from fastpath.record_array import RECORD_DTYPE
-from models.features import FEATURES, compute
+from models.features import FEATURES, compute, of_networks
 from models.scorer import MAIN, SECOND, SHIPPED, Scorer
 from models.windows import TURN, Windows
 from proxy.hkp.classes import OperationClass
@@ -63,7 +67,20 @@ def test_features(benchmark: Callable[..., Any]) -> None:
         return sum(len(compute(windows.columns(rows[start : start + 1024]))) for start in range(0, RECORDS, 1024))
 
     assert benchmark(features) == RECORDS
-    assert len(FEATURES) == 25
+    assert len(FEATURES) == 29
+
+
+def test_networks(benchmark: Callable[..., Any]) -> None:
+    """Look up the networks of 100,000 clients in 50,000 prefixes, in portions of 1024: only for who has trained it."""
+    source = np.random.default_rng(1)
+    rows = [(packed + b"\0", 24, Origin(kind=NetworkKind.HOSTING).pack()) for packed in map(source.bytes, [3] * 50_000)]
+    look_up = PrefixSet(build(Rows.of(rows))).look_up
+    clients = np.array([client_key(source.bytes(4)) for _ in range(RECORDS)], np.uint64)
+
+    def networks() -> int:
+        return sum(len(of_networks(kinds_of(clients[at : at + 1024], look_up))) for at in range(0, RECORDS, 1024))
+
+    assert benchmark(networks) == RECORDS
 
 
 @pytest.mark.parametrize("name", [MAIN, SECOND])

@@ -3,6 +3,7 @@
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 
 from bench.certificate import unchecked
+from bench.fault import MeasurementError
 from bench.peers import Running, Setup
 from bench.targets import paths
 
@@ -11,7 +12,7 @@ ATTEMPT_TIMEOUT_S = 5.0
 REFUSED = 429
 
 
-class AnswerError(RuntimeError):
+class AnswerError(MeasurementError):
     """A proxy did not answer as its row needs."""
 
 

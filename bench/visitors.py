@@ -25,6 +25,7 @@ from ssl import SSLContext, SSLSocket, SSLWantReadError, SSLWantWriteError
 from time import monotonic_ns
 
 from bench.certificate import unchecked
+from bench.fault import MeasurementError
 from bench.load import Client
 from bench.openloop import percentile
 from bench.processes import pinned
@@ -42,7 +43,7 @@ EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 OK = b"200"
 
 
-class VisitorsError(RuntimeError):
+class VisitorsError(MeasurementError):
     """The generator itself failed."""
 
 

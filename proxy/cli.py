@@ -18,8 +18,9 @@ from proxy.admin.client import AdminError, ask
 from proxy.admin.view import bans_view, client_view, top_view, watch
 from proxy.config import Config, ConfigError
 from proxy.replay import command as replaying
-from proxy.settings.kinds import DAY, SECOND, Address, Duration
-from proxy.supervisor import SupervisorError, bind
+from proxy.settings.addresses import Address
+from proxy.settings.kinds import DAY, SECOND, Duration
+from proxy.sockets import ListenError, bind
 from proxy.telemetry import log
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def _run(config: Config, environ: Mapping[str, str], keyserver: socket.socket | 
     beside = {} if keyserver is None else {"demo": functools.partial(_serve_demo, keyserver)}
     try:
         return node.run(config, environ, beside)
-    except SupervisorError as error:
+    except ListenError as error:
         typer.echo(f"hkpguard: {error}", err=True)
         return 1
 

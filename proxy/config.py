@@ -12,30 +12,28 @@ from typing import Annotated, Final, Literal, Self, get_args
 from pydantic import Field
 
 from proxy.plugins.discovery import plugin_conflicts
+from proxy.policy.networks import Network
 from proxy.settings.abuse import BansConfig, TarpitConfig, TrapsConfig
 from proxy.settings.adapt import AdaptConfig
+from proxy.settings.addresses import Address, Cidr, HostPort
 from proxy.settings.checks import Conflict, conflicts, file_conflicts, warnings
 from proxy.settings.cluster import ClusterConfig
 from proxy.settings.events import EventsConfig
 from proxy.settings.geo import Files
-from proxy.settings.intel import Feeds, IntelConfig, is_of_feed, read_feeds, settings_of_feeds
+from proxy.settings.intel import FEEDS, Feeds, IntelConfig, read_feeds, settings_of_feeds
 from proxy.settings.kinds import (
     HOUR,
     KIB,
     MIB,
     MILLISECOND,
     MINUTE,
+    PATH_PREFIX,
     SECOND,
-    Address,
     Choice,
-    Cidr,
     Duration,
     FilePath,
-    HostPort,
     ListOf,
-    Network,
     OrEmpty,
-    PathPrefix,
     Secret,
     Size,
     Switch,
@@ -58,7 +56,7 @@ from proxy.settings.limits import (
 from proxy.settings.listen import Listen, ListenAt
 from proxy.settings.misses import MissesConfig
 from proxy.settings.origins import ORIGIN_RULES, OriginRule
-from proxy.settings.plugins import Plugins, concealed, is_of_plugin, read_plugins, settings_of
+from proxy.settings.plugins import PLUGINS, Plugins, concealed, read_plugins, settings_of
 from proxy.settings.section import Key, Section, keys
 from proxy.settings.sources import MASK, ConfigError, Fault, Setting, SettingPath, masked, nested, read, variable
 from proxy.settings.store_url import StoreAt, StoreUrl
@@ -150,7 +148,7 @@ class PoolConfig(Section):
 class HealthConfig(Section):
     """How upstreams are watched."""
 
-    path: Annotated[str, PathPrefix()] = "/"
+    path: Annotated[str, PATH_PREFIX] = "/"
     interval_ns: Timeout = Field(default=5 * SECOND, alias="interval")
     timeout_ns: Timeout = Field(default=3 * SECOND, alias="timeout")
     failures: Annotated[int, Whole(1, 100)] = 3  # one after the other make it count as down
@@ -219,7 +217,7 @@ class Config(Section):
     intel: IntelConfig = IntelConfig()
     feeds: Feeds = Field(default_factory=dict)  # by name; not in KEYS: they are named by those who set them
     unknown: Annotated[Literal["refuse", "pass"], Choice(("refuse", "pass"))] = "refuse"
-    static_paths: Annotated[tuple[str, ...] | None, OrEmpty(ListOf(PathPrefix()))] = None  # None: built in
+    static_paths: Annotated[tuple[str, ...] | None, OrEmpty(ListOf(PATH_PREFIX))] = None  # None: built in
     word_search: OnOff = True
     word_min_chars: Annotated[int, Whole(1, 32)] = 3
     timeouts: Timeouts = Timeouts()
@@ -252,10 +250,10 @@ class Config(Section):
             ConfigError: With every fault: unknown keys, bad values, settings that do not fit together.
 
         """
-        settings, faults = read(environ, KEYS, lambda path: is_of_plugin(path) or is_of_feed(path), released)
-        of_plugins = [settings.pop(path) for path in [*settings] if is_of_plugin(path)]
+        settings, faults = read(environ, KEYS, lambda path: PLUGINS.holds(path) or FEEDS.holds(path), released)
+        of_plugins = [settings.pop(path) for path in [*settings] if PLUGINS.holds(path)]
         plugins, plugin_faults = read_plugins(of_plugins)
-        feeds, feed_faults = read_feeds([settings.pop(path) for path in [*settings] if is_of_feed(path)])
+        feeds, feed_faults = read_feeds([settings.pop(path) for path in [*settings] if FEEDS.holds(path)])
         bad = [(setting, problem) for setting in settings.values() for problem in _problems(setting)]
         faults += [Fault(setting.name, _shown(setting), problem) for setting, problem in bad]
         doubtful = {setting.path for setting, _ in bad}

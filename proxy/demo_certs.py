@@ -18,7 +18,6 @@ HEX_ID: Final = re.compile(r"0x(?:[0-9a-f]{8}|[0-9a-f]{16}|[0-9a-f]{40}|[0-9a-f]
 MAIL_IN_USER_ID: Final = re.compile(r"<([^<>]+)>|^([^<>\s]+@[^<>\s]+)$")
 EDDSA: Final = 22
 RSA: Final = 1
-V4_KEY_ID_DIGITS: Final = 16
 
 
 class BadUploadError(ValueError):

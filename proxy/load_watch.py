@@ -30,7 +30,7 @@ from proxy.load_outlook import HIGH, LOW, MIDDLE, Outlook
 from proxy.plugins.events import Event, LoadAlarm, unheard
 from proxy.policy.pressure import Pressure, Signs
 from proxy.settings.kinds import SECOND
-from proxy.settings.limits import CLASS_NAMES
+from proxy.settings.limits import CLASS_NAMES, mildest
 from proxy.telemetry.reading import LEAST_COUNT, Reading
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from fastpath import Region
-    from proxy.config import Config, LimitConfig, ModeWord
+    from proxy.config import Config, LimitConfig
 
 PRICED: Final = (OperationClass.CERT, OperationClass.IDENTITY, OperationClass.WORDS)
 WINDOW_NS: Final = 30 * SECOND
@@ -92,8 +92,7 @@ class LoadWatch(Collector):
 
     def reload(self, config: Config) -> None:
         """Go on by another configuration."""
-        modes = {config.mode, config.adapt.mode}
-        self.mode: ModeWord = "off" if "off" in modes else "shadow" if "shadow" in modes else "enforce"
+        self.mode = mildest(config.mode, config.adapt.mode)
         self._most = config.adapt.most
         limits = config.limits_for()
         self._least = {kind: LEAST_CLIENTS * _given(limits[CLASS_NAMES[kind]]) for kind in PRICED}

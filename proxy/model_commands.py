@@ -105,7 +105,7 @@ def train(
 
     keys = [frozenset(map(_key, networks or ())) for networks in (honest, abusive)]
     try:
-        done = own_models.train(_state_dir(context.obj), logs, *keys, dry_run=dry_run)
+        done = own_models.train(_config(context.obj), logs, *keys, dry_run=dry_run)
     except own_models.Refused as error:
         _end(str(error))
     typer.echo(done.summary)
@@ -116,8 +116,12 @@ def train(
 
 
 def _state_dir(environ: Mapping[str, str]) -> str:
+    return _config(environ).state_dir
+
+
+def _config(environ: Mapping[str, str]) -> Config:
     try:
-        return Config.from_env(environ, try_files=False).state_dir
+        return Config.from_env(environ, try_files=False)
     except ConfigError as error:
         _end("\n".join(str(fault) for fault in error.faults))
 

@@ -41,8 +41,7 @@ if TYPE_CHECKING:
 
     from fastpath.peer_book import PeerBook
     from proxy.config import Config
-    from proxy.settings.kinds import Address
-    from proxy.settings.sync import SyncConfig
+    from proxy.settings.addresses import Address
 
 STATS: Final = "/pks/lookup?op=stats&options=mr"
 ASK_SECONDS: Final = 10.0
@@ -85,7 +84,6 @@ class PeerWatch:
     def __init__(
         self,
         config: Config,
-        sync: SyncConfig,
         book: PeerBook,
         *,
         net: Net | None = None,
@@ -97,7 +95,6 @@ class PeerWatch:
 
         Args:
             config: The configuration.
-            sync: Its part about reconciliation.
             book: Of the node.
             net: Whom to ask.
             wall: The clock of the day, seconds since 1970.
@@ -114,17 +111,17 @@ class PeerWatch:
         self._hosts: dict[str, Resolved] = {}
         self._answered = 0
         self._refused = self._left_out = 0
-        self._use(config, sync)
+        self._use(config)
         self._store = PeerStore(config.state_dir)
         learnt = self._store.load()
         if learnt is not None:
             self._take_up(learnt)
-        if learnt is not None or not sync.learn:
+        if learnt is not None or not self._learn:
             self._publish()
 
-    def _use(self, config: Config, sync: SyncConfig) -> None:
-        self._learn = sync.learn
-        self._pause = sync.refresh_ns / 1e9
+    def _use(self, config: Config) -> None:
+        self._learn = config.sync.learn
+        self._pause = config.sync.refresh_ns / 1e9
         self._upstreams = {str(address): address for address in config.upstream}
         self._introduce = config.upstream_proxy_protocol == "v2"
         self._configured = network_set(config.peers)
@@ -170,9 +167,9 @@ class PeerWatch:
             await asyncio.to_thread(self._store.save, Learnt(self._answered, upstreams, self._hosts))
         return len(answers) == len(asked)
 
-    def reload(self, config: Config, sync: SyncConfig) -> None:
+    def reload(self, config: Config) -> None:
         """Go on by another configuration; peers of an upstream that is no more are none any more."""
-        self._use(config, sync)
+        self._use(config)
         for known in (self._answers, self._lists, self._problems):
             for upstream in set(known) - set(self._upstreams):
                 del known[upstream]

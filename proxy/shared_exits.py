@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from proxy.settings.kinds import Cidr
+from proxy.settings.addresses import Cidr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,7 +1,7 @@
-"""The supervisor: binds, forks, replaces what dies, reloads, drains. It serves nothing and runs no event loop.
+"""The supervisor: forks, replaces what dies, reloads, drains. It serves nothing and runs no event loop.
 
-Listening sockets. For each address there is one socket per worker in a SO_REUSEPORT group, bound here and inherited.
-The supervisor keeps its copies open, so the queue of a worker that died is not reset but served by its replacement.
+Children inherit the listening sockets (`proxy.sockets`). The supervisor keeps its copies open, so the queue of a worker
+that died is not reset but served by its replacement.
 
 Signals. They are blocked and taken one by one with `sigtimedwait`, so nothing is ever interrupted:
 
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import secrets
 import signal
 import socket
@@ -33,11 +32,11 @@ import structlog
 from fastpath import Control
 from proxy.cluster.kept import forget_policy, kept_policy
 from proxy.config import Config, ConfigError
+from proxy.renewal import renewed
 from proxy.telemetry import log
 
 if TYPE_CHECKING:
     from fastpath import Region
-    from proxy.settings.kinds import Address
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 CALM_SECONDS = 5.0
@@ -46,16 +45,10 @@ MOST_DEATHS = 10  # of one child, each within CALM_SECONDS of its start
 LOOK_SECONDS = 5.0  # between two looks at those who show that they work
 MOST_SILENT = 6  # looks: half a minute; nothing that the analyst does in one go takes so long
 KILL_AFTER_SECONDS = 2.0  # beyond hard_stop_after
-BACKLOG = 4096
 SEND_SECONDS = 1.0  # a child that does not take a message for so long is hung
 SETTLE_SECONDS = 0.05  # for connections that are just being made when the sockets are to be closed
-DEFER_SECONDS = 1  # a client that stays silent is handed over then
 
 Run = Callable[[socket.socket], int]  # a child's life: takes its end of the channel, returns an exit status
-
-
-class SupervisorError(Exception):
-    """The system cannot start or go on; the text says why."""
 
 
 class Parent(NamedTuple):
@@ -71,29 +64,6 @@ class Parent(NamedTuple):
     pid: int
     life: str
     environ: Mapping[str, str]
-
-
-class Renewed(NamedTuple):
-    """A configuration that can take the place of another, and the settings that only another start would change."""
-
-    config: Config
-    needs_restart: list[str]
-
-
-def renewed(environ: Mapping[str, str], running: Config, released: str = "") -> Renewed:
-    """Return what a reload would put in force; ConfigError if it would be refused.
-
-    Args:
-        environ: As `Config.from_env` takes it.
-        running: The configuration in force.
-        released: The policy of the cluster, as TOML.
-
-    """
-    fresh = Config.from_env(environ, released=released)
-    stays = [name for name in NEEDS_RESTART if getattr(fresh, name) != getattr(running, name)]
-    mixed = fresh.model_copy(update={name: getattr(running, name) for name in stays})
-    # Old and new must fit together as well.
-    return Renewed(Config.from_env(mixed.environ(), try_files=False), stays)
 
 
 @dataclass
@@ -122,41 +92,6 @@ class Child:
     def alive(self) -> bool:
         """Whether it runs."""
         return self.pid != 0
-
-
-def bind(address: Address, *, share: bool = True) -> socket.socket:
-    """Return a listening socket; `share` lets others of ours listen on the same address."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if share:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
-        if share:
-            # Clients speak first here: take them from the kernel when they have, which saves a turn of the loop.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_SECONDS)
-        sock.bind((address.host, address.port))
-        sock.listen(BACKLOG)
-    except OSError as error:
-        sock.close()
-        raise SupervisorError(f"cannot listen on {address.host}:{address.port}: {error.strerror}") from error
-    return sock
-
-
-def bind_group(address: Address, workers: int) -> list[socket.socket]:
-    """Return one listening socket for each worker, all on the same address; port 0 picks one port for all."""
-    first = bind(address)
-    port = first.getsockname()[1]
-    return [first, *(bind(address._replace(port=port)) for _ in range(workers - 1))]
-
-
-def raise_descriptor_limit() -> None:
-    """Allow as many descriptors as the system lets us."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class Supervisor:
@@ -371,19 +306,3 @@ class Supervisor:
             self._bury()
             if received and received.si_signo in (signal.SIGTERM, signal.SIGINT):
                 return
-
-
-# Settings that are fixed while the processes live.
-NEEDS_RESTART = (
-    "listen",
-    "proxy_protocol",
-    "upstream",
-    "admin",
-    "admin_token",
-    "workers",
-    "table_clients",
-    "table_prefixes",
-    "state_dir",
-    "redis_url",
-    "cluster",
-)

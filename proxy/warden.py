@@ -1,10 +1,9 @@
 """The warden: makes bans of what the records show, and keeps them in shared memory and on disk. Part of the analyst.
 
-    records -> offences (new ones only) -> Ladder -> BanTable (workers obey it at once) and, each second, BanStore
+    records -> offences (new ones only) -> Ladder -> BanTable (workers obey it at once) and, each second, BanJournal
 
 Time. Everything in here goes by CLOCK_MONOTONIC, so that a clock of the day that is set forward or back neither
-lifts nor lengthens a ban. Only what is written down or shown is converted; when the clock of the day was set, all is
-written down anew. After a restart a ban lasts as long as the clock of the day says, and never longer than it was long.
+lifts nor lengthens a ban. Only what is written down (`proxy.ban_journal`) or shown is converted.
 
 An analyst that dies leaves the bans in shared memory, where they stay in force. The next one reads what was written
 down, and takes over from there what had not been written down yet, and when each ban really ends.
@@ -26,13 +25,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import structlog
 
 from fastpath import Standing, key_text, monotonic_ns, parse_network, records
-from proxy.ban_store import BanStore, Row
+from proxy.ban_journal import BanJournal
 from proxy.plugins.events import BanLifted, BanPlaced, Event, unheard
 from proxy.policy.exemptions import LOCAL_PROXIES, LOOPBACK, Exemptions
 from proxy.policy.ladder import ADOPTED, Ladder, is_client
 from proxy.policy.offences import Episodes, OffenceKind, offence_of
 from proxy.policy.offender import Ban, Origin
 from proxy.settings.kinds import DAY, SECOND
+from proxy.settings.limits import mildest
 from proxy.shared_exits import SharedExits
 
 if TYPE_CHECKING:
@@ -40,13 +40,10 @@ if TYPE_CHECKING:
 
     from fastpath import BanTable
     from proxy.cluster.outbox import Offence, Outbox
-    from proxy.config import Config, ModeWord
+    from proxy.config import Config
     from proxy.policy.ladder import Account
 
-SAVE_NS: Final = SECOND  # how often changes are written down
-RETRY_NS: Final = 60 * SECOND  # how often that is tried again after a failure
 EXPIRE_NS: Final = SECOND
-CLOCK_STEP_NS: Final = SECOND  # the clock of the day was set if it moved so far against the other one
 LONGEST_NS: Final = 365 * DAY  # of a ban by hand
 LONGEST_REASON: Final = 200  # characters
 _OWN: Final = frozenset({Origin.LADDER, Origin.MANUAL})
@@ -117,22 +114,18 @@ class Warden:
         self._begun = 0
         self._taken_over = 0
         self._outside: set[int] = set()  # bans for which the table had no room
-        self._unsaved: set[int] | None = None  # keys; None: everything
         self._widened: set[int] = set()  # networks that are banned with their clients
         self._publish: Callable[[Event], None] = unheard
         self._is_shared = is_shared
         self._use(config)
         self._ladder = Ladder(config.bans, self._exemptions, random or SystemRandom().random)
-        self._store = BanStore(config.state_dir)
-        now_ns = clock()
-        self._next_save_ns = self._next_expiry_ns = now_ns
-        self._offset_ns = wall() - now_ns
+        now_ns = self._next_expiry_ns = clock()
+        self._journal = BanJournal(config.state_dir, self._ladder, wall=wall, now_ns=now_ns)
         self._take_up(now_ns)
         self._publish = publish
 
     def _use(self, config: Config) -> None:
-        modes = (config.mode, config.bans.mode)
-        self.mode: ModeWord = "off" if "off" in modes else "shadow" if "shadow" in modes else "enforce"
+        self.mode = mildest(config.mode, config.bans.mode)
         self._first_rung_ns = config.bans.ladder_ns[0]
         self._standing = Standing.TARPIT if config.bans.refusal == "tarpit" else Standing.BANNED
         never = config.allow + config.peers + config.trusted_proxies
@@ -141,8 +134,7 @@ class Warden:
         self._verdicts_count = config.verdicts.mode in {"enforce", self.mode}
 
     def _take_up(self, now_ns: int) -> None:
-        for row in self._store.load():
-            self._ladder.restore(self._ban(row, now_ns), now_ns)
+        self._journal.restore(now_ns)
         entries = self._table.entries(now_ns)
         for entry in sorted(entries, key=lambda entry: is_client(entry.key), reverse=True):
             self._ladder.adopt(entry.key, entry.until_ns, now_ns)
@@ -187,9 +179,7 @@ class Warden:
         if now_ns >= self._next_expiry_ns:
             self._next_expiry_ns = now_ns + EXPIRE_NS
             self._table.expire(now_ns)
-        self._notice_clock_step(now_ns)
-        if self._unsaved != set() and now_ns >= self._next_save_ns:
-            self._save(now_ns)
+        self._journal.turn(now_ns)
         if self._begun:
             self._log.info("banned", clients=self._begun, mode=self.mode)  # without addresses: they are personal data
             self._begun = 0
@@ -209,17 +199,13 @@ class Warden:
 
     def close(self) -> None:
         """Write down what is not yet, and let go of the file. Bans stay in force."""
-        now_ns = self._clock()
-        self._notice_clock_step(now_ns)
-        if self._unsaved != set():
-            self._save(now_ns)
-        self._store.close()
+        self._journal.close(self._clock())
 
     @property
     def degraded(self) -> str:
         """What does not work as it should; empty if all is well."""
         full = f"the table of bans is full, {len(self._outside)} are not in force" if self._outside else ""
-        return "; ".join(filter(None, (self._store.problem, self._exits.problem, full)))
+        return "; ".join(filter(None, (self._journal.problem, self._exits.problem, full)))
 
     # What operators ask.
 
@@ -251,7 +237,7 @@ class Warden:
             raise NoRoom(f"there is no room for more than {self._table.capacity} bans")
         ban = self._ladder.ban(key, now_ns, length_ns=length_ns, reason=reason)
         self._place_changes(now_ns)
-        self._save(now_ns)
+        self._journal.save(now_ns)
         self._placed(ban)
         self._log.info("banned by hand", seconds=length_ns // SECOND, mode=self.mode)
         return Placed(ban, self._warnings(key))
@@ -265,7 +251,7 @@ class Warden:
             "nobody is refused: bans are in shadow mode": self.mode == "shadow",
             "it holds loopback addresses: of this machine's own programs, and of a proxy on it": loopback,
             "it is, or holds, a shared exit, behind which many people are": shared,
-            "it will not survive a restart, because it could not be written down": bool(self._store.problem),
+            "it will not survive a restart, because it could not be written down": bool(self._journal.problem),
         }
         return [warning for warning, holds in warnings.items() if holds]
 
@@ -282,7 +268,7 @@ class Warden:
         if self.outbox is not None:
             self.outbox.lifted(key, now_ns, max((ban.until_ns for ban in lifted), default=0))
         self._place_changes(now_ns)
-        self._save(now_ns)
+        self._journal.save(now_ns)
         self._lifted(lifted, "operator")
         if lifted:
             self._log.info("bans lifted by hand", count=len(lifted))
@@ -362,8 +348,7 @@ class Warden:
 
     def _place_changes(self, now_ns: int) -> None:
         changed = self._ladder.take_changes()
-        if self._unsaved is not None:
-            self._unsaved |= changed
+        self._journal.note(changed)
         if self.outbox is not None:
             self.outbox.banned(changed)
         self._outside = {key for key in changed | self._outside if not self._place(key, now_ns)}
@@ -403,31 +388,3 @@ class Warden:
             return self._table.put(key, until_ns, self._standing)
         self._table.remove(key)
         return True
-
-    # Disk.
-
-    def _notice_clock_step(self, now_ns: int) -> None:
-        offset_ns = self._wall() - now_ns
-        if abs(offset_ns - self._offset_ns) > CLOCK_STEP_NS:
-            self._offset_ns = offset_ns
-            self._unsaved = None
-
-    def _save(self, now_ns: int) -> None:
-        keys = self._ladder.recorded() if self._unsaved is None else self._unsaved
-        kept = {key: [self._row(ban) for ban in self._ladder.record(key, now_ns)] for key in keys}
-        if self._store.save(kept, replace_all=self._unsaved is None):
-            self._unsaved = set()
-            self._next_save_ns = now_ns + SAVE_NS
-        else:
-            self._unsaved = None  # the next file may be a new one
-            self._next_save_ns = now_ns + RETRY_NS
-
-    def _row(self, ban: Ban) -> Row:
-        since, until = ((time_ns + self._offset_ns) / SECOND for time_ns in (ban.since_ns, ban.until_ns))
-        return Row(ban.key, ban.origin, since, until, ban.rung, ban.reason)
-
-    def _ban(self, row: Row, now_ns: int) -> Ban:
-        """Return a ban that was written down; what is left of it is at most what it was."""
-        length_ns = int((row.until - row.since) * SECOND)
-        left_ns = min(int(row.until * SECOND) - self._offset_ns - now_ns, length_ns)
-        return Ban(row.key, row.origin, now_ns + left_ns - length_ns, now_ns + left_ns, row.rung, row.reason)

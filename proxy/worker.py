@@ -1,4 +1,7 @@
-"""A worker: the data plane of one core. It never waits for Redis, a model, a feed or a look-up."""
+"""A worker: the data plane of one core. It never waits for Redis, a model, a feed or a look-up.
+
+Requests of strict classes are an exception (`proxy.http.claims`): they wait for a moment, and others do not notice.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ from fastpath import (
     Counters,
     Crowd,
     Epochs,
+    Excerpts,
     Leases,
+    Payments,
     ReplyCache,
     Ring,
     Tarpit,
@@ -26,10 +31,12 @@ from fastpath import (
     monotonic_ns,
 )
 from proxy.channel import Channel
+from proxy.hkp.classes import OperationClass
 from proxy.hkp.operation import STATIC_PREFIXES, Classifier, ClassifierOptions
 from proxy.hkp.readers import Readers
 from proxy.hkp.traps import trap_prefixes
 from proxy.http.admission import Admission
+from proxy.http.claims import Claims
 from proxy.http.entrance import Entrance
 from proxy.http.guard import SWEEP_SECONDS, Guard
 from proxy.http.health import Health, HealthRules
@@ -50,7 +57,7 @@ if TYPE_CHECKING:
 
     from fastpath import Region
     from proxy.config import Config
-    from proxy.settings.kinds import Address
+    from proxy.settings.addresses import Address
     from proxy.settings.listen import Listen
 
 RESOLVE_SECONDS = 30.0
@@ -77,16 +84,6 @@ def readers(config: Config) -> Readers:
     """Return what reads the bodies of requests."""
     looks = "off" not in (config.mode, config.uploads.mode)
     return Readers(most_digests=config.sync.most_digests, uploads=config.uploads.bounds() if looks else None)
-
-
-def health_of(config: Config, region: Region, index: int) -> Health:
-    """Return the shared health of upstream number `index`."""
-    return Health(region.upstream(index), health_rules(config))
-
-
-def health_rules(config: Config) -> HealthRules:
-    """Return when an upstream counts as down."""
-    return HealthRules(config.health.failures, config.health.down_ns, config.health.interval_ns)
 
 
 def tarpit_settings(config: Config) -> dict[str, int]:
@@ -119,15 +116,17 @@ def resolve(address: Address) -> tuple[Endpoint, ...]:
 class Worker:
     """One worker process: wires the request path together, and ends it in order."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a process inherits
         self,
         loop: asyncio.AbstractEventLoop,
         config: Config,
         region: Region,
         index: int,
         context: ssl.SSLContext | None = None,
+        *,
+        claims: socket.socket | None = None,
     ) -> None:
-        """`index` is the worker's place in the region; `context` is for TLS, the same in all workers."""
+        """`index`: the worker's place in the region; `context`: for TLS; `claims`: to the analyst, if there are any."""
         self._loop = loop
         self._config = config
         self._control = region.control
@@ -146,26 +145,32 @@ class Worker:
             policy=self._policy(config, 0),
             classify=classifier(config),
             readers=readers(config),
-            contents=Contents(self._tables, subjects),
+            contents=Contents(self._tables, subjects, Payments(region.payments(index)) if config.redis_url else None),
             costs=CostMemory(region.costs),
             cache=MicroCache(loop, replies, Epochs(region.epochs), subjects, config),
             table=self._tables.clients,
             subjects=subjects,
             leases=leases,
             upstreams=self._upstreams(region),
-            recorder=Recorder(Ring(region.ring(index)), counters),
+            recorder=Recorder(Ring(region.ring(index)), Excerpts(region.excerpts(index)), counters),
             admission=Admission(self._tables.bans, crowd),
             tarpit=Tarpit(**tarpit_settings(config), seed=int.from_bytes(os.urandom(7))),
             tls=Tls(context, most_handshakes=config.handshakes) if context else None,
+            claims=self._claims(claims, counters) if claims else None,
         )
         self._listeners: list[Listener[Entrance]] = []
         self._log = structlog.get_logger().bind(process=f"worker-{index}")
         loop.set_exception_handler(self._crashed)
 
+    def _claims(self, sock: socket.socket, counters: Counters) -> Claims:
+        cluster = self._config.cluster
+        kinds = sum(1 << OperationClass[name.upper()] for name in set(cluster.strict))
+        return Claims(self._loop, sock, self._control, counters, kinds=kinds, deadline_ns=cluster.strict_deadline_ns)
+
     def _upstreams(self, region: Region) -> Upstreams:
-        upstreams = Upstreams(self._loop, self._config)
+        upstreams, rules = Upstreams(self._loop, self._config), HealthRules.of(self._config.health)
         for index, address in enumerate(self._config.upstream):
-            upstreams.add(address, health_of(self._config, region, index)).endpoints = resolve(address)
+            upstreams.add(address, Health(region.upstream(index), rules)).endpoints = resolve(address)
         return upstreams
 
     async def run(self, sockets: list[socket.socket], channel: socket.socket) -> None:
@@ -226,7 +231,7 @@ class Worker:
         log.configure(config.log)
         self.guard.upstreams.reload(config)
         for upstream in self.guard.upstreams.all:
-            upstream.health.rules = health_rules(config)
+            upstream.health.rules = HealthRules.of(config.health)
         self._use(config, generation)
         self.guard.tarpit.configure(**tarpit_settings(config))
         if self.guard.tls is not None and config.tls_cert and config.tls_key:
@@ -258,12 +263,14 @@ class Place(NamedTuple):
         number: Its index in the region.
         sockets: Its listening sockets, in the order of `config.listen`.
         context: For TLS, the same in all workers; None: there is no certificate.
+        claims: To the analyst, for claims to the cluster; None: no class is strict.
 
     """
 
     number: int
     sockets: list[socket.socket]
     context: ssl.SSLContext | None = None
+    claims: socket.socket | None = None
 
 
 def run(config: Config, region: Region, place: Place, channel: socket.socket) -> int:
@@ -274,5 +281,6 @@ def run(config: Config, region: Region, place: Place, channel: socket.socket) ->
     region.touch_sightings()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    loop.run_until_complete(Worker(loop, config, region, place.number, place.context).run(place.sockets, channel))
+    made = Worker(loop, config, region, place.number, place.context, claims=place.claims)
+    loop.run_until_complete(made.run(place.sockets, channel))
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -141,6 +141,20 @@ async def openapi(_request: web.Request) -> web.Response:
     return web.json_response(DOCUMENT)
 
 
+ROUTES: Final = (
+    web.get("/healthz", healthz),
+    web.get("/readyz", readyz),
+    web.get("/metrics", metrics),
+    web.get("/api/v1/clients/{address}", client),
+    web.get("/api/v1/top", top),
+    web.get("/api/v1/bans", bans),
+    web.post("/api/v1/bans", ban),
+    web.delete("/api/v1/bans/{network:.+}", unban),
+    web.get("/api/v1/tarpit", tarpit),
+    web.get("/api/v1/openapi.json", openapi),
+)
+
+
 def build_app(  # noqa: PLR0913 - the last four are parts that tests leave out
     state: NodeState,
     node_metrics: NodeMetrics,
@@ -156,44 +170,13 @@ def build_app(  # noqa: PLR0913 - the last four are parts that tests leave out
     Without `events` and `plugins` nothing is heard of, and none runs; without a `desk` there is one for this alone; and
     without `joint` the node stands alone.
     """
-    events = events or EventStream(Bus(), config.events.listeners)
-    plugin = PluginRoutes(plugins or Manager(config, Bus()))
     access = Access(config)
-    intel = IntelRoutes(desk or IntelDesk(config, *state.judges), access)
-    cluster = ClusterRoutes(joint)
     app = web.Application(client_max_size=65536, middlewares=[access.check])
     app[STATE] = state
     app[METRICS] = node_metrics
-    app.add_routes(
-        [
-            web.get("/healthz", healthz),
-            web.get("/readyz", readyz),
-            web.get("/metrics", metrics),
-            web.get("/api/v1/clients/{address}", client),
-            web.get("/api/v1/top", top),
-            web.get("/api/v1/bans", bans),
-            web.post("/api/v1/bans", ban),
-            web.get("/api/v1/tarpit", tarpit),
-            web.delete("/api/v1/bans/{network:.+}", unban),
-            web.get("/api/v1/events", events.handle),
-            web.get("/api/v1/plugins", plugin.list),
-            web.get("/api/v1/plugins/{name}", plugin.show),
-            web.patch("/api/v1/plugins/{name}", plugin.change),
-            web.post("/api/v1/plugins/{name}/reload", plugin.reload),
-            web.get("/api/v1/plugins/{name}/routes/{route}", plugin.ask),
-            web.get("/api/v1/cluster", cluster.status),
-            web.get("/api/v1/cluster/policy", cluster.policy),
-            web.post("/api/v1/cluster/policy", cluster.push_policy),
-            web.post("/api/v1/cluster/policy/rollback", cluster.roll_back_policy),
-            web.get("/api/v1/cluster/models", cluster.models),
-            web.post("/api/v1/cluster/models", cluster.push_models),
-            web.post("/api/v1/cluster/models/rollback", cluster.roll_back_models),
-            web.post("/api/v1/intel/reports", intel.report),
-            web.get("/api/v1/intel/blocklist", intel.blocklist),
-            web.get("/api/v1/intel/{address:[0-9a-fA-F:.]+}", intel.about),
-            web.get("/v1/decisions/stream", intel.decisions),
-            web.post("/v1/usage-metrics", intel.usage),
-            web.get("/api/v1/openapi.json", openapi),
-        ]
-    )
+    app.add_routes(ROUTES)
+    app.add_routes((events or EventStream(Bus(), config.events.listeners)).routes())
+    app.add_routes(PluginRoutes(plugins or Manager(config, Bus())).routes())
+    app.add_routes(ClusterRoutes(joint).routes())
+    app.add_routes(IntelRoutes(desk or IntelDesk(config, *state.judges), access).routes())
     return app

@@ -16,7 +16,7 @@ from proxy.cluster.release import MOST_CONTENT_BYTES
 from proxy.cluster.releases import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
     from typing import Any
 
     from proxy.cluster.joint import Joint
@@ -49,6 +49,18 @@ class ClusterRoutes:
     def __init__(self, joint: Joint | None) -> None:
         """Ask and tell `joint`; None: this node stands alone."""
         self._joint = joint
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        """Return what is asked where."""
+        return (
+            web.get("/api/v1/cluster", self.status),
+            web.get("/api/v1/cluster/policy", self.policy),
+            web.post("/api/v1/cluster/policy", self.push_policy),
+            web.post("/api/v1/cluster/policy/rollback", self.roll_back_policy),
+            web.get("/api/v1/cluster/models", self.models),
+            web.post("/api/v1/cluster/models", self.push_models),
+            web.post("/api/v1/cluster/models/rollback", self.roll_back_models),
+        )
 
     async def status(self, _request: web.Request) -> web.Response:
         """Tell about all nodes."""

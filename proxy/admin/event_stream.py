@@ -20,7 +20,7 @@ from proxy.plugins.events import EVENTS
 from proxy.settings.events import PATTERN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from prometheus_client.core import Metric
 
@@ -53,6 +53,10 @@ class EventStream(Collector):
         self.listeners = 0
         self.dropped = 0
         self._bus = bus
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        """Return what is asked where."""
+        return (web.get("/api/v1/events", self.handle),)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one listener until it leaves, or the node ends."""

@@ -17,6 +17,8 @@ from proxy.intel.exports import FORMATS, bundle, plain, timed
 from proxy.intel.reports import TooMany
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from proxy.admin.access import Access
     from proxy.intel.desk import IntelDesk
 
@@ -43,6 +45,16 @@ class IntelRoutes:
         """Ask and tell `desk`; `access` knows the operator."""
         self._desk = desk
         self._access = access
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        """Return what is asked where."""
+        return (
+            web.post("/api/v1/intel/reports", self.report),
+            web.get("/api/v1/intel/blocklist", self.blocklist),
+            web.get("/api/v1/intel/{address:[0-9a-fA-F:.]+}", self.about),
+            web.get("/v1/decisions/stream", self.decisions),
+            web.post("/v1/usage-metrics", self.usage),
+        )
 
     async def report(self, request: web.Request) -> web.Response:
         """Take a report of somebody who has a token for it."""

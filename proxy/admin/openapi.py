@@ -35,24 +35,21 @@ def _in_path(name: str, text: str) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "description": text}
 
 
+def _body(properties: dict[str, Any], **more: Any) -> dict[str, Any]:  # noqa: ANN401 - as JSON Schema has it
+    """Return the body that a request has to have: one object, with nothing else in it."""
+    schema = {"type": "object", "additionalProperties": False, "properties": properties, **more}
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
+
+
 _NETWORK = "an address (of IPv6: its /64), or a network: IPv4 /24 or /32, IPv6 /64, /56 or /48"
-_BAN_BODY = {
-    "required": True,
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "required": ["network"],
-                "additionalProperties": False,
-                "properties": {
-                    "network": {"type": "string", "description": _NETWORK},
-                    "seconds": {"type": "integer", "minimum": 1, "maximum": 31_536_000},
-                    "reason": {"type": "string", "maxLength": 200, "default": ""},
-                },
-            }
-        }
+_BAN_BODY = _body(
+    {
+        "network": {"type": "string", "description": _NETWORK},
+        "seconds": {"type": "integer", "minimum": 1, "maximum": 31_536_000},
+        "reason": {"type": "string", "maxLength": 200, "default": ""},
     },
-}
+    required=["network"],
+)
 _BAN = {
     "summary": "Ban a client or network; without `seconds` as long as the first rung of the ladder",
     "requestBody": _BAN_BODY,
@@ -83,24 +80,15 @@ _CHANGED = {
     **_NO_PLUGIN,
     **_REFUSALS,
 }
-_CHANGE_BODY = {
-    "required": True,
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "additionalProperties": False,
-                "properties": {
-                    "settings": {
-                        "type": "object",
-                        "description": "HKPGUARD_PLUGINS__<NAME>__<SETTING> in lower case, such as mode",
-                        "additionalProperties": {"type": "string"},
-                    }
-                },
-            }
+_CHANGE_BODY = _body(
+    {
+        "settings": {
+            "type": "object",
+            "description": "HKPGUARD_PLUGINS__<NAME>__<SETTING> in lower case, such as mode",
+            "additionalProperties": {"type": "string"},
         }
-    },
-}
+    }
+)
 _CHANGE = {
     "summary": "Set a plugin otherwise, until the configuration is read again",
     "parameters": [_NAME],
@@ -125,23 +113,14 @@ _LAST = {
     "description": "begin with the events after this one that are still kept; all of them if it is not known",
 }
 
-_REPORT_BODY = {
-    "required": True,
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "required": ["network"],
-                "additionalProperties": False,
-                "properties": {
-                    "network": {"type": "string", "description": "an address, or the /64 of one in IPv6"},
-                    "seconds": {"type": "integer", "minimum": 1, "maximum": 604_800, "default": 21_600},
-                    "reason": {"type": "string", "maxLength": 200, "default": ""},
-                },
-            }
-        }
+_REPORT_BODY = _body(
+    {
+        "network": {"type": "string", "description": "an address, or the /64 of one in IPv6"},
+        "seconds": {"type": "integer", "minimum": 1, "maximum": 604_800, "default": 21_600},
+        "reason": {"type": "string", "maxLength": 200, "default": ""},
     },
-}
+    required=["network"],
+)
 _REPORT = {
     "summary": "Report a client; it counts when another reporter, or evidence of this node, agrees",
     "security": [{"reporter": []}],
@@ -174,9 +153,8 @@ _USAGE = {
 _NO_CLUSTER = {"404": _answer("this node stands alone")}
 
 
-def _release(summary: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return what makes a release for all nodes."""
-    body = {"required": True, "content": {"application/json": {"schema": schema}}} if schema else None
+def _release(summary: str, **body: dict[str, Any]) -> dict[str, Any]:
+    """Return what makes a release for all nodes; `requestBody` if it needs one."""
     return {
         "summary": summary,
         "responses": {
@@ -188,20 +166,24 @@ def _release(summary: str, schema: dict[str, Any] | None = None) -> dict[str, An
             **_NO_CLUSTER,
             **_REFUSALS,
         },
-    } | ({"requestBody": body} if body else {})
+        **body,
+    }
 
 
-def _body(name: str, kind: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "required": [name], "additionalProperties": False, "properties": {name: kind}}
-
-
-_TOML = _body("text", {"type": "string", "description": "TOML; empty: each node has its own settings again"})
-_FILES = {
-    "type": "object",
-    "description": "files in base64 by their names; none: each node has its own models again",
-    "additionalProperties": {"type": "string", "contentEncoding": "base64"},
-    "maxProperties": 16,
-}
+_POLICY_BODY = _body(
+    {"text": {"type": "string", "description": "TOML; empty: each node has its own settings again"}}, required=["text"]
+)
+_MODELS_BODY = _body(
+    {
+        "files": {
+            "type": "object",
+            "description": "files in base64 by their names; none: each node has its own models again",
+            "additionalProperties": {"type": "string", "contentEncoding": "base64"},
+            "maxProperties": 16,
+        }
+    },
+    required=["files"],
+)
 _BLOCKLIST = _get(
     "Bans in force, for programs that drop early",
     {
@@ -285,14 +267,18 @@ DOCUMENT: dict[str, Any] = {
         "/api/v1/cluster/policy": _get(
             "The policy of the cluster", {"200": _answer("what is in force, and on which nodes"), **_NO_CLUSTER}
         )
-        | {"post": _release("Have all nodes try settings, and put them in force on all or on none", _TOML)},
+        | {
+            "post": _release(
+                "Have all nodes try settings, and put them in force on all or on none", requestBody=_POLICY_BODY
+            )
+        },
         "/api/v1/cluster/policy/rollback": {"post": _release("Release the policy before")},
         "/api/v1/cluster/models": _get(
             "The models of the cluster", {"200": _answer("what is in force, and on which nodes"), **_NO_CLUSTER}
         )
         | {
             "post": _release(
-                "Have all nodes verify models, and put them in force on all or on none", _body("files", _FILES)
+                "Have all nodes verify models, and put them in force on all or on none", requestBody=_MODELS_BODY
             )
         },
         "/api/v1/cluster/models/rollback": {"post": _release("Release the models before")},

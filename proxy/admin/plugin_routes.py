@@ -8,11 +8,12 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from proxy.admin.access import problem
+from proxy.plugins.catalogue import NoPlugin
 from proxy.plugins.instance import PluginFailure
-from proxy.plugins.manager import NoPlugin, Refused
+from proxy.plugins.manager import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Sequence
 
     from proxy.plugins.manager import Manager
 
@@ -33,6 +34,16 @@ class PluginRoutes:
     def __init__(self, manager: Manager) -> None:
         """Ask and tell `manager`."""
         self._manager = manager
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        """Return what is asked where."""
+        return (
+            web.get("/api/v1/plugins", self.list),
+            web.get("/api/v1/plugins/{name}", self.show),
+            web.patch("/api/v1/plugins/{name}", self.change),
+            web.post("/api/v1/plugins/{name}/reload", self.reload),
+            web.get("/api/v1/plugins/{name}/routes/{route}", self.ask),
+        )
 
     async def list(self, _request: web.Request) -> web.Response:
         """Return all plugins."""

@@ -24,6 +24,7 @@ ORDER = ("op", "options", "search", "exact", "fingerprint", "hash")
 
 _FORBIDDEN_IN_PATH = re.compile(r"[\x00-\x1f\x7f\\]")
 _RESERVED = re.compile(r"[^A-Za-z0-9._~-]")
+_ESCAPES = {octet: f"%{octet:02X}" for octet in range(128) if _RESERVED.match(chr(octet))}
 _RESERVED_IN_PATH = re.compile(r"[^A-Za-z0-9._~/-]")
 
 
@@ -116,7 +117,10 @@ def decode_query(raw: str) -> dict[str, str]:
 
 def encode(text: str) -> str:
     """Escape everything but unreserved characters."""
-    return quote(text, safe="", errors="surrogateescape") if _RESERVED.search(text) else text
+    if not _RESERVED.search(text):
+        return text
+    # As `quote` does, in half of the time.
+    return text.translate(_ESCAPES) if text.isascii() else quote(text, safe="", errors="surrogateescape")
 
 
 def encode_target(path: str, parameters: Mapping[str, str]) -> bytes:

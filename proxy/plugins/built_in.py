@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.plugins.contract import Plugin
+from proxy.settings.limits import mildest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,8 +99,7 @@ def _tarpit(config: Config) -> ModeWord:
 
 
 def _adapt(config: Config) -> ModeWord:
-    modes = {config.mode, config.adapt.mode}
-    return "off" if "off" in modes else "shadow" if "shadow" in modes else "enforce"
+    return mildest(config.mode, config.adapt.mode)
 
 
 BUILT_IN: Final[dict[str, BuiltIn]] = {

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastpath import PrefixBook
+    from fastpath.prefixes import PrefixSet
     from geo.atlas import Atlas
     from models.coldness import Coldness
     from models.watch import Watch
@@ -106,7 +107,7 @@ class Common(NamedTuple):
     coldness: Coldness
     watch: Watch
     atlas: Atlas | None = None
-    origins: PrefixBook | None = None
+    origins: PrefixBook | PrefixSet | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

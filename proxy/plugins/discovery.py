@@ -20,7 +20,7 @@ from proxy.plugins.instance import START_SECONDS, child_command, child_environme
 from proxy.plugins.needs import plan
 from proxy.plugins.runner import Runner
 from proxy.plugins.wire import CHECK, HEAD, Hello, Reply, SetUp, frame
-from proxy.settings.plugins import NAME, concealed, plugin_path
+from proxy.settings.plugins import NAME, PLUGINS, concealed
 from proxy.settings.sources import Fault, Setting, SettingPath, variable
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _messages(data: bytes) -> tuple[Hello, Reply]:
 
 
 def _fault(name: str, word: str, problem: str, settings: Mapping[SettingPath, Setting]) -> Fault:
-    path = (*plugin_path(name)[:2], *word.split("__"))
+    path = PLUGINS.path(name, *word.split("__"))
     setting = settings.get(path, Setting(path, None, variable(path)))
     shown = None if setting.value is None else concealed(word, str(setting.value))
     return Fault(setting.name, shown, problem)

@@ -19,16 +19,16 @@ from prometheus_client.registry import Collector
 
 from fastpath import monotonic_ns
 from proxy.courtesy import Courtesy
-from proxy.plugins.built_in import BUILT_IN, mode_of
-from proxy.plugins.contract import describe
+from proxy.plugins.built_in import BUILT_IN
+from proxy.plugins.catalogue import Catalogue, NoPlugin
 from proxy.plugins.court import NoCourt
-from proxy.plugins.discovery import given_to, installed
+from proxy.plugins.discovery import given_to
 from proxy.plugins.events import PluginChanged
 from proxy.plugins.instance import Hosted, PluginFailure, Resident
 from proxy.plugins.needs import plan
 from proxy.plugins.runner import reason_of
 from proxy.plugins.slot import Means, Slot
-from proxy.settings.plugins import PluginConfig, changed, plugin_path, shown
+from proxy.settings.plugins import PLUGINS, PluginConfig, changed, shown
 from proxy.settings.sources import variable
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from models.steps import Steps
-    from proxy.config import Config, ModeWord
+    from proxy.config import Config
     from proxy.plugins.bus import Bus
     from proxy.plugins.contract import Common, Description
     from proxy.plugins.court import Court
@@ -50,10 +50,6 @@ if TYPE_CHECKING:
 CLOSE_SECONDS: Final = 1.5  # the supervisor does not wait much longer
 FOLDER: Final = "plugins"  # in HKPGUARD_STATE_DIR
 OUTCOMES: Final = ("ok", "failed", "late")
-
-
-class NoPlugin(Exception):
-    """There is no plugin of this name."""
 
 
 class Refused(Exception):
@@ -82,16 +78,14 @@ class Manager(Collector):
             courtesy: After each step of their work.
 
         """
-        self._config = config
         self._bus = bus
         self._court = court or NoCourt()
         self._common = common
         self._courtesy = courtesy or Courtesy()
         self._log = structlog.get_logger().bind(process="analyst")
-        self._installed = installed()
+        self._catalogue = Catalogue(config)
         self._slots: dict[str, Slot] = {}  # in the order of starting
         self._refused: dict[str, str] = {}  # why those that should run do not
-        self._by_hand: dict[str, PluginConfig] = {}  # what an operator has set since the configuration was read
         self._changing = asyncio.Lock()
         self._reloading: asyncio.Task[None] | None = None
 
@@ -116,7 +110,7 @@ class Manager(Collector):
 
     def reload(self, config: Config) -> None:
         """Go on by another configuration, and forget what was set by hand; what has not changed is left alone."""
-        self._config = config
+        self._catalogue.config = config
         self._reloading = asyncio.create_task(self._follow())
 
     def feed(self, records: NDArray[np.void]) -> Steps[None]:
@@ -128,8 +122,8 @@ class Manager(Collector):
                 slot.feed(records)
 
     async def _start_missing(self) -> None:
-        self._installed = installed()
-        missing = [name for name in self._wanted() if name not in self._slots]
+        self._catalogue.look()
+        missing = [name for name in self._catalogue.wanted() if name not in self._slots]
         opened = dict(zip(missing, await asyncio.gather(*map(self._open, missing)), strict=True))
         there = {name: slot.instance for name, slot in self._slots.items()}
         running = there | {name: instance for name, instance in opened.items() if instance is not None}
@@ -139,13 +133,13 @@ class Manager(Collector):
             running[name].kill()
         for name in order:
             if name not in self._slots:
-                self._slots[name] = slot = self._slot(running[name], self._config_of(name))
+                self._slots[name] = slot = self._slot(running[name], self._catalogue.terms(name))
                 await slot.run()
                 self._tell(name)
 
     async def _open(self, name: str) -> Instance | None:
         try:
-            return await self._opened(name, self._config_of(name))
+            return await self._opened(name, self._catalogue.terms(name))
         except PluginFailure as error:
             self._refuse(name, str(error))
         return None
@@ -159,9 +153,10 @@ class Manager(Collector):
         """
         if name in BUILT_IN:
             return self._resident(name)
-        if name not in self._installed.places:
-            raise PluginFailure(self._installed.problems.get(name, "is not installed"))
-        instance = Hosted(self._installed.places[name], call_ns=config.call_ns, memory_bytes=config.memory)
+        installed = self._catalogue.installed
+        if name not in installed.places:
+            raise PluginFailure(installed.problems.get(name, "is not installed"))
+        instance = Hosted(installed.places[name], call_ns=config.call_ns, memory_bytes=config.memory)
         await instance.open()
         if instance.description.name != name:
             instance.kill()
@@ -186,13 +181,13 @@ class Manager(Collector):
             await self._begin(name, instance, self._slots[name].config)
 
         means = Means(start, self._bus, self._log.bind(plugin=name), monotonic_ns, self._hear)
-        return Slot(instance, config, self._mode(name, config), means)
+        return Slot(instance, config, self._catalogue.mode(name, config), means)
 
     async def _hear(self, evidence: list[Evidence]) -> None:
         await self._courtesy.through(self._court.hear(evidence))
 
     async def _begin(self, name: str, instance: Instance, config: PluginConfig) -> Reply:
-        return await instance.start(given_to(config, str(Path(self._config.state_dir) / FOLDER / name)))
+        return await instance.start(given_to(config, str(Path(self._catalogue.config.state_dir) / FOLDER / name)))
 
     # Changes.
 
@@ -207,20 +202,20 @@ class Manager(Collector):
 
         """
         async with self._changing:
-            self._installed = installed()
-            self._know(name)
+            self._catalogue.look()
+            self._catalogue.know(name)
             if name in BUILT_IN and BUILT_IN[name].switch and "mode" in values:
                 raise Refused(f"{BUILT_IN[name].switch} is its switch: set that and reload")
             try:
-                config = changed(self._config_of(name), values)
+                config = changed(self._catalogue.terms(name), values)
             except ValueError as error:
                 raise Refused("; ".join(map(str, error.args))) from None
             await self._become(name, config)
-            self._by_hand[name] = config
+            self._catalogue.by_hand[name] = config
 
     async def _become(self, name: str, config: PluginConfig) -> None:
         """Make a plugin what `config` says."""
-        if self._mode(name, config) == "off":
+        if self._catalogue.mode(name, config) == "off":
             await self._switch_off(name)
         else:
             await self._swap(name, config)
@@ -248,7 +243,7 @@ class Manager(Collector):
             raise Refused(f"it cannot be started: {error}") from None
         if slot := self._slots.get(name):
             before = (slot.mode, slot.config.percent)
-            await slot.replace(fresh, config, self._mode(name, config))
+            await slot.replace(fresh, config, self._catalogue.mode(name, config))
             if (slot.mode, config.percent) != before:
                 self._court.retract(name)  # it was said under other terms
         else:
@@ -264,38 +259,17 @@ class Manager(Collector):
     async def _follow(self) -> None:
         """Bring what runs in line with the configuration; who cannot be changed stays as it was."""
         async with self._changing:
-            self._by_hand.clear()
+            self._catalogue.by_hand.clear()
             self._refused.clear()
             for name in reversed([*self._slots]):  # whoever needs another is switched off before it
-                config = self._config_of(name)
-                if (self._slots[name].config, self._slots[name].mode) == (config, self._mode(name, config)):
+                config = self._catalogue.terms(name)
+                if (self._slots[name].config, self._slots[name].mode) == (config, self._catalogue.mode(name, config)):
                     continue
                 try:
                     await self._become(name, config)
                 except Refused as error:
                     self._refuse(name, str(error))
             await self._start_missing()
-
-    # What the configuration says.
-
-    def _config_of(self, name: str) -> PluginConfig:
-        return self._by_hand.get(name) or self._config.plugins.get(name) or PluginConfig()
-
-    def _mode(self, name: str, config: PluginConfig) -> ModeWord:
-        """Return the mode that a plugin has with a configuration of its own."""
-        return mode_of(self._config, name, config)
-
-    def _wanted(self) -> list[str]:
-        names = dict.fromkeys((*BUILT_IN, *self._config.plugins, *self._by_hand))
-        return [name for name in names if self._mode(name, self._config_of(name)) != "off"]
-
-    def _know(self, name: str) -> None:
-        if name not in self._names():
-            raise NoPlugin(name)
-
-    def _names(self) -> list[str]:
-        known = (*BUILT_IN, *self._installed.places, *self._installed.problems, *self._config.plugins)
-        return [*dict.fromkeys(known)]
 
     def _refuse(self, name: str, reason: str) -> None:
         self._refused[name] = reason
@@ -321,13 +295,13 @@ class Manager(Collector):
 
     def list(self) -> list[dict[str, Any]]:
         """Return all plugins as plain data for JSON."""
-        return [self.plugin(name) for name in self._names()]
+        return [self.plugin(name) for name in self._catalogue.names()]
 
     def plugin(self, name: str) -> dict[str, Any]:
         """Return one plugin as plain data for JSON; NoPlugin if there is none of this name."""
-        self._know(name)
-        config, slot = self._config_of(name), self._slots.get(name)
-        described = slot.instance.description if slot else _unasked(name)
+        self._catalogue.know(name)
+        config, slot = self._catalogue.terms(name), self._slots.get(name)
+        described = slot.instance.description if slot else self._catalogue.description(name)
         built_in = BUILT_IN.get(name)
         return {
             "name": name,
@@ -336,8 +310,8 @@ class Manager(Collector):
             "mode": slot.mode if slot else "off",
             "state": self._state(name),
             "problem": self._refused.get(name) or (slot.problem if slot else ""),
-            "switch": (built_in.switch if built_in else "") or variable(plugin_path(name)),
-            "until_reload": name in self._by_hand,
+            "switch": (built_in.switch if built_in else "") or variable(PLUGINS.path(name, "mode")),
+            "until_reload": name in self._catalogue.by_hand,
             "needs": list(described.needs) if described else [],
             "features": list(described.features) if described else [],
             "checks": list(described.checks) if described else [],
@@ -387,13 +361,3 @@ class Manager(Collector):
 def _check_health(reply: Reply) -> None:
     if reply.health:
         raise PluginFailure(reply.health)
-
-
-def _unasked(name: str) -> Description | None:
-    """Return what is known of a plugin that does not run."""
-    if name not in BUILT_IN:
-        return None
-    try:
-        return describe(BUILT_IN[name].make(), built_in=True)
-    except Exception:  # noqa: BLE001 - as in `_resident`, which tells why
-        return None

@@ -1,7 +1,8 @@
 """The plugin `ml-abuse-detector`: hands records to models.detector, and what it finds to fusion, as evidence.
 
-The models know nothing of networks. Of what kind that of a client is comes here to what they say of it, as evidence of
-its own: who behaves like a scraper is rather one where machines are for rent. By itself it says nothing.
+The models that are shipped know nothing of networks. Of what kind that of a client is comes here to what they say of
+it, as evidence of its own: who behaves like a scraper is rather one where machines are for rent. By itself it says
+nothing. An operator's own model may have learnt it; then it is in what that says, and nothing is added.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from fastpath import NetworkKind, key_text, parse_address
-from fastpath.origin import unpack
+from fastpath import NetworkKind
+from fastpath.origin_arrays import kinds_of
 from models.detector import BEHAVIOUR, Detector
 from models.scorer import MAIN, SECOND, SHIPPED, Scorer
 from models.shelf import Shelf
@@ -26,7 +28,6 @@ from proxy.settings.kinds import MINUTE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from models.detector import Finding
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 REFRESH_NS: Final = MINUTE  # how often it looks for another model
 NETWORK: Final = "network"
-# Log-odds, a guess and not measured: so little that neither an accusation nor a doubt leads to another standing by it.
+# Log-odds, not measured: so little that neither an accusation nor a doubt leads to another standing by it.
 KINDS: Final = {NetworkKind.HOSTING: 0.4, NetworkKind.VPN: 0.4}
 
 
@@ -49,7 +50,7 @@ class Settings(BaseModel):
     most_weight: float = Field(7.0, ge=0.0, le=MOST_WEIGHT, description="Log-odds that an accusation has at most")
     minutes: int = Field(15, ge=1, le=1440, description="How long evidence counts")
     coldness: bool = Field(default=True, description="Whether coldness of a network speaks against its clients")
-    network: bool = Field(default=True, description="Whether a network of servers or VPNs adds to what is found")
+    network: bool = Field(default=True, description="Whether the kind of a client's network counts")
 
 
 class MlAbuseDetector(Plugin):
@@ -81,6 +82,7 @@ class MlAbuseDetector(Plugin):
             second=self._second.model,
             text=self._text.model,
             coldness=host.common.coldness if host.config.coldness else None,
+            look_up=self._origins.look_up if self._origins is not None else None,
             most_weight=host.config.most_weight,
             brief=self._brief,
         )
@@ -97,6 +99,8 @@ class MlAbuseDetector(Plugin):
             self._refresh_ns = now_ns + REFRESH_NS
             self._refresh()
         until_ns = now_ns + self._settings.minutes * MINUTE
+        for finding in self._detector.read(self._lookout.take_excerpts()):
+            yield None if finding is None else _evidence(finding, until_ns)
         for due in self._lookout.take():
             for finding in self._detector.look(due, now_ns):
                 yield None if finding is None else _evidence(finding, until_ns)
@@ -107,10 +111,11 @@ class MlAbuseDetector(Plugin):
         """Return what the network of a client adds to what is said of its behaviour, or takes back with it."""
         if self._origins is None:
             return None
-        kind = unpack(self._origins.look_up(parse_address(key_text(finding.client).partition("/")[0]))).kind
+        kind = NetworkKind(int(kinds_of(np.array([finding.client], np.uint64), self._origins.look_up)[0]))
         if kind not in KINDS:
             return None
-        weight = KINDS[kind] if finding.weight else 0.0
+        counted = bool(self._main.model.manifest.networks)  # what was added before it was, is taken back
+        weight = KINDS[kind] if finding.weight and not counted else 0.0
         return Evidence(finding.client, NETWORK, weight, f"in a network of kind {kind.name.lower()}", until_ns)
 
     def health(self) -> str:

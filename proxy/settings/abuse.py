@@ -12,38 +12,25 @@ from proxy.settings.kinds import (
     MIB,
     MILLISECOND,
     MINUTE,
+    PATH_PREFIX,
     SECOND,
     Choice,
     Duration,
     Kind,
     ListOf,
     OrEmpty,
-    PathPrefix,
     Size,
+    Spelled,
     Whole,
 )
 from proxy.settings.limits import Mode
 from proxy.settings.section import Section
 
-SUBJECT: Final = re.compile(r"[^,\x00-\x20\x7f]{1,128}")
+# What a client may search for.
+SUBJECT: Final = Spelled(
+    re.compile(r"[^,\x00-\x20\x7f]{1,128}"), "a fingerprint, a key id or an address, 1 to 128 characters"
+)
 MONTH: Final = 30 * DAY
-
-
-@dataclass(frozen=True, slots=True)
-class Subject(Kind[str]):
-    """What a client may search for."""
-
-    @property
-    def allowed(self) -> str:
-        """See `Kind`."""
-        return "a fingerprint, a key id or an address, 1 to 128 characters"
-
-    def parse(self, given: object) -> str:
-        """See `Kind`."""
-        text = given.strip() if isinstance(given, str) else ""
-        if not SUBJECT.fullmatch(text):
-            raise self.refusal()
-        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +76,8 @@ class TrapsConfig(Section):
     """What no client of a keyserver asks for."""
 
     mode: Mode = "enforce"
-    paths: Annotated[tuple[str, ...] | None, OrEmpty(ListOf(PathPrefix()))] = None  # None: built in
-    subjects: Annotated[tuple[str, ...], ListOf(Subject())] = ()
+    paths: Annotated[tuple[str, ...] | None, OrEmpty(ListOf(PATH_PREFIX))] = None  # None: built in
+    subjects: Annotated[tuple[str, ...], ListOf(SUBJECT)] = ()
 
 
 class TarpitConfig(Section):

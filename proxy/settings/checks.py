@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from fastpath._buckets_py import MOST_OFFSET_NS
+from proxy.policy.networks import Network
+from proxy.settings.addresses import Address
 from proxy.settings.cluster import cluster_file_problems, cluster_problems
-from proxy.settings.intel import MOST_FEEDS, feed_path
+from proxy.settings.intel import FEEDS, MOST_FEEDS
 from proxy.settings.key_file import read_keys
-from proxy.settings.kinds import DAY, SECOND, Address, Duration, Network
+from proxy.settings.kinds import DAY, SECOND, Duration
 from proxy.settings.limits import LONGEST_PERIOD_NS
 from proxy.settings.sources import SettingPath
 
@@ -209,22 +211,22 @@ def _webhook(config: "Config") -> Iterator[Conflict]:
 
 def _feeds(config: "Config") -> Iterator[Conflict]:
     if len(config.feeds) > MOST_FEEDS:
-        yield Conflict((feed_path("<name>", "url"),), f"there are {len(config.feeds)} feeds, {MOST_FEEDS} are allowed")
+        yield Conflict((FEEDS.path("<name>", "url"),), f"there are {len(config.feeds)} feeds, {MOST_FEEDS} are allowed")
     if config.intel.price > config.intel.deny:
         paths = (("intel", "price"), ("intel", "deny"))
         yield Conflict(paths, f"must not be above HKPGUARD_INTEL__DENY, which is {config.intel.deny}")
     for name, feed in config.feeds.items():
         if feed.url is None:
-            yield Conflict((feed_path(name, "url"),), "must be set: where the list is")
+            yield Conflict((FEEDS.path(name, "url"),), "must be set: where the list is")
             continue
         url = urlsplit(feed.url)
         if url.scheme == "http" and not feed.insecure and not _is_loopback(url.hostname or ""):
             problem = "must be https:// where it is no loopback address, unless INSECURE of the feed is on"
-            yield Conflict((feed_path(name, "url"), feed_path(name, "insecure")), problem)
+            yield Conflict((FEEDS.path(name, "url"), FEEDS.path(name, "insecure")), problem)
         if feed.local and feed.format == "taxii":
-            yield Conflict((feed_path(name, "url"), feed_path(name, "format")), "must be a URL: TAXII is no file")
+            yield Conflict((FEEDS.path(name, "url"), FEEDS.path(name, "format")), "must be a URL: TAXII is no file")
         if feed.bounds.start >= feed.bounds.stop:
-            yield Conflict((feed_path(name, "least"), feed_path(name, "most")), "must not be above MOST of the feed")
+            yield Conflict((FEEDS.path(name, "least"), FEEDS.path(name, "most")), "must not be above MOST of the feed")
 
 
 def _long_delays(config: "Config") -> Iterator[str]:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field
 
-from proxy.settings.intel import Spelled
-from proxy.settings.kinds import MILLISECOND, SECOND, Duration, FilePath, OrEmpty, Secret
+from proxy.settings.kinds import MILLISECOND, SECOND, Choice, Duration, FilePath, ListOf, OrEmpty, Secret, Spelled
 from proxy.settings.section import Section
 from proxy.settings.sources import SettingPath
 
@@ -47,6 +46,11 @@ class ClusterConfig(Section):
     least_interval_ns: Interval = Field(default=20 * MILLISECOND, alias="least_interval")
     most_interval_ns: Interval = Field(default=250 * MILLISECOND, alias="most_interval")
     timeout_ns: Annotated[int, Duration(10 * MILLISECOND, SECOND)] = Field(default=100 * MILLISECOND, alias="timeout")
+    # Classes of requests that the cluster is asked about before they go on: those that change something.
+    strict: Annotated[tuple[str, ...], ListOf(Choice(("upload", "mail", "admin")))] = ()
+    strict_deadline_ns: Annotated[int, Duration(5 * MILLISECOND, SECOND)] = Field(
+        default=50 * MILLISECOND, alias="strict_deadline"
+    )
 
 
 def read_secret(path: str) -> str:

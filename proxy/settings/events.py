@@ -9,29 +9,13 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from proxy.settings.kinds import MILLISECOND, MINUTE, SECOND, Duration, Kind, ListOf, OrEmpty, Switch, Whole
+from proxy.settings.kinds import MILLISECOND, MINUTE, SECOND, Duration, Kind, ListOf, OrEmpty, Spelled, Switch, Whole
 from proxy.settings.section import Section
 
+# Which events: of one kind, of a family, or all.
 PATTERN: Final = re.compile(r"\*|[a-z]+\.\*|[a-z]+\.[a-z_]+")
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - not a secret itself
 FEWEST_KEY_BYTES, MOST_KEY_BYTES = 24, 64  # Standard Webhooks
-
-
-@dataclass(frozen=True, slots=True)
-class Pattern(Kind[str]):
-    """Which events: of one kind, of a family, or all."""
-
-    @property
-    def allowed(self) -> str:
-        """See `Kind`."""
-        return "a kind of event such as ban.placed, ban.* or *"
-
-    def parse(self, given: object) -> str:
-        """See `Kind`."""
-        text = given.strip() if isinstance(given, str) else ""
-        if not PATTERN.fullmatch(text):
-            raise self.refusal()
-        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +70,7 @@ def key_bytes(secret: str) -> bytes:
         return b""
 
 
-Patterns = Annotated[tuple[str, ...], ListOf(Pattern())]
+Patterns = Annotated[tuple[str, ...], ListOf(Spelled(PATTERN, "a kind of event such as ban.placed, ban.* or *"))]
 
 
 class WebhookConfig(Section):

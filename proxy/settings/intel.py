@@ -3,11 +3,10 @@
     HKPGUARD_INTEL__FEEDS__<NAME>__URL=https://lists.example.net/abuse.txt     the fields of `FeedConfig`
     HKPGUARD_INTEL__DENY=90                                                    of all feeds together
 
-In a variable the hyphens of a name are underscores. Nothing is fetched but what is named here.
+Nothing is fetched but what is named here.
 """
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal, NamedTuple, get_args
@@ -29,14 +28,15 @@ from proxy.settings.kinds import (
     Kind,
     OrEmpty,
     Size,
+    Spelled,
     Switch,
     Whole,
 )
 from proxy.settings.limits import Mode
+from proxy.settings.named import NamedGroup
 from proxy.settings.section import Key, Section, keys
-from proxy.settings.sources import Fault, Setting, SettingPath, variable
+from proxy.settings.sources import Fault, Setting, variable
 
-GROUP: Final = ("intel", "feeds")
 NAME: Final = re.compile(r"[a-z][a-z0-9]{0,31}(-[a-z0-9]{1,32}){0,7}")
 FIELD: Final = re.compile(r"[^\s\x00-\x1f]{1,200}")
 WORD: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -82,26 +82,6 @@ class Source(Kind[str]):
             return kind.parse(text)
         except ValueError:
             raise self.refusal() from None
-
-
-@dataclass(frozen=True, slots=True)
-class Spelled(Kind[str]):
-    """A text that a pattern describes."""
-
-    pattern: re.Pattern[str]
-    words: str
-
-    @property
-    def allowed(self) -> str:
-        """See `Kind`."""
-        return self.words
-
-    def parse(self, given: object) -> str:
-        """See `Kind`."""
-        text = given.strip() if isinstance(given, str) else ""
-        if not self.pattern.fullmatch(text):
-            raise self.refusal()
-        return text
 
 
 File = Annotated[str | None, OrEmpty(FilePath())]
@@ -173,30 +153,6 @@ class FeedsReading(NamedTuple):
     faults: list[Fault]
 
 
-def is_of_feed(path: SettingPath) -> bool:
-    """Tell whether a setting belongs to a feed."""
-    return len(path) > len(GROUP) and path[: len(GROUP)] == GROUP
-
-
-def feed_path(name: str, word: str) -> SettingPath:
-    """Return where a setting of a feed stands."""
-    return *GROUP, name.replace("-", "_"), word
-
-
-def read_feeds(settings: Iterable[Setting]) -> FeedsReading:
-    """Return what settings (`is_of_feed`) say of each feed."""
-    given: dict[str, dict[str, object]] = defaultdict(dict)
-    faults: list[Fault] = []
-    for setting in settings:
-        name, word = setting.path[2].replace("_", "-"), "__".join(setting.path[3:])
-        problems = _problems(name, word, setting.value)
-        faults += [Fault(setting.name, setting.value, problem) for problem in problems]
-        if not problems:
-            given[name][word] = setting.value
-    feeds = {name: FeedConfig.model_validate(values) for name, values in given.items()}
-    return FeedsReading(feeds, faults)
-
-
 def _problems(name: str, word: str, value: object) -> list[str]:
     if not NAME.fullmatch(name):
         return ["is not the name of a feed: lower-case words with _ between them"]
@@ -205,10 +161,19 @@ def _problems(name: str, word: str, value: object) -> list[str]:
     return FEED_KEYS[word].kind.problems(value)
 
 
+FEEDS: Final = NamedGroup(("intel", "feeds"), _problems)
+
+
+def read_feeds(settings: Iterable[Setting]) -> FeedsReading:
+    """Return what settings of FEEDS say of each feed."""
+    given, faults = FEEDS.read(settings)
+    return FeedsReading({name: FeedConfig.model_validate(values) for name, values in given.items()}, faults)
+
+
 def settings_of_feeds(feeds: Feeds) -> Iterator[tuple[str, str]]:
     """Yield the settings of all feeds as an environment has them; those that have their default are left out."""
     usual = FeedConfig()
     for name, feed in sorted(feeds.items()):
         for word, key in FEED_KEYS.items():
             if (text := key.text(feed)) != key.text(usual):
-                yield variable(feed_path(name, word)), text
+                yield variable(FEEDS.path(name, word)), text

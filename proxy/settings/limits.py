@@ -10,16 +10,16 @@ from typing import Annotated, Final, Literal, TypeVar, get_args
 from pydantic import Field, model_validator
 from pydantic_core import ErrorDetails
 
+from proxy.policy.networks import Network
+from proxy.settings.addresses import Cidr
 from proxy.settings.kinds import (
     DAY,
     MILLISECOND,
     MINUTE,
     SECOND,
     Choice,
-    Cidr,
     Duration,
     Made,
-    Network,
     Whole,
 )
 from proxy.settings.section import Key, Section, keys
@@ -41,6 +41,12 @@ ClassName = Literal[
     "unknown",
 ]
 CLASS_NAMES: Final[tuple[ClassName, ...]] = get_args(ClassName)
+
+
+def mildest(*modes: ModeWord) -> ModeWord:
+    """Return the mode of what is never stricter than any of these."""
+    return "off" if "off" in modes else "shadow" if "shadow" in modes else "enforce"
+
 
 # Budgets are not of one client: of its network (the first four), of what it asks for, of a class of clients, of all.
 NetworkBudgetName = Literal["distinct_certs", "distinct_identities", "network_uploads", "network_prefixlogs"]

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 from urllib.parse import parse_qsl
 
-from proxy.settings.kinds import Address, HostPort, Kind
+from proxy.settings.addresses import Address, HostPort
+from proxy.settings.kinds import Kind
 
 Scheme = Literal["http", "https", "http+https"]
 SCHEMES: Final[tuple[Scheme, ...]] = ("http", "https", "http+https")

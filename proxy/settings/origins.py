@@ -7,8 +7,9 @@ from typing import Annotated, Final, Literal, get_args
 from pydantic import ValidationInfo, field_validator
 
 from fastpath.origin import MOST_ASN, MOST_RULES, NetworkKind
-from proxy.settings.intel import Spelled
-from proxy.settings.kinds import Choice, Cidr, ListOf, Made, Network, Whole
+from proxy.policy.networks import Network
+from proxy.settings.addresses import Cidr
+from proxy.settings.kinds import Choice, ListOf, Made, Spelled, Whole
 from proxy.settings.limits import CLASS_NAMES, ClassName, Mode
 from proxy.settings.section import Section
 from proxy.settings.tables import read_tables

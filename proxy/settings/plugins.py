@@ -3,13 +3,11 @@
     HKPGUARD_PLUGINS__<NAME>__MODE=shadow        of all plugins: the fields of `PluginConfig`
     HKPGUARD_PLUGINS__<NAME>__WORDS=30           of its own: handed to the plugin as it was written
 
-In a variable the hyphens of a name are underscores. Which plugins there are, and what each of them allows, is not
-known here: see `proxy/plugins/discovery.py`.
+Which plugins there are, and what each of them allows, is not known here: see `proxy/plugins/discovery.py`.
 """
 
 import json
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, NamedTuple
@@ -18,10 +16,10 @@ from pydantic import Field
 
 from proxy.settings.kinds import MIB, MILLISECOND, SECOND, Choice, Duration, Kind, ListOf, OrEmpty, Size, Whole
 from proxy.settings.limits import ModeWord
+from proxy.settings.named import NamedGroup
 from proxy.settings.section import Key, Section, keys
-from proxy.settings.sources import MASK, Fault, Setting, SettingPath, variable
+from proxy.settings.sources import MASK, Fault, Setting, variable
 
-GROUP: Final = "plugins"
 NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+){0,7}")
 FEATURE: Final = re.compile(r"(?P<name>[a-z][a-z0-9_]{0,31}):(?P<percent>[0-9]{1,3})")
 SECRETIVE: Final = re.compile(r"secret|token|password|key")
@@ -71,35 +69,21 @@ class PluginsReading(NamedTuple):
     faults: list[Fault]
 
 
-def is_of_plugin(path: SettingPath) -> bool:
-    """Tell whether a setting belongs to a plugin."""
-    return len(path) > 1 and path[0] == GROUP
-
-
-def plugin_path(name: str, setting: str = "mode") -> SettingPath:
-    """Return where a setting of a plugin stands."""
-    return GROUP, name.replace("-", "_"), setting
-
-
-def read_plugins(settings: Iterable[Setting]) -> PluginsReading:
-    """Return what settings (`is_of_plugin`) say of each plugin."""
-    given: dict[str, dict[str, object]] = defaultdict(dict)
-    faults: list[Fault] = []
-    for setting in settings:
-        name, word = setting.path[1].replace("_", "-"), "__".join(setting.path[2:])
-        problems = _problems(name, word, setting.value)
-        faults += [Fault(setting.name, setting.value, problem) for problem in problems]
-        if not problems:
-            given[name][word] = setting.value
-    return PluginsReading({name: plugin_config(values) for name, values in given.items()}, faults)
-
-
 def _problems(name: str, word: str, value: object) -> list[str]:
     if not NAME.fullmatch(name):
         return ["is not the name of a plugin: lower-case words with _ between them"]
     if not word:
         return [f"is a group of settings; it has {', '.join(COMMON)}, and what the plugin has of its own"]
     return COMMON[word].kind.problems(value) if word in COMMON else []
+
+
+PLUGINS: Final = NamedGroup(("plugins",), _problems)
+
+
+def read_plugins(settings: Iterable[Setting]) -> PluginsReading:
+    """Return what settings of PLUGINS say of each plugin."""
+    given, faults = PLUGINS.read(settings)
+    return PluginsReading({name: plugin_config(values) for name, values in given.items()}, faults)
 
 
 def plugin_config(values: Mapping[str, object]) -> PluginConfig:
@@ -130,7 +114,7 @@ def settings_of(plugins: Plugins) -> Iterator[tuple[str, str]]:
     """Yield the settings of all plugins as an environment has them; those that have their default are left out."""
     for name, config in sorted(plugins.items()):
         for word, text in _texts(config):
-            yield variable(plugin_path(name, word)), text
+            yield variable(PLUGINS.path(name, word)), text
 
 
 def shown(config: PluginConfig) -> dict[str, Any]:

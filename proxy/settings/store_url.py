@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 from urllib.parse import quote, unquote
 
-from proxy.settings.kinds import HOST_PORT, Address, HostPort, Kind
+from proxy.settings.addresses import HOST_PORT, Address, HostPort
+from proxy.settings.kinds import Kind
 
 Form = Literal["single", "unix", "sentinel", "cluster"]
 DEFAULT_PORT: Final = 6379

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from fastpath import BOUNDS_SECONDS, ClientTable, Control, Counters, Ring, monotonic_ns, total
+from fastpath import BOUNDS_SECONDS, Claimed, ClientTable, Control, Counters, Ring, monotonic_ns, total
 from fastpath.cache import used_bytes
 from proxy.hkp.operation import OperationClass
 from proxy.policy.actions import TurnedAway
@@ -72,6 +72,8 @@ class NodeMetrics:
         yield _gauge("tarpit_held", "Connections held in the tarpit", snapshot.tarpit_held)
         yield _turned_away(snapshot)
         yield _cache(snapshot)
+        yield _claims(snapshot)
+        yield _histogram("cluster_claim_seconds", "Time that claims took", "claim", snapshot.claim)
         yield _gauge("cache_bytes", "Memory that kept answers have taken", used_bytes(self._cache, self._cache_bytes))
         yield _bans(self._warden)
         yield _offences(self._warden)
@@ -120,6 +122,15 @@ def _cache(snapshot: Snapshot) -> Metric:
     )
     for use in (CacheUse.HIT, CacheUse.JOINED, CacheUse.MISS):
         family.add_metric((use.name.lower(),), snapshot.cache[use])
+    return family
+
+
+def _claims(snapshot: Snapshot) -> Metric:
+    family = CounterMetricFamily(
+        "hkpguard_cluster_claims", "Requests of strict classes, by what the cluster said to them", labels=("result",)
+    )
+    for outcome in Claimed:
+        family.add_metric((outcome.name.lower(),), snapshot.claims[outcome])
     return family
 
 

@@ -4,6 +4,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8String
 from libc.stdint cimport int64_t, uint64_t
 
 from fastpath.counters cimport Counters
+from fastpath.excerpts cimport Excerpts
 from fastpath.ring cimport Ring
 from proxy.http.exchange cimport Exchange
 from proxy.policy.judge cimport Client, Verdict
@@ -21,12 +22,14 @@ cdef int _UNKNOWN = OperationClass.UNKNOWN
 cdef dict _METHOD_NUMBERS = {name: number for number, name in enumerate(METHODS)}
 cdef enum:
     NOT_OBSERVED = -1
+    MOST_USER_IDS = 4  # of an upload
 
 
 cdef class Recorder:
 
-    def __init__(self, Ring ring not None, Counters counters not None):
+    def __init__(self, Ring ring not None, Excerpts excerpts not None, Counters counters not None):
         self.ring = ring
+        self.excerpts = excerpts
         self.counters = counters
 
     cdef int exchange(self, Exchange exchange, int64_t now_ns) except -1:
@@ -65,6 +68,16 @@ cdef class Recorder:
         self.counters.record(
             _UNKNOWN, verdict.action, verdict.status, NOT_OBSERVED, NOT_OBSERVED, NOT_OBSERVED, NOT_OBSERVED
         )
+        return 0
+
+    cdef int user_ids(self, Client client, tuple certs) except -1:
+        cdef int room = MOST_USER_IDS
+        for cert in certs:
+            for user_id in cert.user_ids[:room]:
+                self.excerpts.write(client.key, user_id)
+                room -= 1
+            if room <= 0:
+                break
         return 0
 
     cdef int turned_away(self, int reason) except -1:

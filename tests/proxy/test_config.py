@@ -13,25 +13,23 @@ from pydantic import ValidationError
 
 from proxy.config import KEYS, Address, ClassName, Config, ConfigError, LimitConfig, usable_cores
 from proxy.hkp.operation import OperationClass
-from proxy.settings.abuse import Ladder, Subject
-from proxy.settings.events import Pattern, SigningKey, WebUrl
-from proxy.settings.intel import Spelled
+from proxy.settings.abuse import Ladder
+from proxy.settings.addresses import Cidr, HostPort
+from proxy.settings.events import SigningKey, WebUrl
 from proxy.settings.kinds import (
     MIB,
     MILLISECOND,
     SECOND,
     AnyKind,
     Choice,
-    Cidr,
     Duration,
     FilePath,
-    HostPort,
     ListOf,
     Made,
     OrEmpty,
-    PathPrefix,
     Secret,
     Size,
+    Spelled,
     Switch,
     Whole,
 )
@@ -556,12 +554,10 @@ TEXTS: Mapping[type[AnyKind], Callable[[Any], st.SearchStrategy[str]]] = {
     Switch: lambda _kind: st.sampled_from(["on", "off", "true"]),
     Cidr: lambda _kind: cidrs(),
     Ladder: lambda _kind: st.sampled_from(["1s", "30m,2h,8h,1d", "1m,1m"]),
-    Subject: lambda _kind: st.sampled_from(["0xDEADBEEFDEADBEEF", "canary@example.org"]),
     FilePath: lambda _kind: st.sampled_from(["./state", "/run/keys of mine.pem"]),
     Secret: lambda kind: st.text("abc!?=~", min_size=kind.shortest, max_size=kind.shortest + 8),
-    Spelled: lambda _kind: st.sampled_from(["hkpguard", "a-1"]),
+    Spelled: lambda kind: st.from_regex(kind.pattern, fullmatch=True, alphabet=st.characters(codec="ascii")),
     StoreAt: lambda _kind: st.sampled_from(["redis://[::1]:7/3", "unix:///s", "rediss+sentinel://a,b:1/main"]),
-    Pattern: lambda _kind: st.sampled_from(["*", "ban.*", "ban.placed"]),
     WebUrl: lambda _kind: st.sampled_from(
         ["https://[2001:db8::1]:8/a?b=c", "http://127.0.0.1/", "https://example.org"]
     ),
@@ -573,7 +569,6 @@ TEXTS: Mapping[type[AnyKind], Callable[[Any], st.SearchStrategy[str]]] = {
         st.integers(20_000, 65_535),
         st.sampled_from(["", "?proxy_protocol=off"]),
     ),
-    PathPrefix: lambda _kind: st.sampled_from(["/", "/assets/", "/a%2C?x=;"]),
     HostPort: lambda kind: st.builds(
         f"{kind.scheme}{{}}:{{}}".format,
         st.sampled_from(["192.0.2.1", "[2001:db8::1]", "keys.example.org"]),

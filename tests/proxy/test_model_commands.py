@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from models.manifest import read_manifest
 from models.scorer import MAIN, SHIPPED
 from models.training.shipped import put
 from proxy.cli import app
+from tests.geo.databases_for_tests import write
 from tests.models.models_for_tests import model
 
 if TYPE_CHECKING:
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
     from typer.testing import Result
 
 
-def run(state: Path, *words: str) -> Result:
+def run(state: Path, *words: str, **settings: str) -> Result:
     """Run a command with this folder for state."""
-    return CliRunner().invoke(app, words, obj={"HKPGUARD_STATE_DIR": str(state)})
+    environ = {f"HKPGUARD_{name}": value for name, value in settings.items()}
+    return CliRunner().invoke(app, words, obj={"HKPGUARD_STATE_DIR": str(state), **environ})
 
 
 def own(state: Path) -> Path:
@@ -95,6 +98,29 @@ def test_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert " yes " in run(state, "models", "list").output
     assert run(state, "train", str(log)).exit_code == 0
     assert "10.5." not in (state / "models" / "abuse-trees.json").read_text()
+
+
+@pytest.mark.parametrize("abusive", ["hosting", "both"])
+def test_networks_are_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, abusive: str) -> None:
+    """With a database the model learns where abusers come from, if others do not, and the command says what; the
+    reservoir has nothing of it.
+    """
+    pytest.importorskip("lightgbm")
+    monkeypatch.setattr("models.training.own.faults", lambda *_given: [])
+    log = tmp_path / "access.log"
+    log.write_text(lines(120, 20))
+    hosting = range(80, 120) if abusive == "hosting" else range(0, 120, 2)
+    known = {f"10.{client}.0.0/16": {"autonomous_system_organization": "Some Hosting"} for client in hosting}
+    database = str(write(tmp_path / "asn.mmdb", known))
+    named = [word for client in range(80, 120) for word in ("--abusive", f"10.{client}.0.0/24")]
+    state = tmp_path / "state"
+    done = run(state, "train", *named, str(log), GEOIP_ASN=database)
+    assert done.exit_code == 0, done.output
+    networks = read_manifest(state / "models" / f"{MAIN}.onnx").networks
+    assert [*networks] == (["hosting"] if abusive == "hosting" else [])
+    said = f"hosting up to {networks['hosting']:g}" if networks else "nothing was learnt"
+    assert f"log-odds that networks add to behaviour: {said}\n" in done.output
+    assert b"hosting" not in gzip.decompress((state / "models" / "reservoir.csv.gz").read_bytes())
 
 
 def test_a_worse_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,13 +19,12 @@ from proxy.hkp.peer_list import MOST_HOSTS
 from proxy.http.fetch import FetchFailed
 from proxy.peer_store import FILE
 from proxy.peers import KEPT_SECONDS, LATE_SECONDS, LOOK_UPS, MOST_OF_A_HOST, STATS, Net, PeerWatch
-from proxy.settings.sync import SyncConfig
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from pathlib import Path
 
-    from proxy.settings.kinds import Address
+    from proxy.settings.addresses import Address
 
 UPSTREAM, OTHER = "10.0.0.1:11371", "10.0.0.2:11371"
 ONE, TWO, SIX = "198.41.0.4", "199.9.14.201", "2001:503:ba3e::2:30"
@@ -95,7 +94,6 @@ class Node:
         self.memory = memoryview(bytearray(PEER_BOOK_BYTES))
         self.wall = 1_800_000_000.0
         self.settings = {"UPSTREAM": UPSTREAM}
-        self.sync = SyncConfig()
         self.start()
 
     def config(self) -> Config:
@@ -111,13 +109,12 @@ class Node:
         """Start an analyst; `reboot`: of another node, with the same folder."""
         if reboot:
             self.memory = memoryview(bytearray(PEER_BOOK_BYTES))
-        self.watch = PeerWatch(self.config(), self.sync, PeerBook(self.memory), net=self.net, wall=lambda: self.wall)
+        self.watch = PeerWatch(self.config(), PeerBook(self.memory), net=self.net, wall=lambda: self.wall)
 
     def reload(self, *, learn: bool = True, **settings: str) -> None:
         """Reload with other settings."""
-        self.settings |= settings
-        self.sync = SyncConfig(learn=learn)
-        self.watch.reload(self.config(), self.sync)
+        self.settings |= settings | {"SYNC__LEARN": "on" if learn else "off"}
+        self.watch.reload(self.config())
 
     async def learn(self, *hosts: str, masked: int = 0) -> bool:
         """Let the upstream name these, and take a turn."""
@@ -565,7 +562,7 @@ async def test_how_often_it_asks(node: Node, monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_how_often_it_is_told_to_ask(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the setting says, while all is well."""
-    node.watch.reload(node.config(), SyncConfig.model_validate({"refresh": "1h"}))
+    node.reload(SYNC__REFRESH="1h")
     assert await pauses(node, monkeypatch, stats(), None) == [3600, 60]
 
 
@@ -603,7 +600,7 @@ async def test_the_real_net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         upstream = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         config = Config.from_env({"HKPGUARD_UPSTREAM": upstream, "HKPGUARD_STATE_DIR": str(tmp_path)})
         book = PeerBook(memoryview(bytearray(PEER_BOOK_BYTES)))
-        assert await PeerWatch(config, SyncConfig(), book).turn()
+        assert await PeerWatch(config, book).turn()
     assert [request.split(b"\r\n")[0] for request in requests] == [f"GET {STATS} HTTP/1.1".encode()]
     assert set(book.read().addresses) == {parse_address(ONE), parse_address(SIX)}
     assert [(host, port, more["type"]) for host, port, more in lookups if host == "one.example"] == [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from structlog.testing import capture_logs
@@ -12,7 +12,7 @@ from proxy.policy.offences import OffenceKind
 from proxy.policy.offender import Origin
 from proxy.warden import LONGEST_NS, Exempt, NoRoom
 from tests.proxy.admin.records_for_tests import SECOND, block
-from tests.proxy.wardens_for_tests import FakeNode, seconds
+from tests.proxy.wardens_for_tests import FakeNode, do
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,30 +26,6 @@ SIX = "2001:db8::1"
 def start(tmp_path: Path) -> Callable[..., FakeNode]:
     """Return a starter of nodes that share a folder."""
     return lambda **settings: FakeNode(tmp_path / "state", **settings)
-
-
-def do(node: FakeNode, event: str) -> None:
-    """Let something happen: "4xtrap ADDRESS", "wait 1h", "clock +3d", "restart", "kill", "ban NETWORK 1h"..."""
-    verb, *words = event.split()
-    times, _, kind = verb.rpartition("x")
-    if verb == "wait":
-        node.wait(words[0])
-    elif verb == "pass":
-        node.wait(words[0], turn=False)
-    elif verb == "clock":
-        node.set_clock(words[0])
-    elif verb == "restart":
-        node.restart()
-    elif verb == "crash":
-        node.crash()
-    elif verb == "kill":
-        node.kill()
-    elif verb == "ban":
-        node.warden.ban(words[0], length_ns=seconds(words[1]) * SECOND)
-    elif verb == "unban":
-        node.warden.lift(words[0])
-    else:
-        node.feed(kind, words[0], int(times or 1))
 
 
 # (what, events: (what happens, for how long which client is kept out after it))
@@ -231,27 +207,6 @@ def test_histories(start: Callable[..., FakeNode], events: list[tuple[str, str, 
     for event, client, left in events:
         do(node, event)
         assert node.left(client) == left, event
-
-
-@pytest.mark.parametrize(
-    ("down", "clock", "left"),
-    [
-        ("0s", "0s", 1790),
-        ("10m", "0s", 1190),
-        ("30m", "0s", 0),
-        ("0s", "+3d", 0),  # set forward while the machine was off: it can only be taken for time that passed
-        ("0s", "-3d", 1800),  # set back: never longer than it was
-        ("10m", "-9m", 1730),
-    ],
-)
-def test_restart_by_the_clock_of_the_day(start: Callable[..., FakeNode], down: str, clock: str, left: int) -> None:
-    """What is left of a ban after a restart is what the clock of the day says, between nothing and all of it."""
-    node = start()
-    do(node, f"4xtrap {A}")
-    do(node, "wait 10s")
-    node.restart(seconds(down) + seconds(clock))
-    assert node.left(A) == left
-    assert node.rung(A) == (1 if seconds(clock) < 3 * 86_400 else 0)
 
 
 def test_workers_see_the_standing(start: Callable[..., FakeNode]) -> None:
@@ -521,88 +476,6 @@ def test_full_table(start: Callable[..., FakeNode]) -> None:
     node.warden.turn(node.now_ns)
     assert node.in_table() == {A: 1800 - 601}
     assert node.warden.degraded == ""
-
-
-# Disk.
-
-
-def test_without_a_folder(start: Callable[..., FakeNode], tmp_path: Path) -> None:
-    """Bans work, the state says what does not; when the folder can be used, all is written."""
-    (tmp_path / "state").touch()
-    with capture_logs() as log:
-        node = start()
-        do(node, f"4xtrap {A}")
-        for _ in range(5):
-            do(node, "wait 61s")
-    assert node.left(A) == 1495
-    assert "File exists" in node.warden.degraded
-    assert [each["log_level"] for each in log].count("error") == 1
-    (tmp_path / "state").unlink()
-    do(node, "wait 61s")
-    assert node.warden.degraded == ""
-    do(node, "kill")
-    do(node, "restart")
-    assert node.left(A) == 1434
-
-
-def test_after_a_failure_all_is_written(start: Callable[..., FakeNode], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next file may be a new one; and it is tried again after a minute, not each second."""
-    node = start()
-    do(node, f"4xtrap {A}")
-    do(node, "wait 1s")
-    tried: list[tuple[int, bool, int]] = []
-    start_ns = node.now_ns
-
-    def fail(kept: dict[int, Any], *, replace_all: bool) -> bool:
-        tried.append(((node.now_ns - start_ns) // SECOND, replace_all, len(kept)))
-        return len(tried) > 2
-
-    monkeypatch.setattr(node.warden._store, "save", fail)
-    do(node, f"4xtrap {SIX}")
-    for _ in range(122):
-        do(node, "wait 1s")
-    assert tried == [(1, False, 3), (61, True, 2), (121, True, 2)]  # the /64 and its networks; then all clients
-
-
-def test_changes_are_written_down_each_second(start: Callable[..., FakeNode], monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often it has its turn; and only if there is something to write."""
-    node = start()
-    do(node, "wait 1s")
-    written: list[int] = []
-    save = node.warden._store.save
-
-    def count(*args: Any, **kwargs: Any) -> bool:
-        written.append(1)
-        return save(*args, **kwargs)
-
-    monkeypatch.setattr(node.warden._store, "save", count)
-    for number in range(30):
-        node.feed("trap", f"192.0.{number}.1", 4)
-        node.now_ns += SECOND // 10
-        node.day_ns += SECOND // 10
-        node.warden.turn(node.now_ns)
-    assert len(written) == 3
-    do(node, "wait 1s")
-    written.clear()
-    for _ in range(5):
-        do(node, "wait 5s")
-    assert written == []
-
-
-def test_nothing_is_kept_longer_than_it_counts(start: Callable[..., FakeNode], tmp_path: Path) -> None:
-    """When the rung is forgotten the address is gone from the disk."""
-    node = start()
-    do(node, f"4xtrap {A}")
-    do(node, "wait 30m")
-    do(node, "wait 1m")
-    node.warden.close()
-    assert b"192.0.2.1" in (tmp_path / "state" / "bans.sqlite3").read_bytes()
-    do(node, "kill")
-    do(node, "wait 1d")
-    do(node, "wait 2m")
-    do(node, "wait 2m")
-    node.warden.close()
-    assert b"192.0.2.1" not in b"".join(each.read_bytes() for each in (tmp_path / "state").iterdir())
 
 
 # What others ask.

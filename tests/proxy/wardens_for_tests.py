@@ -145,3 +145,27 @@ class FakeNode:
     def rung(self, address: str) -> int:
         """Return the rung of a client."""
         return self.warden.account(parse_network(address)).rung
+
+
+def do(node: FakeNode, event: str) -> None:
+    """Let something happen: "4xtrap ADDRESS", "wait 1h", "clock +3d", "restart", "kill", "ban NETWORK 1h"..."""
+    verb, *words = event.split()
+    times, _, kind = verb.rpartition("x")
+    if verb == "wait":
+        node.wait(words[0])
+    elif verb == "pass":
+        node.wait(words[0], turn=False)
+    elif verb == "clock":
+        node.set_clock(words[0])
+    elif verb == "restart":
+        node.restart()
+    elif verb == "crash":
+        node.crash()
+    elif verb == "kill":
+        node.kill()
+    elif verb == "ban":
+        node.warden.ban(words[0], length_ns=seconds(words[1]) * SECOND)
+    elif verb == "unban":
+        node.warden.lift(words[0])
+    else:
+        node.feed(kind, words[0], int(times or 1))

@@ -99,15 +99,8 @@ class FakeJoint:
 
 async def asked(joint: FakeJoint | None, method: str, path: str, body: bytes = b"") -> tuple[int, dict[str, Any]]:
     """Ask the routes; the answer is one that the description of the API knows."""
-    routes, app = ClusterRoutes(joint), web.Application(client_max_size=65_536)  # type: ignore[arg-type]
-    app.router.add_get("/api/v1/cluster", routes.status)
-    for kind, show, push, back in (
-        ("policy", routes.policy, routes.push_policy, routes.roll_back_policy),
-        ("models", routes.models, routes.push_models, routes.roll_back_models),
-    ):
-        app.router.add_get(f"/api/v1/cluster/{kind}", show)
-        app.router.add_post(f"/api/v1/cluster/{kind}", push)
-        app.router.add_post(f"/api/v1/cluster/{kind}/rollback", back)
+    app = web.Application(client_max_size=65_536)
+    app.add_routes(ClusterRoutes(joint).routes())  # type: ignore[arg-type]
     async with (
         TestClient(TestServer(app)) as client,
         client.request(method, path, data=BytesIO(body) if body else None) as answer,

@@ -9,8 +9,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from proxy.admin.plugin_routes import PluginRoutes
+from proxy.plugins.catalogue import NoPlugin
 from proxy.plugins.instance import PluginFailure
-from proxy.plugins.manager import Manager, NoPlugin, Refused
+from proxy.plugins.manager import Manager, Refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -14,8 +14,9 @@ from proxy.config import Config
 from proxy.plugins import built_in as built_in_plugins
 from proxy.plugins.built_in import BUILT_IN, BuiltIn
 from proxy.plugins.bus import Bus
+from proxy.plugins.catalogue import NoPlugin
 from proxy.plugins.contract import Host, Plugin
-from proxy.plugins.manager import Manager, NoPlugin, Refused
+from proxy.plugins.manager import Manager, Refused
 from tests.proxy.admin.records_for_tests import block, record
 from tests.proxy.plugins.test_slot import turns
 

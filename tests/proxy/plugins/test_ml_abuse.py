@@ -13,7 +13,7 @@ from fastpath import NetworkKind, Origin, PrefixBook, Standing, client_key
 from fastpath.prefix_build import Rows, build
 from fastpath.prefixes import prefix_bytes
 from models.coldness import Coldness
-from models.detector import BEHAVIOUR, UNDECIDED_MOST, Finding
+from models.detector import BEHAVIOUR, UNDECIDED_MOST, UNUSUAL_WEIGHT, WRITING, WRITING_WEIGHT, Finding
 from models.scorer import MAIN, SHIPPED, Scorer
 from models.shelf import Shelf
 from models.steps import whole
@@ -42,13 +42,13 @@ class Site:
     def __init__(self, state: Path, origins: PrefixBook | None = None, **settings: object) -> None:
         """Set it up."""
         self.plugin, notebook = MlAbuseDetector(), Notebook()
-        self._common = Common(Coldness(bytes(16)), Watch(), origins=origins)
+        self.common = Common(Coldness(bytes(16)), Watch(), origins=origins)
         folder, config = state / "plugins" / MlAbuseDetector.name, Settings.model_validate(settings)
-        self.plugin.set_up(Host(config=config, log=notebook, bus=notebook, state_dir=folder, common=self._common))
+        self.plugin.set_up(Host(config=config, log=notebook, bus=notebook, state_dir=folder, common=self.common))
 
     def look(self, records: NDArray[np.void], now_ns: int) -> list[Evidence]:
         """Show records, as the analyst does, and return what is found."""
-        whole(self._common.watch.feed(records))
+        whole(self.common.watch.feed(records))
         return [each for each in self.plugin.look(records, now_ns) if each is not None]
 
     def version(self) -> str:
@@ -56,12 +56,12 @@ class Site:
         return str(self.plugin.routes()["models"]({})[MAIN]["version"])
 
 
-def eager(version: str = "eager") -> Model:
-    """Return a model that accuses everybody."""
+def eager(version: str = "eager", **known: object) -> Model:
+    """Return a model that accuses everybody, of which this is known."""
     made = model()
     scale = made.manifest.calibration
     high = scale.model_copy(update={"log_odds": tuple(tuple(9.0 for _ in row) for row in scale.log_odds)})
-    return Model(made.graph, made.manifest.model_copy(update={"version": version, "calibration": high}))
+    return Model(made.graph, made.manifest.model_copy(update={"version": version, "calibration": high, **known}))
 
 
 def all_of(kind: NetworkKind) -> PrefixBook:
@@ -100,6 +100,23 @@ def test_network_adds_to_what_is_found(tmp_path: Path, kind: NetworkKind, networ
     assert len({each.subject for each in found}) == 1
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_network_is_not_counted_twice(tmp_path: Path, kind: NetworkKind) -> None:
+    """To what a model says that has learnt from networks nothing is added for one, of any kind, and what was added
+    before it came is taken back.
+    """
+    own = tmp_path / "models"
+    own.mkdir()
+    put(eager(), own)
+    site = Site(tmp_path, all_of(kind))
+    before = site.look(visit(fingerprints(8)), 5 * SECOND)
+    assert [each.weight for each in before if each.kind == NETWORK] == [KINDS[kind]]
+    put(eager("learnt", networks={"hosting": 0.5}), own)
+    after = site.look(visit(fingerprints(7), start_ns=5 * SECOND), REFRESH_NS + 5 * SECOND)
+    assert [each.weight for each in after if each.kind == NETWORK] == [0.0]
+    assert any(each.weight for each in after if each.kind == BEHAVIOUR)
+
+
 def test_network_goes_with_what_it_added_to(tmp_path: Path) -> None:
     """What does not hold of a client any more is taken back with what its network added."""
     plugin = Site(tmp_path, all_of(NetworkKind.HOSTING)).plugin
@@ -117,6 +134,23 @@ def test_network_changes_no_standing(weight: float) -> None:
     assert standing_for(PRIOR + accusation + weight, Standing.WELCOME) == standing_for(
         PRIOR + accusation, Standing.WELCOME
     )
+
+
+def test_user_ids_in_uploads(tmp_path: Path) -> None:
+    """What was shown of uploads is looked at once, and becomes evidence that moves nobody."""
+    site = Site(tmp_path)
+    site.common.watch.show([(client_key(bytes(4)), b"qzxkvbnmwr tkqjxhzpl")] * 4)
+    [found] = site.look(visit(fingerprints(1)), MINUTE)
+    assert (found.subject, found.kind, found.weight) == (client_key(bytes(4)), WRITING, WRITING_WEIGHT)
+    assert site.look(visit(fingerprints(1)), MINUTE) == []
+
+
+def test_writing_changes_no_standing() -> None:
+    """It is advice: with a doubt, or an accusation and what is unusual, it leads to no other standing."""
+    accusation = Shelf(MAIN, (SHIPPED,), Scorer).model.manifest.weight
+    for weight in (0.0, UNDECIDED_MOST, accusation, accusation + UNUSUAL_WEIGHT):
+        alone, with_it = PRIOR + weight, PRIOR + weight + WRITING_WEIGHT
+        assert standing_for(with_it, Standing.WELCOME) == standing_for(alone, Standing.WELCOME)
 
 
 def test_another_model(tmp_path: Path) -> None:

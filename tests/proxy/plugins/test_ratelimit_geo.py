@@ -275,8 +275,10 @@ def refused(packed: bytes, **fields: Any) -> dict[str, Any]:
 
 def meet_others(running: Running) -> None:
     """Let it learn where people are."""
-    some = [by(bytes([10, number, 0, 1])) for number in range(250)]
-    for _ in range(2 + LEAST_OTHERS // NEWCOMERS):
+    for minute in range(2 + LEAST_OTHERS // NEWCOMERS):
+        some = [
+            by(bytes([10, number, minute, 1])) for number in range(250)
+        ]  # others each time: chance draws no one twice
         running.look(*some, after_ns=MINUTE)
         running.look(*some)
 

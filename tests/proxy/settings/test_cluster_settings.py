@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.config import Config, ConfigError
-from proxy.settings.kinds import Address
+from proxy.renewal import NEEDS_RESTART
+from proxy.settings.addresses import Address
 from proxy.settings.store_url import StoreAt, StoreUrl
-from proxy.supervisor import NEEDS_RESTART
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,6 +132,8 @@ def test_faults_tell_no_secret() -> None:
         ({"CLUSTER__NODE": "a b"}, "must be 1 to 64 of"),
         ({"CLUSTER__LEAST_INTERVAL": "1s"}, "must not be above HKPGUARD_CLUSTER__MOST_INTERVAL"),
         ({"CLUSTER__TIMEOUT": "2s"}, "must be a time from 10ms to 1s"),
+        ({"CLUSTER__STRICT": "upload,cert"}, "'cert' must be upload, mail or admin"),
+        ({"CLUSTER__STRICT_DEADLINE": "1ms"}, "must be a time from 5ms to 1s"),
         ({"CLUSTER__CERT": "/x"}, "must be set together with HKPGUARD_CLUSTER__KEY"),
         ({"REDIS_URL": "redis://u:p@h", "CLUSTER__SECRET": SECRET, "CLUSTER__USER": "v"}, "names a user"),
         ({"REDIS_URL": "redis://:p@h", "CLUSTER__SECRET": SECRET, "CLUSTER__PASSWORD_FILE": "/x"}, "has a password"),
