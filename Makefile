@@ -14,9 +14,7 @@ SOURCES := $(shell find proxy fastpath -name '*.pyx' -o -name '*.pxd')
 run: $(VENV)/run.stamp
 	@if [ -n "$$HKPGUARD_UPSTREAM" ]; then exec $(BIN)/hkpguard serve; else exec $(BIN)/hkpguard demo; fi
 
-test: setup
-	@deploy/packages test
-	$(BIN)/python -m pytest
+test: unit integration
 
 setup: $(VENV)/dev.stamp
 
@@ -29,8 +27,10 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
+# On all cores; the benchmarks' plugin wants to be told that it is not needed.
 unit: setup
-	$(BIN)/python -m pytest -m "not integration"
+	@deploy/packages test
+	$(BIN)/python -m pytest -m "not integration" --numprocesses auto --benchmark-disable
 
 integration: setup
 	@deploy/packages test

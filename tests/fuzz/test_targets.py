@@ -94,4 +94,4 @@ def test_nothing_is_left_behind(name: str) -> None:
     mutator.restart(1)
     inputs = [mutator.next() for _ in range(TURNS)]
     # In some rounds something is made that stays, by NumPy too; what leaks does so in each.
-    assert min(blocks_left(target, inputs) for _ in range(8)) < MOST_BLOCKS
+    assert any(blocks_left(target, inputs) < MOST_BLOCKS for _ in range(8))

@@ -64,7 +64,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "content", "says"),
     [
         ("none.log", None, "No such file"),
-        ("cut.gz", gzip.compress(b"x" * 10_000)[:-20], "cannot be read to its end"),
+        ("cut.gz", gzip.compress(b"x" * 10_000, mtime=0)[:-20], "cannot be read to its end"),
         ("cut.xz", lzma.compress(b"x" * 10_000)[:-20], "cannot be read to its end: it ends in the middle"),
         ("bad.xz", lzma.compress(b"x" * 10_000)[:-20] + bytes(20), "cannot be read to its end"),
         ("greedy.xz", lzma.compress(b"x", filters=GREEDY), "cannot be read to its end: Memory usage limit"),
