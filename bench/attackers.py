@@ -25,7 +25,7 @@ from bench.sieges import PACE, SCENARIOS, Origin, Scenario
 
 LOOK_S = 0.25
 FULL = 0.98
-RAMP_SPARE_S = 5.0
+RAMP_SPARE_S = 15.0  # until the attacker is there, on a machine that is busy
 RAMP_TIMES = 2.0  # as long as the pace says: others may want the core too
 ESTABLISHED = "01"
 SLOWHTTPTEST_PIECE_S = 5

@@ -160,7 +160,8 @@ def test_some_nodes_cut_off_cost_their_shares(nodes: int, part: float, way: str,
     cluster.run_until(cluster.now_ns + SECOND)
     level_ns, ideal_ns = cluster.store.level_ns(PLACE, cluster.now_ns), max(0, cluster.ideal_ns - cluster.now_ns)
     untold_ns = sum(each.ledger.account(PLACE).untold_ns for each in cluster.exchanges)
-    faded_late_ns = (seconds + 1) * SECOND * (nodes - cut) // nodes  # alone, a node forgets at the rate of its share
+    # A node forgets at the rate of its share: of a client that asks one alone, a part of what one limit would forget.
+    faded_late_ns = (seconds + 1) * SECOND * (nodes - 1) // nodes
     assert level_ns <= ideal_ns + faded_late_ns + cluster.network.gap_ns + cluster.size.full_ns // KEPT
     rounded_ns = (2 + cut) * cluster.size.token_ns  # a bucket that was full is reckoned in whole tokens
     assert level_ns + untold_ns >= ideal_ns - rounded_ns - cluster.size.full_ns // KEPT
