@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
-import onnxruntime as ort
 
 from models.features import NAMES, VERSION
 from models.manifest import BadModel, load
@@ -136,6 +135,8 @@ def runner(path: Path, model: bytes, sample: NDArray[np.generic]) -> Callable[[N
         BadModel: The graph cannot be loaded, or gives anything but a finite number for each output of each row.
 
     """
+    import onnxruntime as ort  # noqa: PLC0415 - checking settings must not load it: workers are forks of who does
+
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY

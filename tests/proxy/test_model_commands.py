@@ -154,11 +154,13 @@ def test_bad_words(tmp_path: Path) -> None:
     assert run(tmp_path, "train", "--honest", "nowhere", "x").exit_code == 2
 
 
-def test_who_serves_goes_without() -> None:
-    """The command line that also serves loads neither onnxruntime nor what trains."""
+@pytest.mark.parametrize("plugins", [{}, {"HKPGUARD_PLUGINS__ML_ABUSE_DETECTOR__MODE": "shadow"}])
+def test_who_serves_goes_without(plugins: dict[str, str]) -> None:
+    """The process that forks workers loads neither onnxruntime nor what trains, not even to check settings."""
     import subprocess  # noqa: PLC0415
 
     code = (
-        "import sys, proxy.cli; print([m for m in ('onnxruntime', 'lightgbm', 'sklearn', 'onnx') if m in sys.modules])"
+        f"import sys, proxy.cli; proxy.cli.Config.from_env({plugins}); "
+        "print([m for m in ('onnxruntime', 'lightgbm', 'sklearn', 'onnx') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"[]\n"
