@@ -56,5 +56,4 @@ cdef class ClientConnection:
     cdef int drain(self) except -1
     cdef bint hold(self) except -1
     cdef bint may_be_shed(self) except -1
-    cdef bint shakes_hands(self) except -1
     cdef bint _is_trusted(self) except -1

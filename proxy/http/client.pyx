@@ -158,10 +158,6 @@ cdef class ClientConnection:
         """Whether it waits for its client to say something, and the client is nobody in particular."""
         return self.state <= READING_HEAD and not self.trusted and not self.client.exempt and not self.client.peer
 
-    cdef bint shakes_hands(self) except -1:
-        """Whether a handshake of TLS is under way, for which memory was taken."""
-        return self.state == HANDSHAKING and (<TlsStream>self.stream).ssl is not None
-
     @property
     def shed_order(self):
         """Sorts those that make room for others: idle ones before those that have begun, who waits longest first."""

@@ -83,8 +83,6 @@ cdef class Guard:
         self.admission = admission
         self.tarpit = tarpit
         self.tls = tls
-        if tls is not None:
-            tls.make_room = self._end_oldest_handshakes
         self.connections = set()
         self.late = []
         self.bodies = BodyStore(config.http.body_store_bytes)
@@ -166,7 +164,7 @@ cdef class Guard:
     cdef int serve(self, int fd, bytes peer, uint64_t network, int source, bint encrypted) except -1:
         """Serve a connection that has been counted in; owns the descriptor."""
         cdef ClientConnection connection
-        cdef Stream stream = TlsStream(self.loop, fd, self.tls) if encrypted else Stream(self.loop, fd)
+        cdef Stream stream = TlsStream(self.loop, fd, self.tls, network) if encrypted else Stream(self.loop, fd)
         try:
             connection = ClientConnection(self, stream, peer, source, network, encrypted)
             stream.protocol = connection
@@ -231,14 +229,6 @@ cdef class Guard:
             connection.stream.abort()
         return len(waiting) > 0
 
-    def _end_oldest_handshakes(self):
-        """Let newcomers try: those that began their handshake first had their time, and left it unfinished."""
-        cdef ClientConnection connection
-        begun = [each for each in self.connections if (<ClientConnection>each).shakes_hands()]
-        begun.sort(key=_shed_order)
-        for connection in begun[:len(begun) // SHED_PART + 1]:
-            connection.stream.abort()
-
     cdef uint64_t next_request_id(self) noexcept:
         self.request_id += 1
         return self.request_id
@@ -262,9 +252,11 @@ cdef class Guard:
             if arrival.deadline_ns < now_ns:
                 arrival.drop()
         self.upstreams.expire(now_ns)
-        while self.tls is not None and self.failed_handshakes < self.tls.failed:
-            self.failed_handshakes += 1
-            self.turned_away(_HANDSHAKE)
+        if self.tls is not None:
+            self.tls.standing.forget_some()
+            while self.failed_handshakes < self.tls.failed:
+                self.failed_handshakes += 1
+                self.turned_away(_HANDSHAKE)
         self.recorder.gauges(len(self.connections), self.parked, self.tarpit.held)
 
     def _expire_some(self):

@@ -1,19 +1,30 @@
 from libc.stdint cimport uint64_t
 
+from proxy.http.standing cimport Standing
 from proxy.http.stream cimport Stream
+
+
+cdef class TlsStream(Stream)
 
 
 cdef class Tls:
     cdef readonly object context
     cdef object renewed  # what handshakes use since the last reload; None: `context`
     cdef public int most_handshakes
-    cdef public object make_room  # called when there is none for another handshake; None: nobody can
-    cdef readonly int handshakes  # that are running
+    cdef dict running  # as keys, the oldest first
     cdef readonly uint64_t completed
     cdef readonly uint64_t failed
-    cdef readonly uint64_t refused
+    cdef readonly Standing standing
+    cdef dict newcomers  # whose first record is there, and who wait for a turn: as keys, the last came last
+    cdef dict debtors  # likewise, and for a place
+    cdef bint turn_taken  # a handshake has begun in this turn of the loop; `_next_turn` follows
 
-    cdef object begin(self, incoming, outgoing)
+    cdef object begin(self, TlsStream stream)
+    cdef bint is_turn_of(self, TlsStream stream) except -1
+    cdef bint _is_short(self) noexcept
+    cdef int _take_turn(self, loop) except -1
+    cdef int leave(self, TlsStream stream) except -1
+    cdef int ended(self, TlsStream stream, bint done) except -1
 
 
 cdef class TlsStream(Stream):
@@ -23,12 +34,16 @@ cdef class TlsStream(Stream):
     cdef readonly bytes fingerprint  # of the client's program, see ja4.pyx; b"": not known
     cdef Py_ssize_t chatter
     cdef Tls tls
+    cdef uint64_t network  # around the client, see fastpath.keys
+    cdef readonly bint waiting  # for its turn to begin
+    cdef bint called  # its turn has come
     cdef readonly object ssl  # None until the first record is there
     cdef object incoming
     cdef object outgoing
 
     cdef bytes _pull(self)
     cdef bint _begin(self) except -1
+    cdef int called_up(self) except -1
     cdef int _wait_for(self, int octets) noexcept
     cdef bint _shake(self) except -1
     cdef bytes _end(self)
@@ -36,6 +51,6 @@ cdef class TlsStream(Stream):
     cdef bytes _seal(self, bytes data)
     cdef int _flush(self) except -1
     cdef int _say_goodbye(self) except -1
-    cdef int _count(self, bint done) noexcept
+    cdef int _count(self, bint done) except -1
 
 cdef bint is_over(int fd) noexcept

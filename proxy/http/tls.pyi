@@ -1,11 +1,11 @@
 """TLS on raw descriptors; the theory is in `tls.pyx`."""
 
 from asyncio import AbstractEventLoop
-from collections.abc import Callable
 from os import PathLike
 from ssl import SSLContext
 from typing import Protocol
 
+from proxy.http.standing import Standing
 from proxy.http.stream import Stream, StreamProtocol
 
 CIPHERS: str
@@ -25,27 +25,29 @@ def make_context(cert_path: str | PathLike[str], key_path: str | PathLike[str]) 
 class Tls:
     """What the TLS connections of one worker share.
 
-    `handshakes` are running; one begins with the last byte of its first record. `completed` ended well. `failed` are
-    connections that ended before that, whether one had begun or not; `refused` are those of them that were too many.
+    `handshakes` are running; one begins some time after the last byte of its first record, when its turn comes.
+    `completed` ended well. `failed` are connections that ended before that, whether one had begun or not. `standing`
+    is that of the clients' networks.
     """
 
     context: SSLContext
     most_handshakes: int
-    make_room: Callable[[], None] | None
-    handshakes: int
+    standing: Standing
     completed: int
     failed: int
-    refused: int
 
     def __init__(self, context: SSLContext, *, most_handshakes: int) -> None:
         """Count from zero: no handshake is running.
 
         Args:
             context: The same in all workers.
-            most_handshakes: Those that may run at a time; who comes then is dropped, unless `make_room`
-                ends others. May be changed.
+            most_handshakes: Those that may run at a time; the oldest ends for who comes then. May be changed.
 
         """
+
+    @property
+    def handshakes(self) -> int:
+        """How many are running."""
 
     def reload(self, cert_path: str | PathLike[str], key_path: str | PathLike[str]) -> None:
         """Use another certificate from the next handshake on; connections and tickets of clients stay valid.
@@ -70,5 +72,7 @@ class TlsStream(Stream):
     """
 
     handshaking: bool
+    waiting: bool
+    """Whether its first record is there, and its turn to begin has not come."""
     fingerprint: bytes
-    def __init__(self, loop: AbstractEventLoop, fd: int, tls: Tls) -> None: ...
+    def __init__(self, loop: AbstractEventLoop, fd: int, tls: Tls, network: int = 0) -> None: ...

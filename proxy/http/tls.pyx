@@ -16,6 +16,12 @@ and the kernel is told how much to wait for (SO_RCVLOWAT), as bytes that are lef
 again. If it wakes us all the same without more bytes, and they were not the last, it is short of memory: then we take
 them.
 
+Turns and places. A handshake takes as long as ten requests, so one begins in each turn of the loop; who is not the first
+in a turn waits, the first record still with the kernel and the loop told nothing. Places are bounded as well. Half of
+them are for networks that finish what they begin (see standing.pyx): the others wait while it is taken, or nearly all
+of 10,000 silent connections would come round again and again, each with a handshake for nothing. Where all places are
+taken, the oldest handshake has had its time, and ends for a newcomer's. Who came last is called first.
+
 Bounds. One turn receives at most RECORD_BYTES, and decrypts all of that, so that nothing waits inside but a part of
 one record; replies are encrypted record by record, as the buffers of OpenSSL never shrink. Records without content are
 legal and free of charge for the sender: `chatter` counts bytes that brought no plaintext, and who sends nothing else is
@@ -32,13 +38,13 @@ OpenSSL whether the client named one or not); the ticket keys remain those of th
 leave the old one beside it wherever their kinds differ (RSA, ECDSA).
 """
 
-from cython cimport no_gc_clear
-
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport uint64_t
 
 from proxy.http.ja4 cimport ja4
+from proxy.http.standing cimport Standing
 from proxy.http.stream cimport Stream
 
 import ssl
@@ -128,6 +134,10 @@ cdef class Tls:
     def __init__(self, context, *, int most_handshakes):
         self.context = context
         self.most_handshakes = most_handshakes
+        self.standing = Standing()
+        self.running = {}
+        self.newcomers = {}
+        self.debtors = {}
 
     def reload(self, cert_path, key_path):
         self.renewed = make_context(cert_path, key_path)
@@ -136,28 +146,72 @@ cdef class Tls:
     def _switch(self, ssl_object, _name, _context):
         ssl_object.context = self.renewed
 
-    cdef object begin(self, incoming, outgoing):
-        """Return the SSLObject of a new handshake; raises ConnectionAbortedError if there are too many."""
-        if self.handshakes >= self.most_handshakes and self.make_room is not None:
-            self.make_room()
-        if self.handshakes >= self.most_handshakes:
-            self.refused += 1
-            raise ConnectionAbortedError("too many handshakes at a time")
-        begun = self.context.wrap_bio(incoming, outgoing, True)
-        self.handshakes += 1
+    @property
+    def handshakes(self):
+        """How many are running."""
+        return len(self.running)
+
+    cdef object begin(self, TlsStream stream):
+        """Return the SSLObject of a new handshake; where there are too many, the oldest has had its time, and ends."""
+        begun = self.context.wrap_bio(stream.incoming, stream.outgoing, True)
+        if len(self.running) >= self.most_handshakes:
+            (<TlsStream>next(iter(self.running))).abort()
+        self.running[stream] = None
         return begun
 
+    cdef bint is_turn_of(self, TlsStream stream) except -1:
+        """Whether `stream` may begin its handshake now; if not, it is called as soon as it may."""
+        cdef bint in_debt
+        if stream.called:
+            return True
+        in_debt = self.standing.in_debt(stream.network)
+        if not self.turn_taken and not (in_debt and self._is_short()):
+            self._take_turn(stream.loop)
+            return True
+        (self.debtors if in_debt else self.newcomers)[stream] = None
+        return False
 
-@no_gc_clear  # so that one that was lost is counted out
+    cdef bint _is_short(self) noexcept:
+        """Whether the places that are left are for newcomers."""
+        return 2 * len(self.running) >= self.most_handshakes
+
+    cdef int _take_turn(self, loop) except -1:
+        self.turn_taken = True
+        loop.call_soon(self._next_turn)
+        return 0
+
+    def _next_turn(self):
+        """Call who came last: who has waited long has less time left, and is likelier to have gone."""
+        cdef TlsStream stream
+        self.turn_taken = False
+        queue = self.newcomers or (None if self._is_short() else self.debtors)
+        if queue:
+            stream = queue.popitem()[0]
+            self._take_turn(stream.loop)
+            stream.called_up()
+
+    cdef int leave(self, TlsStream stream) except -1:
+        """Forget who waited."""
+        self.newcomers.pop(stream, None)
+        self.debtors.pop(stream, None)
+        return 0
+
+    cdef int ended(self, TlsStream stream, bint done) except -1:
+        """A place is free again."""
+        del self.running[stream]
+        self.standing.note(stream.network, done)
+        if self.debtors and not self.turn_taken:
+            self._take_turn(stream.loop)
+        return 0
+
+
 cdef class TlsStream(Stream):
 
-    def __cinit__(self, loop, int fd, Tls tls not None):
+    def __cinit__(self, loop, int fd, Tls tls not None, uint64_t network=0):
         self.tls = tls
+        self.network = network
         self.handshaking = True
         self.fingerprint = b""
-
-    def __dealloc__(self):
-        self._count(False)
 
     # Reading.
 
@@ -173,8 +227,8 @@ cdef class TlsStream(Stream):
         return data
 
     cpdef resume_reading(self):
-        """As Stream's."""
-        if self.reading:
+        """As Stream's; not while it waits for its turn, when the first record stays with the kernel."""
+        if self.reading or self.waiting:
             return
         Stream.resume_reading(self)
         if self.reading and self.ended:
@@ -269,21 +323,32 @@ cdef class TlsStream(Stream):
         size = _size_of_hello(n)
         if size < 0:
             raise ConnectionAbortedError("no TLS")
-        if n < size:
-            if is_over(self.fd):  # after a reset nobody would wake us
-                raise ConnectionResetError("ended during the handshake")
-            if n > self.peeked:
-                self.peeked = n
-                self._wait_for(size)
-                return False
-        else:
+        if is_over(self.fd):  # it could not be finished; and after a reset nobody would wake us
+            raise ConnectionResetError("ended during the handshake")
+        if n < size and n > self.peeked:
+            self.peeked = n
+            self._wait_for(size)
+            return False
+        if not self.tls.is_turn_of(self):
+            self.waiting = True
+            self.pause_reading()
+            return False
+        if n >= size:
             self.fingerprint = ja4(<unsigned char *>_sealed + HEADER_BYTES, size - HEADER_BYTES)
         if self.peeked:
             self._wait_for(1)
         self.incoming = MemoryBIO()
         self.outgoing = MemoryBIO()
-        self.ssl = self.tls.begin(self.incoming, self.outgoing)
+        self.ssl = self.tls.begin(self)
         return True
+
+    cdef int called_up(self) except -1:
+        """Its turn has come."""
+        self.called = True
+        self.waiting = False
+        self._readable()
+        self.resume_reading()
+        return 0
 
     cdef int _wait_for(self, int octets) noexcept:
         """Let the kernel call us only when so many bytes are there."""
@@ -301,13 +366,13 @@ cdef class TlsStream(Stream):
         protocol.handshake_done()
         return self.fd >= 0 and not self.closing
 
-    cdef int _count(self, bint done) noexcept:
+    cdef int _count(self, bint done) except -1:
         """Count the end of the handshake, whichever it was."""
         if not self.handshaking:
             return 0
         self.handshaking = False
         if self.ssl is not None:
-            self.tls.handshakes -= 1
+            self.tls.ended(self, done)
         if done:
             self.tls.completed += 1
         else:
@@ -368,6 +433,9 @@ cdef class TlsStream(Stream):
         return self._flush()
 
     cdef int _let_go(self) except? -1:
+        if self.waiting:
+            self.waiting = False
+            self.tls.leave(self)
         self._count(False)
         self.ssl = self.incoming = self.outgoing = None
         return Stream._let_go(self)

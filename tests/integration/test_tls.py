@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import ssl
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -24,6 +26,7 @@ pytestmark = pytest.mark.integration
 
 ALICE = demo_fingerprints()[0]
 GET_ALICE = f"/pks/lookup?op=get&options=mr&search=0x{ALICE}"
+PLACES, BESIEGERS = 8, 64
 BEGIN = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
 
 
@@ -115,3 +118,54 @@ def test_new_certificate_without_a_restart(site: Site) -> None:
         before.sendall(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
         while not (piece := before.recv(65536)).endswith(b"\n") or b"404" not in piece:
             assert piece
+
+
+def test_honest_clients_in_a_siege(start_guard: StartGuard, authority: Authority) -> None:
+    """Many who say their hello and no more keep nobody out; those who were silent before wait when they come again."""
+    port = free_port()
+    start_guard(
+        LISTEN=f"https://{LOOPBACK}:{port}",
+        TLS_CERT=str(authority.folder / "node.pem"),
+        TLS_KEY=str(authority.folder / "node.key"),
+        WORKERS="1",
+        HANDSHAKES=str(PLACES),
+        TIMEOUTS__HANDSHAKE="1m",
+    )
+    with ExitStack() as stack:
+        context = ssl.create_default_context(cafile=authority.cert)
+        besiegers = [stack.enter_context(_silent(context, port, number)) for number in range(BESIEGERS)]
+        until(lambda: sum(map(_is_closed, besiegers)) == BESIEGERS - PLACES, "the oldest handshakes end")
+        debtors = [number for number, each in enumerate(besiegers) if _is_closed(each)]
+        again = [stack.enter_context(_silent(context, port, number)) for number in debtors]
+        for _ in range(BESIEGERS):
+            with (
+                socket.create_connection((LOOPBACK, port), timeout=5) as plain,
+                context.wrap_socket(plain, server_hostname="localhost") as client,
+            ):
+                client.sendall(f"GET {GET_ALICE} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                assert client.recv(12) == b"HTTP/1.1 200"
+        assert not any(_has_bytes(each) for each in again)
+
+
+def _silent(context: ssl.SSLContext, port: int, number: int) -> socket.socket:
+    """Return a connection from a network of its own on which a hello was said."""
+    outgoing = ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost").do_handshake()
+    made = socket.create_connection((LOOPBACK, port), timeout=5, source_address=(f"127.9.{number}.1", 0))
+    made.sendall(outgoing.read())
+    return made
+
+
+def _is_closed(sock: socket.socket) -> bool:
+    """Whether the guard has ended it; what it said before is left unread."""
+    watched = select.poll()
+    watched.register(sock, select.POLLRDHUP)
+    return bool(watched.poll(0))
+
+
+def _has_bytes(sock: socket.socket) -> bool:
+    """Whether the guard has said anything."""
+    watched = select.poll()
+    watched.register(sock, select.POLLIN)
+    return bool(watched.poll(0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import socket
 import ssl
@@ -127,6 +126,7 @@ class Line:
         small: bool = False,
         name: str | None = HOST,
         session: ssl.SSLSession | None = None,
+        network: int = 0,
     ) -> None:
         """Connect; nothing is read yet.
 
@@ -138,6 +138,7 @@ class Line:
             small: As little buffer as the kernel gives; over Unix sockets, where that does not make it slow.
             name: The server that the client asks for.
             session: What the client resumes.
+            network: Of the client, in one word.
 
         """
         near, far = socket.socketpair() if unix or small else _tcp_pair()
@@ -146,7 +147,7 @@ class Line:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
         near.setblocking(False)
         self.wire = TlsWire(far, context, name=name, session=session)
-        self.stream = TlsStream(asyncio.get_running_loop(), near.detach(), tls)
+        self.stream = TlsStream(asyncio.get_running_loop(), near.detach(), tls, network)
         self.notes = protocol(self.stream)
         self.stream.protocol = self.notes
 
@@ -159,6 +160,12 @@ class Line:
         """Do what a connection of a client does first."""
         assert self.stream.read_now() is None
         self.stream.resume_reading()
+
+    async def say_hello(self) -> None:
+        """Begin a handshake, as far as may be, and say no more."""
+        self.begin()
+        await self.wire.raw(self.wire.hello())
+        await turns()
 
     async def shake(self, first: bytes = b"") -> None:
         """Go through with the handshake."""
@@ -410,7 +417,7 @@ async def test_client_of_yesterday(
         await line.wire.shake()
     await line.lost()
     assert line.calls == ["lost"]
-    assert (tls.handshakes, tls.completed, tls.failed, tls.refused) == (0, 0, 1, 0)
+    assert (tls.handshakes, tls.completed, tls.failed) == (0, 0, 1)
 
 
 # What comes first, and after how many bytes it is known to be wrong: the kernel wakes us for the header, then for all.
@@ -510,19 +517,111 @@ async def test_records_that_say_nothing(connect: Connect) -> None:
 
 
 async def test_too_many_handshakes(connect: Connect, ec: Pair) -> None:
-    """Who comes beyond the bound is dropped; a handshake that ends makes room, whichever way."""
-    tls = Tls(make_context(*ec), most_handshakes=1)
-    first, second, third, fourth = (connect(tls=tls) for _ in range(4))
-    for line in (first, second):
-        line.begin()
-        await line.wire.raw(line.wire.hello())
-    assert (first.calls, second.calls) == ([], ["lost"])
-    assert (tls.handshakes, tls.refused) == (1, 1)
-    first.stream.abort()
-    assert tls.handshakes == 0
-    for line in (third, fourth):
+    """Beyond the bound the oldest ends for who comes; one that ends makes room, whichever way."""
+    tls = Tls(make_context(*ec), most_handshakes=2)
+    lines = [connect(tls=tls, network=number) for number in range(5)]
+    for line in lines[:3]:
+        await line.say_hello()
+    assert [line.calls for line in lines[:3]] == [["lost"], [], []]
+    assert tls.handshakes == 2
+    lines[1].stream.abort()
+    assert tls.handshakes == 1
+    for line in lines[3:]:
         await line.shake()
-    assert (tls.handshakes, tls.completed, tls.failed, tls.refused) == (0, 2, 2, 1)
+    assert lines[2].calls == []
+    assert (tls.handshakes, tls.completed, tls.failed) == (1, 2, 2)
+
+
+async def test_one_handshake_in_a_turn(connect: Connect, tls: Tls) -> None:
+    """Whoever came in the same turn waits for the next ones, the last of them shortest."""
+    lines = [connect() for _ in range(4)]
+    for line in lines:
+        await line.wire.raw(line.wire.hello())
+    order = []
+    for line in lines:
+        line.begin()
+    while any(line.stream.waiting for line in lines):
+        order.append([number for number, line in enumerate(lines) if line.stream.waiting])
+        await turns(1)
+    assert order == [[1, 2, 3], [1, 2], [1]]
+    assert tls.handshakes == 4
+
+
+async def test_who_waits_is_served(connect: Connect, tls: Tls) -> None:
+    """A handshake that did not begin at once goes well, as does one whose client left while it waited: for nothing."""
+    first, second, gone = (connect() for _ in range(3))
+    hellos = [line.wire.hello() for line in (first, second, gone)]
+    for line, hello in zip((first, second, gone), hellos, strict=True):
+        await line.wire.raw(hello)
+    for line in (first, second, gone):
+        line.begin()
+    gone.wire.close()
+    await second.wire.shake(b"hello")
+    await second.got(b"hello")
+    await gone.lost()
+    assert (tls.handshakes, tls.completed, tls.failed) == (1, 1, 1)
+
+
+async def test_who_waits_may_be_given_up(connect: Connect, tls: Tls) -> None:
+    """Its turn does not come, and it owes nothing."""
+    lines = [connect(network=7) for _ in range(3)]
+    for line in lines:
+        await line.wire.raw(line.wire.hello())
+    for line in lines:
+        line.begin()
+    lines[2].stream.abort()
+    await turns()
+    assert [line.calls for line in lines] == [[], [], ["lost"]]
+    assert (tls.handshakes, tls.failed) == (2, 1)
+    assert not tls.standing.in_debt(7)
+
+
+@pytest.mark.parametrize("end", ["half", "reset"])
+async def test_hello_and_nobody_behind_it(connect: Connect, tls: Tls, end: str) -> None:
+    """Who has closed already cannot finish a handshake: it does not begin."""
+    line = connect(network=7)
+    await line.wire.raw(line.wire.hello())
+    if end == "half":
+        line.wire.sock.shutdown(socket.SHUT_WR)
+    else:
+        line.wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        line.wire.close()
+    with pytest.raises(OSError, match=r"ended during|recv failed"):
+        line.stream.read_now()
+    assert tls.handshakes == 0
+    line.stream.abort()
+    assert not tls.standing.in_debt(7)
+
+
+async def test_debtors_wait_for_a_place(connect: Connect, ec: Pair) -> None:
+    """Where half of the places are taken, those who left a handshake unfinished come after those who did not."""
+    tls = Tls(make_context(*ec), most_handshakes=4)
+    broken, held, also_held, debtor, newcomer, other = (
+        connect(tls=tls, network=network) for network in (1, 2, 3, 1, 4, 5)
+    )
+    await broken.say_hello()
+    broken.stream.abort()
+    for line in (held, also_held, debtor):
+        await line.say_hello()
+    assert (tls.handshakes, debtor.stream.waiting, debtor.calls) == (2, True, [])
+    await newcomer.shake()
+    assert (tls.handshakes, debtor.stream.waiting) == (2, True)
+    held.stream.abort()
+    await debtor.wire.shake()
+    await until(lambda: not debtor.stream.handshaking)
+    assert not tls.standing.in_debt(1)
+    await other.shake()
+    assert (tls.handshakes, tls.completed, tls.failed) == (1, 3, 2)
+
+
+async def test_debtors_begin_where_there_is_room(connect: Connect, tls: Tls) -> None:
+    """While half of the places are free, nobody waits for having been silent."""
+    broken, again = connect(network=1), connect(network=1)
+    await broken.say_hello()
+    broken.stream.abort()
+    assert tls.standing.in_debt(1)
+    await again.shake()
+    assert (tls.completed, tls.failed) == (1, 1)
 
 
 async def test_half_a_hello_takes_no_place(connect: Connect, ec: Pair) -> None:
@@ -533,18 +632,6 @@ async def test_half_a_hello_takes_no_place(connect: Connect, ec: Pair) -> None:
     await slow.wire.raw(slow.wire.hello()[:-1])
     await other.shake()
     assert other.calls == ["done"]
-
-
-async def test_stream_that_is_lost_within_the_handshake(connect: Connect, tls: Tls) -> None:
-    """Nobody holds it: its place is free again."""
-    line = connect()
-    await line.wire.raw(line.wire.hello())
-    assert line.stream.read_now() is None
-    assert tls.handshakes == 1
-    del line.stream, line.notes
-    gc.collect()
-    assert (tls.handshakes, tls.failed) == (0, 1)
-    line.stream = connect().stream  # for the end of the test
 
 
 async def test_nothing_is_said_before_the_handshake(connect: Connect) -> None:
