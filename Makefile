@@ -80,7 +80,7 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --no-annotate --no-
 lock:
 	$(LOCK) pyproject.toml -o requirements/runtime.lock
 	$(LOCK) --group build -o requirements/build.lock
-	$(LOCK) pyproject.toml --group dev --extra train -o requirements/dev.lock
+	$(LOCK) pyproject.toml --group dev --extra train --extra forecast -o requirements/dev.lock
 	$(LOCK) --group fuzz -o requirements/fuzz.lock
 
 clean:

@@ -10,7 +10,7 @@ import redis
 from tests.integration.programs import LOOPBACK, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tests.integration.redis_servers import Relay, Server
 
@@ -62,6 +62,22 @@ def slow_down(way: Relay) -> Callable[[], object]:
     """Have it answer after 200 ms."""
     way.delay_seconds = 0.2
     return lambda: setattr(way, "delay_seconds", 0.0)
+
+
+def lose_slots(masters: Sequence[Server]) -> Callable[[], object]:
+    """Have nobody in a cluster any more who has the slots of its first master."""
+    owner = masters[0]
+    own = [(first, last) for first, last, (_, port, *_) in owner.ask("CLUSTER", "SLOTS") if port == owner.port]
+    edges = [edge for each in own for edge in each]
+    for each in masters:
+        each.ask("CLUSTER", "DELSLOTSRANGE", *edges)
+    return lambda: owner.ask("CLUSTER", "ADDSLOTSRANGE", *edges)
+
+
+def lose_majority(masters: Sequence[Server]) -> Callable[[], object]:
+    """Stop all masters of a cluster but the first one, which then serves nobody."""
+    mends = [hang(each) for each in masters[1:]]
+    return lambda: [mend() for mend in mends]
 
 
 def evict(one: Server) -> None:
