@@ -14,7 +14,10 @@ SOURCES := $(shell find proxy fastpath -name '*.pyx' -o -name '*.pxd')
 run: $(VENV)/run.stamp
 	@if [ -n "$$HKPGUARD_UPSTREAM" ]; then exec $(BIN)/hkpguard serve; else exec $(BIN)/hkpguard demo; fi
 
-test: unit integration
+# Both at once: integration tests wait more than they compute, the others take what is left of all cores.
+test: setup
+	@deploy/packages test
+	@$(MAKE) --jobs=2 --output-sync=target unit integration
 
 setup: $(VENV)/dev.stamp
 
@@ -27,10 +30,9 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-# On all cores; the benchmarks' plugin wants to be told that it is not needed.
+# The benchmarks' plugin wants to be told that it is not needed.
 unit: setup
-	@deploy/packages test
-	$(BIN)/python -m pytest -m "not integration" --numprocesses auto --benchmark-disable
+	nice -n 19 $(BIN)/python -m pytest -m "not integration" --numprocesses auto --benchmark-disable
 
 integration: setup
 	@deploy/packages test

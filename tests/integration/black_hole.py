@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 from contextlib import contextmanager
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-PEER = "198.18.77.1"
-ADDRESSES = ("198.18.77.2", "198.18.77.3")  # of one server: clients of one may be cut off, and not those of the other
+# Of the range for measurements (RFC 2544), a part for each process, as tests may run beside others.
+BLOCK = ip_address("198.18.0.0") + 8 * (os.getpid() % 2**14)
+PEER = str(BLOCK + 1)
+ADDRESSES = (str(BLOCK + 2), str(BLOCK + 3))  # of one server: clients of one may be cut off, and not those of the other
 CHAIN = "type filter hook input priority 0;"
 
 

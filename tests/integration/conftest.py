@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,6 @@ from tests.integration.refresh import Refresh, refreshing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 PLACES = (os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin")
 
@@ -25,9 +25,16 @@ StartGuard = Callable[..., Guard]
 StartKeyserver = Callable[[Respond], Keyserver]
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests that wait for the long refresh to the end; it runs beside the others."""
+HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Mark all tests of this folder; those that wait for the long refresh, which runs beside the others, come last."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker("integration")
+    yield
     items.sort(key=waits_for_refresh)
 
 

@@ -171,6 +171,16 @@ def pss_bytes(pid: int) -> int:
     raise AssertionError(message)
 
 
+def own_bytes(pid: int) -> int:
+    """Return the memory of a process that no file and nobody else's memory stands behind."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "RssAnon":
+            return int(value.split()[0]) * 1024
+    message = "no RssAnon in status"
+    raise AssertionError(message)
+
+
 def accepted_from(pid: int, port: int) -> set[tuple[str, int]]:
     """Return the other sides (IPv4 address, port) of the connections that `pid` has accepted at `port`."""
     links = []

@@ -8,8 +8,6 @@ import signal
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-import pytest
-
 from tests.integration.gnupg import gnupg, make_cert
 from tests.integration.http_client import BrokenError, Question, ask_once
 from tests.integration.keyserver import Answer
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from tests.integration.guard import Guard
     from tests.integration.keyserver import Asked
 
-pytestmark = pytest.mark.integration
 
 KEYS, UNKNOWN = 300, 100  # every third: gpg gives up when it finds none of the 21 keys of a chunk
 SCANNER, BYSTANDER = "127.0.0.66", "127.0.1.1"

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import Need
 
-pytestmark = pytest.mark.integration
 
 BURST = 3
 SPOOFED = "203.0.113.66"

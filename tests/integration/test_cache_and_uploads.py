@@ -16,7 +16,6 @@ from tests.integration.programs import until
 if TYPE_CHECKING:
     from tests.integration.conftest import StartGuard, StartKeyserver
 
-pytestmark = pytest.mark.integration
 
 CLIENT = "127.0.0.2"
 CERT = Question(f"/pks/lookup?op=get&options=mr&search=0x{40 * '1'}")

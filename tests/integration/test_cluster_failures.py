@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,24 +17,34 @@ from proxy.cluster.ledger import KEPT
 from tests.integration.black_hole import ADDRESSES, far_server
 from tests.integration.limit_nodes import BURST, NODES, LimitNodes, limit_nodes
 from tests.integration.programs import LOOPBACK, until
-from tests.integration.redis_servers import PASSWORD, Server, acl_line, log_of, relay, server
+from tests.integration.redis_servers import (
+    CLUSTER_COMMANDS,
+    PASSWORD,
+    Server,
+    acl_line,
+    cluster,
+    log_of,
+    relay,
+    server,
+)
 from tests.integration.store_failures import (
     demote,
     evict,
     fill,
     hang,
     kill_and_restart_empty,
+    lose_majority,
+    lose_slots,
     slow_down,
     take_the_user,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from tests.integration.conftest import Need
 
-pytestmark = pytest.mark.integration
 
 OPENS_SECONDS = 3.0  # one, and what a busy machine adds
 WAITS_SECONDS = 0.25 + 1.0  # the deadline of the store, likewise
@@ -109,6 +120,27 @@ def test_a_store_that_fails(one: Server, tmp_path: Path, fail: Callable[[Server]
     with told_once(), limit_nodes([url_of(one.port)], tmp_path) as nodes:
         empty = fail is kill_and_restart_empty
         check_alone_and_together(nodes, lambda: fail(one), forgotten=NODES if empty else 0)
+
+
+@pytest.mark.parametrize(("fail", "in_vain"), [(lose_slots, 0), (lose_majority, NODES)])
+def test_a_cluster_that_is_down(
+    need: Need, tmp_path: Path, fail: Callable[[Sequence[Server]], Callable[[], object]], in_vain: int
+) -> None:
+    """Masters that serve nobody (CLUSTERDOWN), for want of some slots or of the others: likewise, for all shards."""
+    users = tmp_path / "users.acl"
+    users.write_text(f"user default on nopass ~* &* +@all\n{acl_line()} {CLUSTER_COMMANDS}\n")
+    binaries = need("redis-server"), need("redis-cli")
+    with cluster(*binaries, tmp_path, "--aclfile", str(users)) as masters:
+
+        def look_and(mend: Callable[[], object]) -> None:
+            until(lambda: b"cluster_state:fail" in masters[0].ask("CLUSTER", "INFO"), "the cluster is down")
+            mend()
+
+        places = ",".join(f"{LOOPBACK}:{each.port}" for each in masters)
+        url = f"redis+cluster://hkpguard:{PASSWORD}@{places}"
+        with told_once(), limit_nodes([url], tmp_path) as nodes:
+            check_alone_and_together(nodes, lambda: partial(look_and, fail(masters)), in_vain=in_vain)
+        assert all(each.ask("ACL", "LOG") == [] for each in masters)
 
 
 def test_a_user_who_is_thrown_out(one: Server, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from tests.integration.programs import LOOPBACK, free_port, run, running
 if TYPE_CHECKING:
     from tests.integration.conftest import Need
 
-pytestmark = pytest.mark.integration
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 

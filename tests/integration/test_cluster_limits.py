@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Need, StartGuard, StartKeyserver
     from tests.integration.guard import Guard
 
-pytestmark = pytest.mark.integration
 
 SECOND_US = 10**6
 SLACK_US = SECOND_US // 2  # between our clock and Redis's, on a busy machine

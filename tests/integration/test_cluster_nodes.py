@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Need, StartGuard, StartKeyserver
     from tests.integration.guard import Guard
 
-pytestmark = pytest.mark.integration
 
 NAMES = ("a", "b", "c")
 POLICY = "[limits.identity]\nburst = 7\n"

@@ -1,4 +1,7 @@
-"""Two guards on a Redis Cluster of three masters: what one learns the other knows, also while slots move."""
+"""Two guards on a Redis Cluster of three masters: what one learns the other knows, also while slots move.
+
+And where the masters serve nobody: each goes on alone.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from proxy.cluster.circuit import Cause
 from proxy.cluster.ledger import KEPT
 from tests.certs_for_tests import armored, certificate, key
 from tests.integration.cluster_guards import ban, banned, start_all
@@ -17,6 +21,7 @@ from tests.integration.http_client import Load, Question, ask, ask_once
 from tests.integration.keyserver import Answer, Gate, keyserver
 from tests.integration.programs import LOOPBACK, run, until
 from tests.integration.redis_servers import CLUSTER_COMMANDS, PASSWORD, Server, acl_line, cluster
+from tests.integration.store_failures import lose_slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +30,6 @@ if TYPE_CHECKING:
     from tests.integration.guard import Guard
     from tests.integration.keyserver import Asked, Keyserver
 
-pytestmark = pytest.mark.integration
 
 BURST = 60
 CERT = key(0)
@@ -33,6 +37,8 @@ FAT, LARGE = "F" * 40, Answer(body=bytes(1_000_000))
 NETWORK, EACH, ALIKE = "127.0.7", 90, 20  # how many certificates a network asks each guard for; so many of them both
 SKETCHES_SECONDS = 30.0  # they are told each ten seconds
 GAP_SECONDS = 0.5
+MANY = 200
+DEADLINE_SECONDS = 0.1  # of the store
 
 
 class Pair(NamedTuple):
@@ -165,3 +171,30 @@ async def test_slots_move_under_load(pair: Pair, need: Need) -> None:
     for guard in pair.both:
         assert guard.metric("store_partitioned") == 0
         assert [each["event"] for each in guard.messages()].count("the store is connected") == 1
+
+
+async def test_the_cluster_is_down_under_load(pair: Pair) -> None:
+    """Meanwhile no request fails or waits for it, and a ban binds where it was made; on both when it is over."""
+    client, address = "127.0.3.2", "198.51.100.8"
+    loads = [Load(each.port, get("B" * 40), client) for each in pair.both]
+    for load in loads:
+        load.keep_alive(1)
+        load.one_each(1)
+    mend = await asyncio.to_thread(lose_slots, pair.masters)
+    for guard in pair.both:
+        await asyncio.to_thread(guard.await_metric, "store_partitioned", 1)
+        assert Cause.CLUSTER_DOWN.value in guard.readyz().text
+    ban(pair.one, address)
+    assert banned(pair.one, address)
+    async with asyncio.timeout(MANY * DEADLINE_SECONDS / 2):  # which it would take if each waited for the store
+        await asyncio.gather(*(each.more(MANY) for each in loads))
+    assert not banned(pair.other, address)
+    await asyncio.to_thread(mend)
+    for guard in pair.both:
+        await asyncio.to_thread(guard.await_metric, "store_partitioned", 0)
+    await asyncio.to_thread(until, lambda: banned(pair.other, address), "it is banned on both")
+    for load in loads:
+        await load.stop()
+        assert (load.broken, load.refused) == ([], [])
+        assert load.statuses.keys() <= {200, 429}
+    assert all(each.readyz().status == 200 for each in pair.both)

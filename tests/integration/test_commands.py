@@ -19,7 +19,6 @@ from tests.integration.programs import alive, free_port, run, until
 if TYPE_CHECKING:
     from tests.integration.conftest import Need, StartGuard, StartKeyserver
 
-pytestmark = pytest.mark.integration
 
 CLIENT = "127.0.0.77"
 FINGERPRINT = 40 * "A"

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from tests.integration.conftest import StartGuard, StartKeyserver
     from tests.integration.guard import Guard
 
-pytestmark = pytest.mark.integration
 
 BURST = 100
 CONNECTIONS = 40

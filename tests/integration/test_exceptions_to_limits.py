@@ -15,7 +15,6 @@ from tests.integration.programs import free_port, run, until
 if TYPE_CHECKING:
     from tests.integration.conftest import Need, StartGuard, StartKeyserver
 
-pytestmark = pytest.mark.integration
 
 MAIL = Question("/pks/lookup?op=get&options=mr&search=alice@example.org")
 SMALL_LIMIT = {"LIMITS__IDENTITY__BURST": "2", "LIMITS__IDENTITY__PERIOD": "1h"}

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import Need, StartGuard, StartKeyserver
 
-pytestmark = pytest.mark.integration
 
 PACKAGE = "@ip-location-db/geo-whois-asn-country-mmdb"
 DNS = "198.41.0.4"  # a root server: it will be somewhere

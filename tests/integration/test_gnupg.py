@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import Need, StartGuard, StartKeyserver
 
-pytestmark = pytest.mark.integration
 
 MINNA = "Minna Muster <minna@example.net>"
 

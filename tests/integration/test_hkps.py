@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from tests.integration.gnupg import Gpg
     from tests.integration.guard import Guard
 
-pytestmark = pytest.mark.integration
 
 NAME = "keys.test"  # RFC 6761: nobody has it
 FINGERPRINTS = demo_fingerprints()[:3]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.certs_for_tests import armored, certificate, form
 from tests.geo.databases_for_tests import write
 from tests.integration.http_client import Question, ask
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from tests.integration.guard import Guard
     from tests.integration.keyserver import Asked
 
-pytestmark = pytest.mark.integration
 
 BERLIN, TOKYO = "192.0.2.7", "2001:db8:1::7"
 PLACES = {

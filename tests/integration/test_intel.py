@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Need, StartGuard
     from tests.integration.guard import Guard
 
-pytestmark = pytest.mark.integration
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 BLOCKLIST = DEPLOY / "blocklist"

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import Need, StartGuard, StartKeyserver
 
-pytestmark = pytest.mark.integration
 
 CONNECTIONS = 32
 STOPPED_SECONDS = 4.0  # longer than the time after which a child counts as hung in SUPERVISOR

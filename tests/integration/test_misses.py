@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.integration.http_client import Question, ask
 from tests.integration.keyserver import Answer
 
@@ -13,7 +11,6 @@ if TYPE_CHECKING:
     from tests.integration.conftest import StartGuard, StartKeyserver
     from tests.integration.keyserver import Asked
 
-pytestmark = pytest.mark.integration
 
 HARVESTER, MAIL_PROGRAM, REFRESH = "127.1.0.2", "127.2.0.2", "127.3.0.2"
 # No token comes back in the time of a test.

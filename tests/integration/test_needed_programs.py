@@ -9,8 +9,6 @@ import pytest
 if TYPE_CHECKING:
     from tests.integration.conftest import Need
 
-pytestmark = pytest.mark.integration
-
 
 def test_missing_program_skips(need: Need, monkeypatch: pytest.MonkeyPatch) -> None:
     """On somebody's own machine the test is skipped, with a sentence that names what is missing."""

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import Need, StartGuard
 
-pytestmark = pytest.mark.integration
 
 LARGE, LARGE_BYTES = "0x" + 40 * "2", 500_000  # as the largest certificates that keyservers have
 HUGE, HUGE_BYTES = "0x" + 40 * "3", 32 << 20  # more than the kernel buffers of two connections hold

@@ -7,8 +7,6 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.geo.databases_for_tests import write
 from tests.integration.http_client import Question, ask
 from tests.integration.keyserver import ok
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import StartGuard, StartKeyserver
 
-pytestmark = pytest.mark.integration
 
 MAIL = Question("/pks/lookup?op=get&options=mr&search=alice@example.org")
 NO_LIMIT = {"LIMITS__IDENTITY__MODE": "off", "BUDGETS__DOMAIN__MODE": "off"}

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import Need, StartGuard, StartKeyserver
 
-pytestmark = pytest.mark.integration
 
 RETURN_SECONDS = 2.0
 CONNECTIONS = 16

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import Need
 
-pytestmark = pytest.mark.integration
 
 CLIENT = "127.0.0.7"
 SAID = b"what the client says"

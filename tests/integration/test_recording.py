@@ -6,8 +6,6 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from bench.recording import gnupg, scrapers
 from bench.recording.catalogue import TOOLS, Case
 from bench.recording.plan import ENFORCE, SHADOW, Run
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     from bench.recording.session import Act
     from tests.integration.conftest import Need
 
-pytestmark = pytest.mark.integration
 
 GPG_ADDRESS, SCRAPER_ADDRESS = "127.61.1.7", "127.61.2.8"
 

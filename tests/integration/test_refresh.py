@@ -6,14 +6,10 @@ from collections import Counter
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-import pytest
-
 from tests.integration.refresh import KEYS, PATIENCE_SECONDS, Refresh
 
 if TYPE_CHECKING:
     from tests.integration.keyserver import Asked
-
-pytestmark = pytest.mark.integration
 
 
 def _fingerprint(asked: Asked) -> str:

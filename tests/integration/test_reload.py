@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from tests.integration.conftest import StartGuard, StartKeyserver
     from tests.integration.guard import Guard
 
-pytestmark = pytest.mark.integration
 
 ALICE = Question("/pks/lookup?op=get&options=mr&search=alice@example.org")
 SMALL_LIMIT = '[limits.identity]\nburst = 2\ncount = 1\nperiod = "1h"\n'

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import StartGuard, StartKeyserver
 
-pytestmark = pytest.mark.integration
 
 PERSON, SCRAPER, HARVESTER, SCANNER = (f"127.0.0.{number}" for number in (2, 3, 4, 5))
 SETTINGS = {

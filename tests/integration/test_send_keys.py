@@ -6,8 +6,6 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, ClassVar
 
-import pytest
-
 from proxy.hkp.uploads import UploadBounds, UploadKind, UploadReader, upload_kind
 from tests.certs_for_tests import cut
 from tests.integration.gnupg import gnupg
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
     from proxy.hkp.uploads import Cert
     from tests.integration.conftest import Need
 
-pytestmark = pytest.mark.integration
 LATER_S = 4_000_000_000
 
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from tests.integration.keyserver import Asked
     from tests.integration.redis_servers import Server
 
-pytestmark = pytest.mark.integration
 
 NODES = 4
 BANS = 20

@@ -7,8 +7,6 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.integration.guard import NO_LIMITS
 from tests.integration.http_client import Load, Question, connected
 from tests.integration.keyserver import Gate, ok
@@ -18,7 +16,6 @@ from tests.integration.programs import listens, until
 if TYPE_CHECKING:
     from tests.integration.conftest import StartGuard, StartKeyserver
 
-pytestmark = pytest.mark.integration
 
 CLIENTS = 4
 GRACE_SECONDS = 1.0

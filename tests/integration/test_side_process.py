@@ -11,7 +11,6 @@ from proxy.side_process import answer_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.integration
 SECONDS = 30.0
 
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     Curl = Callable[..., str]
 
-pytestmark = pytest.mark.integration
 
 ALICE = demo_fingerprints()[0]
 GET_ALICE = f"/pks/lookup?op=get&options=mr&search=0x{ALICE}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,9 @@ from proxy.cluster.store import Gap, Message
 from proxy.plugins.events import StoreBack, StoreLost
 from tests.integration.authority import Authority
 from tests.integration.black_hole import ADDRESSES, far_server
+from tests.integration.cluster_guards import ban, banned, start_all
+from tests.integration.http_client import Question, ask
+from tests.integration.keyserver import ok
 from tests.integration.programs import LOOPBACK, free_port, run, until
 from tests.integration.redis_servers import (
     CLUSTER_COMMANDS,
@@ -42,13 +46,16 @@ from tests.integration.store_failures import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import ExitStack
 
+    from tests.integration.conftest import StartKeyserver
     from tests.integration.redis_servers import Node
 
-pytestmark = pytest.mark.integration
 
 BINARIES = ("redis-server", "valkey-server")
 OUT, IN = "the store is out of reach, this node goes on alone", "the store is connected"
+BURST = 20
+CERT = Question(f"/pks/lookup?op=get&options=mr&search=0x{40 * '1'}")
 WITHIN_SECONDS = 3.0  # one, and what a busy machine adds
 SLACK_SECONDS = 1.0  # likewise, of a caller beyond its deadline of 250 ms
 
@@ -190,22 +197,64 @@ def authority(need: Callable[..., str], tmp_path: Path) -> Authority:
     return made
 
 
+@contextmanager
+def over_tls(binary: str, tmp_path: Path, authority: Authority, *options: str) -> Iterator[tuple[Server, int]]:
+    """Run a server with another port, where both sides show certificates; its own is for its administrator."""
+    cert, key = str(authority.folder / "node.pem"), str(authority.folder / "node.key")
+    files = ("--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", str(authority.cert))
+    port = free_port()
+    with server(binary, tmp_path / "redis", *files, "--tls-port", str(port), *options) as started:
+        yield started, port
+
+
+def shown(authority: Authority) -> dict[str, str]:
+    """Return the settings of a node that shows the certificate of the authority."""
+    cert, key = str(authority.folder / "node.pem"), str(authority.folder / "node.key")
+    return {"CLUSTER__CA": str(authority.cert), "CLUSTER__CERT": cert, "CLUSTER__KEY": key}
+
+
 def test_tls(binary: str, tmp_path: Path, authority: Authority) -> None:
     """Over TLS both sides show certificates; without ours, or with another authority, it is told as that."""
-    folder = authority.folder
-    cert, key = str(folder / "node.pem"), str(folder / "node.key")
-    of_server = ("--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", str(authority.cert))
-    port = free_port()
-    ours = {"CLUSTER__CA": str(authority.cert), "CLUSTER__CERT": cert, "CLUSTER__KEY": key}
-    with server(binary, tmp_path / "redis", *of_server, "--tls-port", str(port)):
-        with node(f"rediss://localhost:{port}", tmp_path / "a", **ours) as well:
+    with over_tls(binary, tmp_path, authority) as (_, port):
+        with node(f"rediss://localhost:{port}", tmp_path / "a", **shown(authority)) as well:
             well.until(up=True)
             assert well.writes_everywhere()
             until(lambda: well.heard, "the subscription holds")
-        for number, settings in enumerate(({"CLUSTER__CA": ours["CLUSTER__CA"]}, {})):
+        for number, settings in enumerate(({"CLUSTER__CA": str(authority.cert)}, {})):
             with node(f"rediss://localhost:{port}", tmp_path / f"b{number}", **settings) as ill:
                 until(lambda ill=ill: ill.events, "it has tried")
                 assert ill.store.state.reason.startswith(Cause.CERTIFICATE.value)
+
+
+def test_guards_over_tls(
+    binary: str, stack: ExitStack, start_keyserver: StartKeyserver, tmp_path: Path, authority: Authority
+) -> None:
+    """Two guards that show a certificate and are the user of the documentation share bans and limits, and may do it."""
+    users = tmp_path / "users.acl"
+    users.write_text(f"user default on nopass ~* &* +@all\n{acl_line()}\n")
+    store, port = stack.enter_context(over_tls(binary, tmp_path, authority, "--aclfile", str(users)))
+    limit = {"LIMITS__CERT__BURST": str(BURST), "LIMITS__CERT__COUNT": "1", "LIMITS__CERT__PERIOD": "10m"}
+    urls = [f"rediss://hkpguard:{PASSWORD}@localhost:{port}"]
+    upstreams = [start_keyserver(ok).url] * 2
+    one, other = start_all(stack, tmp_path, upstreams, urls, **shown(authority), **limit)
+    ban(one, "198.51.100.1")
+    until(lambda: banned(other, "198.51.100.1"), "it is banned on both")
+    statuses = []
+    for guard in (one, other) * (2 * BURST):
+        statuses.append(ask(guard.port, CERT, "127.0.0.2").status)
+        time.sleep(0.02)
+    assert {*statuses} == {200, 429}
+    assert BURST <= statuses.count(200) < 2 * BURST  # which is what two lone ones let through
+    assert store.ask("ACL", "LOG") == []
+    mend = take_the_user(store)
+    for guard in (one, other):
+        guard.await_metric("store_partitioned", 1)
+        until(lambda guard=guard: Cause.PASSWORD.value in guard.readyz().text, "it says what is to be mended")
+        assert ask(guard.port, CERT, "127.0.0.3").status == 200
+    mend()
+    for guard in (one, other):
+        guard.await_metric("store_partitioned", 0)
+        assert PASSWORD not in guard.program.err()
 
 
 def test_unix_socket(binary: str, tmp_path: Path) -> None:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Need, StartGuard, StartKeyserver
     from tests.integration.guard import Guard
 
-pytestmark = pytest.mark.integration
 
 SECOND_US = 10**6
 NODES = 4

@@ -12,7 +12,6 @@ from tests.integration.programs import run
 if TYPE_CHECKING:
     from tests.integration.conftest import Need
 
-pytestmark = pytest.mark.integration
 
 UNIT = Path(__file__).parents[2] / "deploy" / "hkpguard.service"
 INSTALLED = "/opt/hkpguard/bin/hkpguard serve"

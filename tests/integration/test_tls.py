@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Need, StartGuard
     from tests.integration.guard import Guard
 
-pytestmark = pytest.mark.integration
 
 ALICE = demo_fingerprints()[0]
 GET_ALICE = f"/pks/lookup?op=get&options=mr&search=0x{ALICE}"

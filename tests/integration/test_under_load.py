@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import Need, StartGuard
 
-pytestmark = pytest.mark.integration
 
 WORKERS = ("worker-0", "worker-1")
 REQUESTS = 4000

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Need, StartGuard, StartKeyserver
     from tests.integration.guard import Guard
 
-pytestmark = pytest.mark.integration
 
 VANDAL = "127.66.0.1"
 AT_A_TIME = 32

@@ -8,8 +8,6 @@ import re
 import string
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from tests.certs_for_tests import CERTIFIES_ITSELF, PUBLIC_KEY, armored, form, key, packet, signature, user_id
 from tests.integration.http_client import Question, ask
 from tests.integration.keyserver import Answer
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from tests.integration.guard import Guard
     from tests.integration.keyserver import Asked
 
-pytestmark = pytest.mark.integration
 
 VANDAL, PARTY = "127.66.0.1", "127.66.1.1"
 WRITING = "ml-abuse-detector.writing"
