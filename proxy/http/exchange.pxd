@@ -92,7 +92,7 @@ cdef class Exchange:
     cdef int _go_on(self) except -1
     cdef int _park(self) except -1
     cdef int _read_body(self) except -1
-    cdef int _judge_body_later(self) except -1
+    cdef int _when_others_had_theirs(self, bint judged) except -1
     cdef int _judge_body(self) except -1
     cdef int _claim_body(self) except -1
     cdef int _give_up_body(self, Verdict verdict) except -1

@@ -60,6 +60,7 @@ cdef enum:
     UP_PART = 8
     DOWN_PART = 64
     MOST_ATTEMPTS = 2
+    LARGE_BODY = 65_536  # bytes
     PIECES_PER_TURN = 2  # of a parcel, so that a large reply does not stop the worker
     UPLOAD_TIMES = 4  # a body may take this many times as long as one pause in it
 
@@ -411,21 +412,27 @@ cdef class Exchange:
             return self._give_up_body(objection)
         if self.intake.done:
             self.ready_ns = monotonic_ns()
-            return self._judge_body_later()
+            return self._when_others_had_theirs(False) if self.intake.size > LARGE_BODY else self._judge_body()
         return 0
 
-    cdef int _judge_body_later(self) except -1:
-        """Go on when others have had their turn: reading the end of a large body was work enough for one."""
+    cdef int _when_others_had_theirs(self, bint judged) except -1:
+        """
+        Have a turn later: to read the end of a large body, to judge what is in it and to remember that is each enough for
+        one.
+        """
         loop = self.guard.loop
         self.phase = WAITING
-        loop.call_soon(loop.call_soon, self._judge_body_now)  # what is called soon comes before the loop polls again
+        loop.call_soon(loop.call_soon, self._take_turn, judged)  # what is called soon comes before the loop polls again
         return 0
 
-    def _judge_body_now(self):
+    def _take_turn(self, bint judged):
         if self.phase != WAITING:  # the client went away
             return
         try:
-            self._judge_body()
+            if judged:
+                self._granted()
+            else:
+                self._judge_body()
         except Exception as error:
             self.crashed(error)
 
@@ -462,7 +469,7 @@ cdef class Exchange:
             return self._go_on()
         if self.guard.strict >> self.kind & 1:
             return self._claim(self.body_taken.takes(), self.ready_ns)
-        return self._granted()
+        return self._when_others_had_theirs(True) if self.intake.size > LARGE_BODY else self._granted()
 
     cdef int _name_certificate(self) except -1:
         """Let the record tell which certificate is uploaded; where there are several, none is what it is about."""

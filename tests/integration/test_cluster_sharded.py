@@ -83,6 +83,7 @@ def pair(need: Need, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]
             folder,
             [each.url for each in servers],
             [f"redis+cluster://hkpguard:{PASSWORD}@{places}"],
+            CLUSTER__TIMEOUT="250ms",  # a busy machine is late, and that is no outage
             CACHE__MODE="on",
             LIMITS__CERT__BURST=str(BURST),
             LIMITS__CERT__COUNT="1",

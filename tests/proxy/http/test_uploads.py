@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FORM, KEYS, JSON = "application/x-www-form-urlencoded", "application/pgp-keys", "application/json"
 READ = {"UPLOADS__MODE": "enforce"}
 GOOD = form(armored(certificate()))
+LARGE = certificate() + packet(PADDING, bytes(8000)) * 20
 BAD = form(armored(with_secret()))
 PEER, TOR = "198.51.100.7", "185.220.101.1"
 HASHQUERY = (1).to_bytes(4) + (16).to_bytes(4) + bytes(16)
@@ -69,7 +70,7 @@ def tats(node: Node, peer: str = CLIENT) -> tuple[int, ...] | None:
     [
         ("/pks/add", FORM, GOOD, "POST"),
         ("/pks/v2/certs", KEYS, certificate(), "POST"),
-        ("/pks/v2/certs", KEYS, certificate() + packet(PADDING, bytes(8000)) * 20, "POST"),
+        ("/pks/v2/certs", KEYS, LARGE, "POST"),
         ("/vks/v1/upload", JSON, json.dumps({"keytext": armored(certificate()).decode()}).encode(), "POST"),
         ("/", None, armored(certificate()), "PUT"),
     ],
@@ -372,12 +373,13 @@ async def test_gone_while_waiting_for_a_budget(start: Start) -> None:
 
 
 async def test_gone_before_the_body_is_judged(start: Start) -> None:
-    """The loop has a turn between the end of a body and its judgement; who leaves in it gets the tokens back."""
+    """Others have a turn between the end of a large body and its judgement; who leaves in it gets the tokens back."""
     node = await start(READ)
-    await stored(node, post(GOOD))
+    await stored(node, post(LARGE, content_type=KEYS))
     before = tats(node)
-    client = await node.connect(post(GOOD)[: -len(GOOD)])
-    client.push(GOOD)
+    client = await node.connect(post(LARGE, content_type=KEYS)[:-10])
+    await turns()
+    client.push(LARGE[-10:])
     client.close()
     await turns()
     assert await node.keyserver.untouched()
