@@ -39,6 +39,12 @@ def core_busy_ns(core: int, proc: Path = PROC) -> int:
     return (user + nice + system + irq + softirq + steal) * TICK_NS
 
 
+def stolen_ns(proc: Path = PROC) -> int:
+    """Return how long the host of this machine has kept its cores from it since start, ns, in steps of a tick."""
+    total = next(text for text in (proc / "stat").read_text().splitlines() if text.startswith("cpu "))
+    return int(total.split()[8]) * TICK_NS
+
+
 def tree(pid: int, proc: Path = PROC) -> list[int]:
     """Return `pid` and all its living descendants, parents first."""
     found = [pid]
@@ -81,12 +87,15 @@ class Meter:
         self._start_ns = monotonic_ns()
         self._before = snapshot(pid)
         self._busy_ns = self._core_ns()
+        self._stolen_ns = stolen_ns()
 
     def _core_ns(self) -> int:
         return 0 if self._core is None else core_busy_ns(self._core)
 
     def figures(self, requests: int) -> dict[str, float]:
-        """Return `cpu_us`, `worker_cpu_us`, `core_share` and `foreign_share` (see `bench.rows.Sample`).
+        """Return `cpu_us`, `worker_cpu_us`, `core_share`, `foreign_share` (see `bench.rows.Sample`) and `stolen_share`.
+
+        The last is the time that the host took from all cores together, of the time of one.
 
         Raises:
             ProcessGoneError: the tree has other members than before.
@@ -100,4 +109,5 @@ class Meter:
             "worker_cpu_us": used.busiest_ns / 1e3 / requests,
             "core_share": used.tree_ns / elapsed_ns,
             "foreign_share": max(0.0, foreign_ns / elapsed_ns),
+            "stolen_share": (stolen_ns() - self._stolen_ns) / elapsed_ns,
         }

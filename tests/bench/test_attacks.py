@@ -15,7 +15,7 @@ from bench.visitors import Experience
 MANY = 1000
 
 
-def _round(p99_us: float, failed: int = 0, late_us: float = 10.0, foreign: float = 0.0) -> Round:
+def _round(p99_us: float, failed: int = 0, late_us: float = 10.0, foreign: float = 0.0, stolen: float = 0.0) -> Round:
     met = Experience(
         sent=110,
         counted=100,
@@ -28,6 +28,7 @@ def _round(p99_us: float, failed: int = 0, late_us: float = 10.0, foreign: float
         met={Client.KEEPALIVE: met, Client.DIRMNGR: met},
         core_share=0.5,
         foreign_share=foreign,
+        stolen_share=stolen,
         counted=200,
         failed=failed,
     )
@@ -55,10 +56,15 @@ def test_the_ratio_is_that_of_the_medians() -> None:
 
 @pytest.mark.parametrize(
     ("disturbed", "calm"),
-    [(_round(1.0), True), (_round(1.0, late_us=251.0), False), (_round(1.0, foreign=0.21), False)],
+    [
+        (_round(1.0), True),
+        (_round(1.0, late_us=251.0), False),
+        (_round(1.0, foreign=0.21), False),
+        (_round(1.0, stolen=0.005), False),
+    ],
 )
 def test_a_round_is_calm_if_nobody_disturbed_it(disturbed: Round, *, calm: bool) -> None:
-    """Neither the generator nor the guard; what the guard did is not asked."""
+    """Neither the generator nor the guard, nor the host; what the guard did is not asked."""
     assert (disturbed.disturbance <= 1.0) == calm
 
 

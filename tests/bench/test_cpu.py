@@ -40,3 +40,9 @@ def test_core_busy_counts_all_but_idle_and_iowait(tmp_path: Path) -> None:
     """The line of the asked core is read, and cpu1 is not taken for cpu11."""
     (tmp_path / "stat").write_text("cpu  9 9 9 9 9 9 9 9\ncpu11 9 9 9 9 9 9 9 9 0 0\ncpu1 1 2 3 500 600 4 5 6 0 0\n")
     assert cpu.core_busy_ns(1, tmp_path) == 21 * cpu.TICK_NS
+
+
+def test_stolen_is_what_the_host_took_from_all_cores(tmp_path: Path) -> None:
+    """The eighth figure of the line that sums the cores, in ticks."""
+    (tmp_path / "stat").write_text("cpu  1 2 3 4 5 6 7 8 9 9\ncpu0 0 0 0 0 0 0 0 5 0 0\n")
+    assert cpu.stolen_ns(tmp_path) == 8 * cpu.TICK_NS
