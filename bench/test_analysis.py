@@ -11,14 +11,18 @@ from fastpath import NetworkKind, Origin, client_key
 from fastpath.origin_arrays import kinds_of
 from fastpath.prefix_build import Rows, build
 from fastpath.prefixes import PrefixSet
-from fastpath.record_array import RECORD_DTYPE
+from fastpath.record import RECORD_BYTES
+from fastpath.record_array import RECORD_DTYPE, record_array
 from models.features import FEATURES, compute, of_networks
 from models.scorer import MAIN, SECOND, SHIPPED, Scorer
+from models.steps import whole
+from models.totals import BY_NETWORK, BY_SUBJECT, Grouping, Totals
 from models.windows import TURN, Windows
 from proxy.hkp.classes import OperationClass
 
 RECORDS = 100_000
 MS = 1_000_000
+IPV4 = np.uint64(client_key(bytes(4)))
 KINDS = [OperationClass.CERT] * 5 + [OperationClass.IDENTITY, OperationClass.WORDS, OperationClass.UNKNOWN]
 TEXTS = {OperationClass.IDENTITY: b"somebody@example.org", OperationClass.WORDS: b"alice liddell"}
 
@@ -29,6 +33,7 @@ def stream(clients: int) -> NDArray[np.void]:
     made = np.zeros(RECORDS, RECORD_DTYPE)
     made["time_ns"] = np.arange(1, RECORDS + 1) * MS
     made["client"] = source.integers(1, clients, RECORDS, endpoint=True)
+    made["client"] |= IPV4
     made["subject_hash"] = source.integers(2, 2**63, RECORDS)
     made["total_us"], made["status"], made["method"] = 900, 200, 1
     made["operation"] = source.choice(KINDS, RECORDS)
@@ -55,6 +60,30 @@ def test_feed_a_turn(benchmark: Callable[..., Any], clients: int) -> None:
         windows.feed(made[start : start + TURN])
 
     benchmark(turn)
+
+
+@pytest.mark.parametrize("clients", [300, 2**40])
+@pytest.mark.parametrize("grouping", [BY_NETWORK, BY_SUBJECT])
+def test_totals(benchmark: Callable[..., Any], grouping: Grouping, clients: int) -> None:
+    """Feed 100,000 records to the totals of networks, or of subjects, nearly each of which is a new one."""
+    made, totals = stream(clients), Totals(grouping)
+    benchmark(lambda: whole(totals.feed(made)))
+
+
+@pytest.mark.parametrize("clients", [300, 60_000, 2**40])
+def test_all_windows(benchmark: Callable[..., Any], clients: int) -> None:
+    """Take 100,000 records as rings give them, 4096 at a time, to windows of clients, of networks and of subjects."""
+    raw, size = stream(clients).tobytes(), 4096 * RECORD_BYTES
+    windows, networks, subjects = Windows(), Totals(BY_NETWORK), Totals(BY_SUBJECT)
+
+    def feed() -> None:
+        for start in range(0, len(raw), size):
+            made = record_array(raw[start : start + size])
+            windows.feed(made)
+            whole(networks.feed(made))
+            whole(subjects.feed(made))
+
+    benchmark(feed)
 
 
 def test_features(benchmark: Callable[..., Any]) -> None:

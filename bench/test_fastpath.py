@@ -16,7 +16,7 @@ from fastpath.counters import COUNTER_BYTES, Counters
 from fastpath.distinct import DISTINCT_BYTES, DistinctTable
 from fastpath.gcra import Limit
 from fastpath.leases import LEASE_BYTES, Leases
-from fastpath.ring import RING_BYTES, Ring
+from fastpath.ring import KNOCK_BYTES, KNOCK_RECORDS, RING_BYTES, Ring
 from fastpath.sightings import SIGHTING_BYTES, Sightings
 from fastpath.table import ClientTable, LimitSet, table_bytes
 
@@ -220,6 +220,13 @@ def test_ring_write(benchmark: BenchmarkFixture) -> None:
     ring = Ring(memory(RING_BYTES))
     measure(benchmark, RECORDS, lambda: write_some(ring), lambda: ring.drain(RECORDS).clear())
     assert ring.lost == 0
+
+
+def test_full_ring_write(benchmark: BenchmarkFixture) -> None:
+    """A knock that finds no room: what a flood of connections that are turned away costs beside its counter."""
+    ring = Ring(memory(KNOCK_BYTES), KNOCK_RECORDS)
+    measure(benchmark, RECORDS, lambda: write_some(ring))
+    assert len(ring.drain(RECORDS)) == KNOCK_RECORDS
 
 
 def test_ring_drain(benchmark: BenchmarkFixture) -> None:

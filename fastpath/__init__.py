@@ -27,7 +27,7 @@ from fastpath.peer_book import PeerBook
 from fastpath.prefixes import PrefixBook
 from fastpath.record import RECORD_BYTES, Record, records
 from fastpath.region import Control, Region
-from fastpath.ring import Ring, notable
+from fastpath.ring import KNOCK_RECORDS, Ring, notable
 from fastpath.sightings import Sightings
 from fastpath.snapshot import BOUNDS_SECONDS, Claimed, total
 from fastpath.table import ClientTable, LimitSet, Spending
@@ -42,6 +42,7 @@ __all__ = [
     "BOUNDS_SECONDS",
     "BUCKETS",
     "CLIENT_BUSY",
+    "KNOCK_RECORDS",
     "RECORD_BYTES",
     "TOTAL_BUSY",
     "BanEntry",

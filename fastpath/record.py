@@ -1,4 +1,9 @@
-"""One request as the workers tell it to the analyst: the layout of a record of the ring, in one place."""
+"""One request as the workers tell it to the analyst: the layout of a record of the ring, in one place.
+
+A connection that was not taken on (a knock) has the same layout, in a ring of its own. It has a time, a client, an
+address and where that came from, a reason (of `TurnedAway`), an action (held or dropped), flags, and no upstream; all
+else is 0.
+"""
 
 import struct
 from operator import attrgetter
@@ -15,7 +20,7 @@ FIRST_ERROR: Final = 400
 
 
 class Record(NamedTuple):
-    """One request. `received` and `sent` are bytes; they and the times in µs stop at 2**32-1."""
+    """One request, or one knock. `received` and `sent` are bytes; they and the times in µs stop at 2**32-1."""
 
     time_ns: int  # CLOCK_MONOTONIC at its end
     client: int  # from client_key

@@ -5,8 +5,8 @@ does not matter. Nothing is written at the start except the header, so memory be
 is used. Huge pages are not asked for: with them a hundred clients would make the whole table resident.
 
     header | control | generations | upstreams | leases | bans | verdicts | crowd | buckets | distinct
-    | sightings | peers | costs | epochs | tariff | cache | counters x workers | rings x workers | excerpts x workers
-    | payments x workers | origins | table
+    | sightings | peers | costs | epochs | tariff | cache | counters x workers | rings x workers | knocks x workers
+    | excerpts x workers | payments x workers | origins | table
 
 Each section begins at a cache line, the last two at a page. The sizes follow from the counts in the header, so
 whoever attaches can check them.
@@ -33,13 +33,13 @@ from fastpath.leases import LEASE_BYTES
 from fastpath.payments import PAYMENT_BYTES
 from fastpath.peer_book import PEER_BOOK_BYTES
 from fastpath.prefixes import MOST_PREFIXES, prefix_bytes
-from fastpath.ring import RING_BYTES
+from fastpath.ring import KNOCK_BYTES, RING_BYTES
 from fastpath.sightings import SIGHTING_BYTES
 from fastpath.table import table_bytes
 from fastpath.tariff import TARIFF_BYTES
 
 MAGIC: Final = b"hkpguard"
-VERSION: Final = 8  # of the layout of all sections; raise it with any change
+VERSION: Final = 9  # of the layout of all sections; raise it with any change
 MAX_CLIENTS: Final = 2**28
 MAX_WORKERS: Final = 256  # a lease names its worker in a byte
 MAX_UPSTREAMS: Final = 255  # a record names its upstream in a byte, 255 is none
@@ -107,6 +107,7 @@ class Counts(NamedTuple):
             cache_bytes(self.reply_bytes),
             _rounded(COUNTER_BYTES, LINE_BYTES) * self.workers,
             _rounded(RING_BYTES, LINE_BYTES) * self.workers,
+            _rounded(KNOCK_BYTES, LINE_BYTES) * self.workers,
             _rounded(EXCERPT_BYTES, LINE_BYTES) * self.workers,
             _rounded(PAYMENT_BYTES, LINE_BYTES) * self.workers,
         )
@@ -148,7 +149,8 @@ class Region:
         self.bans, self.verdicts, self.crowd, *parts = parts
         self.buckets, self.distinct, self.sightings, self.peers, *parts = parts
         self.costs, self.epochs, self.tariff, self.cache, *parts = parts
-        self._counters, self._rings, self._excerpts, self._payments, self.origins, self.table = parts
+        self._counters, self._rings, self._knocks, self._excerpts, self._payments, *parts = parts
+        self.origins, self.table = parts
         self.secret = bytes(header[_HEADER.size - SECRET_BYTES : _HEADER.size])
         self.control = control.cast("q")
         self.generations = generations[: 8 * counts.workers].cast("Q")
@@ -218,6 +220,10 @@ class Region:
     def ring(self, worker: int) -> memoryview:
         """Return the memory of a worker's ring; ValueError if there is no such worker."""
         return self._part(self._rings, worker, RING_BYTES)
+
+    def knocks(self, worker: int) -> memoryview:
+        """Return the memory of a worker's ring of KNOCK_RECORDS; ValueError if there is no such worker."""
+        return self._part(self._knocks, worker, KNOCK_BYTES)
 
     def excerpts(self, worker: int) -> memoryview:
         """Return the memory of a worker's excerpts; ValueError if there is no such worker."""

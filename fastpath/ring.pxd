@@ -33,6 +33,7 @@ cdef packed struct Entry:  # a record: `record.RECORD_FORMAT`
 cdef class Ring:
     cdef uint64_t *words
     cdef Entry *entries
+    cdef uint64_t size  # records, a power of two
     cdef Py_buffer memory
 
     cpdef bint write(

@@ -8,12 +8,20 @@ RING_BYTES: Final[int]
 """Size of the memory, bytes."""
 RING_RECORDS: Final[int]
 """How many records it holds."""
+KNOCK_BYTES: Final[int]
+KNOCK_RECORDS: Final[int]
+"""The same of a ring of knocks: connections that were not taken on."""
 
 class Ring:
     """One ring over shared memory, for the one process that writes and the one that reads."""
 
-    def __init__(self, memory: memoryview) -> None:
-        """Take `RING_BYTES` of memory; ValueError if it is smaller or not aligned."""
+    def __init__(self, memory: memoryview, size: int = ...) -> None:
+        """Take memory for `size` records, a power of two up to RING_RECORDS, which is the default.
+
+        Raises:
+            ValueError: Another size, or the memory is smaller (RING_BYTES, KNOCK_BYTES) or not aligned.
+
+        """
 
     @property
     def lost(self) -> int:

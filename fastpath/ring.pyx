@@ -3,11 +3,17 @@
 
     line 0    head: records ever written; lost: records that found the ring full   (the writer's)
     line 1    tail: records ever read                                              (the reader's)
-    then      8192 records of `record.RECORD_FORMAT`
+    then      8192 records of `record.RECORD_FORMAT`; or fewer, a power of two
+
+A worker has two of them: one for requests, and a small one for knocks, the connections that are not taken on. Those
+come as fast as somebody likes to connect. With a ring of their own they take no place from a request's record, nobody
+who looks at requests has to tell them apart, and its size is all that bounds them: the analyst reads it each 0.1 s, so
+1,280 knocks a second leave a record. The others find it full, which costs less than to write; all are counted
+(`Counters.turned_away`).
 
 The writer stores a record and then releases `head`; the reader acquires `head`, copies, and then releases
-`tail`. Whatever stands in these words, nobody leaves the memory: a position is always taken modulo 8192. If
-they make no sense (more than 8192 between them) the reader skips to `head`, which is the state after reading
+`tail`. Whatever stands in these words, nobody leaves the memory: a position is always taken modulo the size. If
+they make no sense (more than that between them) the reader skips to `head`, which is the state after reading
 everything.
 """
 
@@ -20,7 +26,8 @@ from fastpath._atomic cimport add, load_acquire, map_words, peek_word, store_rel
 from fastpath.record import RECORD_BYTES, records
 
 cdef enum:
-    RECORDS = 8192  # a power of two
+    RECORDS = 8192
+    KNOCKS = 128
     HEAD = 0  # words
     LOST = 1
     TAIL = 8
@@ -31,6 +38,8 @@ cdef enum:
 
 RING_RECORDS = RECORDS
 RING_BYTES = HEADER_BYTES + RECORDS * sizeof(Entry)
+KNOCK_RECORDS = KNOCKS
+KNOCK_BYTES = HEADER_BYTES + KNOCKS * sizeof(Entry)
 
 assert sizeof(Entry) == RECORD_BYTES
 
@@ -95,8 +104,11 @@ def notable(bytes block not None):
 
 cdef class Ring:
 
-    def __cinit__(self, memory):
-        map_words(&self.memory, memory, "a ring", RING_BYTES)
+    def __cinit__(self, memory, uint64_t size=RECORDS):
+        if size == 0 or size & (size - 1) or size > RECORDS:
+            raise ValueError(f"size {size} is no power of two up to {RECORDS}")
+        map_words(&self.memory, memory, "a ring", HEADER_BYTES + size * sizeof(Entry))
+        self.size = size
         self.words = <uint64_t *>self.memory.buf
         self.entries = <Entry *>(<char *>self.memory.buf + HEADER_BYTES)
 
@@ -116,8 +128,8 @@ cdef class Ring:
         if address is None or subject is None or fingerprint is None:
             raise TypeError("address, subject or fingerprint is None")
         cdef uint64_t head = peek_word(self.words + HEAD)
-        cdef Entry *entry = self.entries + head % RECORDS
-        if head - load_acquire(self.words + TAIL) >= RECORDS:
+        cdef Entry *entry = self.entries + (head & (self.size - 1))
+        if head - load_acquire(self.words + TAIL) >= self.size:
             add(self.words + LOST, 1)
             return False
         write_address(entry, address)
@@ -140,11 +152,12 @@ cdef class Ring:
     cpdef bytes take(self, uint64_t most):
         cdef uint64_t tail = peek_word(self.words + TAIL), head = load_acquire(self.words + HEAD)
         cdef uint64_t count = min(head - tail, most)
-        if head - tail > RECORDS:
+        cdef uint64_t first = tail & (self.size - 1)
+        if head - tail > self.size:
             store_release(self.words + TAIL, head)
             return b""
-        cdef uint64_t before_end = min(count, RECORDS - tail % RECORDS)
-        cdef bytes copied = self.copy(tail % RECORDS, before_end)
+        cdef uint64_t before_end = min(count, self.size - first)
+        cdef bytes copied = self.copy(first, before_end)
         if before_end < count:
             copied += self.copy(0, count - before_end)
         store_release(self.words + TAIL, tail + count)

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     Columns = NDArray[np.void]
 
 VERSION: Final = 2
-MEMBER_BITS: Final = 256
 RANDOM_STEP: Final = 62.0  # octaves from one number of 64 bits to another, in the mean
 
 
@@ -153,14 +152,15 @@ def _figures(columns: Columns) -> dict[str, Figures]:
 def different(members: NDArray[np.uint32]) -> Figures:
     """Estimate how many different members have set these bits: linear counting (Whang et al., 1990).
 
-    The standard error is 5 % for 240 different members, and 6 % for 480, the most there can be.
+    Of 256 bits the standard error is 5 % for 240 different members, and 6 % for 480, the most there can be in a window.
 
     Args:
-        members: Shape (n, 8).
+        members: Shape (n, words).
 
     """
-    empty = MEMBER_BITS - np.bitwise_count(members).sum(axis=1, dtype=np.int64)
-    found: Figures = MEMBER_BITS * np.log(MEMBER_BITS / np.maximum(empty, 1))
+    bits = members.shape[1] * 32
+    empty = bits - np.bitwise_count(members).sum(axis=1, dtype=np.int64)
+    found: Figures = bits * np.log(bits / np.maximum(empty, 1))
     return found
 
 

@@ -15,11 +15,10 @@ A turn takes about a millisecond, in five steps.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fastpath.key_arrays import network_keys
 from fastpath.record_array import RECORD_DTYPE, gather
 from models.marks import BANNED, MARKS, PEAKS, SUMS, Kept, are_lookups, marks_of, matrix_of
 from models.row_index import RowIndex
@@ -27,8 +26,6 @@ from models.steps import whole
 from models.strands import Strands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from models.steps import Steps
@@ -55,18 +52,6 @@ _WIDTH: Final = WINDOW.itemsize // 4
 # Windows are kept as a matrix: NumPy copies records field by field, in ten times the time.
 
 
-class Grouping(NamedTuple):
-    """Whose records make a window, and what is counted in it when it is different."""
-
-    keys: Callable[[Records], Keys]
-    members: Callable[[Records], Keys]
-
-
-BY_CLIENT: Final = Grouping(lambda records: records["client"], lambda records: records["subject_hash"])
-BY_NETWORK: Final = Grouping(lambda records: network_keys(records["client"]), lambda records: records["subject_hash"])
-BY_SUBJECT: Final = Grouping(lambda records: records["subject_hash"], lambda records: records["client"])
-
-
 class Windows:
     """The windows of one node; bounded.
 
@@ -76,12 +61,11 @@ class Windows:
 
     """
 
-    def __init__(self, rows: int = 65_536, grouping: Grouping = BY_CLIENT) -> None:
+    def __init__(self, rows: int = 65_536) -> None:
         """Know nobody.
 
         Args:
             rows: How many windows there are, 2 x TURN or more.
-            grouping: Of clients, networks or subjects.
 
         Raises:
             ValueError: Too few rows.
@@ -91,7 +75,6 @@ class Windows:
             raise ValueError(f"rows {rows} are fewer than {2 * TURN}")
         self.evicted = 0
         self.left = TURN
-        self._grouping = grouping
         self._index = RowIndex(rows)
         self._key = np.zeros(rows, np.uint64)
         self._now, self._before = np.zeros((rows, _WIDTH), np.int32), np.zeros((rows, _WIDTH), np.int32)
@@ -164,7 +147,7 @@ class Windows:
 
     def _add(self, records: Records) -> Steps[None]:
         """Add records of one turn."""
-        keys = self._grouping.keys(records)
+        keys = records["client"]
         order = np.argsort(keys, kind="stable")
         records, keys = gather(records, order), keys[order]
         starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
@@ -179,13 +162,8 @@ class Windows:
         yield
         numbers = strands.count(self._kept.requests)
         self._look_at[strands.renewed] = FIRST_LOOKS[0]
-        self._fill(strands, numbers, marks, self._members(records))
+        self._fill(strands, numbers, marks, _members(records))
         yield
-
-    def _members(self, records: Records) -> tuple[Flags, Keys]:
-        """Return which records have something to be told apart, and a well-mixed word of it."""
-        lookups = are_lookups(records)
-        return lookups, self._grouping.members(records)[lookups] * _SPREAD
 
     def _fill(self, strands: Strands, numbers: Rows, marks: NDArray[np.void], members: tuple[Flags, Keys]) -> None:
         """Add marks to the panes.
@@ -215,6 +193,12 @@ class Windows:
         before[numbers[pieces[last]] == 1] = 0
         self._before[rows] = before
         self._now[rows] = added[last]
+
+
+def _members(records: Records) -> tuple[Flags, Keys]:
+    """Return which records have something to be told apart, and a well-mixed word of it."""
+    lookups = are_lookups(records)
+    return lookups, records["subject_hash"][lookups] * _SPREAD
 
 
 def _added(marks: NDArray[np.void], members: tuple[Flags, Keys], begins: Flags, pieces: NDArray[np.intp]) -> Matrix:

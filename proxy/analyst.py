@@ -2,8 +2,9 @@
 
 It takes records out of the rings and shows them to all who look at them:
 
-    rings -> history -> warden (bans), captives -> access log -+-> coldness -> windows, detectors, other plugins
+    rings -> history -> warden (bans), captives -> access log -+-> coldness, totals -> windows, detectors, other plugins
                                                                `- half a second of records at a time
+    knocks (connections not taken on) -> door
 
 It watches the keyserver, its peers and the load, and serves the admin API. All that takes long is done in steps, after
 each of which workers may go first (`proxy.courtesy`). If it dies the workers go on; it comes back and reads the rings
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING
 import uvloop
 from aiohttp import web
 
-from fastpath import RECORD_BYTES, BanTable, Excerpts, PrefixBook, monotonic_ns, notable, records
+from fastpath import KNOCK_RECORDS, RECORD_BYTES, BanTable, Excerpts, PrefixBook, Ring, monotonic_ns, notable, records
 from models.coldness import Coldness
 from models.watch import Watch
 from proxy import cold_watch
@@ -97,7 +98,9 @@ class Analyst:
         self._desk = IntelDesk(config, self._warden, self._verdicts, courtesy=self._courtesy)
         self._history = History()
         self._coldness = Coldness(region.secret)
-        self._excerpts = [Excerpts(region.excerpts(worker)) for worker in range(region.counts.workers)]
+        workers = range(region.counts.workers)
+        self._excerpts = [Excerpts(region.excerpts(worker)) for worker in workers]
+        self._knocks = [Ring(region.knocks(worker), KNOCK_RECORDS) for worker in workers]
         self._watch = Watch()
         common = Common(self._coldness, self._watch, self._watches.locations.atlas, book)
         self._plugins = Manager(config, self._bus, self._verdicts, common=common, courtesy=self._courtesy)
@@ -178,6 +181,9 @@ class Analyst:
 
     def _look(self, block: bytes) -> Steps[None]:
         """Do a turn, step by step: the records of `block`, and what is due."""
+        for ring in self._knocks:
+            self._history.door.feed(ring.drain(KNOCK_RECORDS))
+            yield
         self._history.feed(block)
         for unusual in _parts(notable(block), NOTABLE_AT_ONCE):
             self._warden.feed(unusual)
@@ -203,6 +209,7 @@ class Analyst:
         for start in range(0, len(made), COLD_AT_ONCE):
             cold_watch.show(self._coldness, made[start : start + COLD_AT_ONCE])
             yield
+        yield from self._history.show(made)
         if self._cluster:
             yield from self._cluster.show(made)
         self._watch.show([excerpt for each in self._excerpts for excerpt in each.take()])

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from proxy import cluster_commands, demo, geo_commands, model_commands, node, plugin_commands
 from proxy.admin.client import AdminError, ask
+from proxy.admin.history import By
 from proxy.admin.view import bans_view, client_view, top_view, watch
 from proxy.config import Config, ConfigError
 from proxy.replay import command as replaying
@@ -96,10 +97,11 @@ def top(
     context: typer.Context,
     *,
     once: Annotated[bool, typer.Option("--once", help="Print one view and exit")] = False,
-    most: Annotated[int, typer.Option(min=1, max=100, help="Clients to show")] = 20,
+    by: Annotated[By, typer.Option(help="Who or what is counted")] = By.CLIENT,
+    most: Annotated[int, typer.Option(min=1, max=100, help="Rows to show")] = 20,
 ) -> None:
-    """Watch who asks most, and what is done about it."""
-    path = f"/api/v1/top?most={most}"
+    """Watch who asks most, or what is asked for most, and what is done about it."""
+    path = f"/api/v1/top?most={most}&by={by}"
     if once:
         Console().print(top_view(_ask(context.obj, path)))
     else:

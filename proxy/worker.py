@@ -16,6 +16,7 @@ import structlog
 import uvloop
 
 from fastpath import (
+    KNOCK_RECORDS,
     Control,
     CostMemory,
     Counters,
@@ -137,6 +138,7 @@ class Worker:
         leases = Leases(region.leases, region.generations, index, region.secret)
         counters = Counters(region.counters(index))
         counters.start()
+        knocks = Ring(region.knocks(index), KNOCK_RECORDS)
         subjects = Subjects(region.secret)
         replies = ReplyCache(region.cache, region.counts.reply_bytes, region.generations, index, region.secret)
         self.guard = Guard(
@@ -152,7 +154,7 @@ class Worker:
             subjects=subjects,
             leases=leases,
             upstreams=self._upstreams(region),
-            recorder=Recorder(Ring(region.ring(index)), Excerpts(region.excerpts(index)), counters),
+            recorder=Recorder(Ring(region.ring(index)), knocks, Excerpts(region.excerpts(index)), counters),
             admission=Admission(self._tables.bans, crowd),
             tarpit=Tarpit(**tarpit_settings(config), seed=int.from_bytes(os.urandom(7))),
             tls=Tls(context, most_handshakes=config.handshakes) if context else None,

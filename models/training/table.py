@@ -16,7 +16,7 @@ import numpy as np
 
 from models.features import BEHAVIOUR, FEATURES, NAMES, NETWORK, compute
 from models.marks import BANNED
-from models.windows import BY_CLIENT, FIRST_LOOKS, PANE, TURN, Windows
+from models.windows import FIRST_LOOKS, PANE, TURN, Windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -110,7 +110,7 @@ class Table(NamedTuple):
 def looks_of(records: NDArray[np.void]) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yield how many requests the one client of these records had made at each look at it, and its features then."""
     records = records[records["reason"] != BANNED]  # which windows leave out, too
-    windows, made, row = Windows(2 * TURN, BY_CLIENT), 0, np.zeros(1, np.int32)
+    windows, made, row = Windows(2 * TURN), 0, np.zeros(1, np.int32)
     for ends in _ends(len(records)):
         windows.feed(records[made:ends])
         made = ends

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from proxy.admin.access import Access, problem
 from proxy.admin.cluster_routes import ClusterRoutes
 from proxy.admin.event_stream import EventStream
+from proxy.admin.history import By
 from proxy.admin.intel_routes import IntelRoutes
 from proxy.admin.openapi import DOCUMENT
 from proxy.admin.plugin_routes import PluginRoutes
@@ -72,11 +73,14 @@ async def client(request: web.Request) -> web.Response:
 
 
 async def top(request: web.Request) -> web.Response:
-    """Return the busiest clients."""
+    """Return the busiest clients, networks or subjects."""
     most = _most(request, DEFAULT_TOP)
     if most is None:
         return problem(400, "most is not a number from 1 to 100")
-    return web.json_response(request.app[STATE].top(most))
+    by = request.query.get("by", By.CLIENT)
+    if by not in [*By]:
+        return problem(400, f"by is not {', '.join(By)}")
+    return web.json_response(request.app[STATE].top(most, By(by)))
 
 
 async def bans(request: web.Request) -> web.Response:

@@ -2,23 +2,60 @@
 
 Records are kept as they came, in blocks, and looked at only when somebody asks: taking note of one costs next to
 nothing, and an operator's question a few hundredths of a second. Bounded: the newest MOST_RECORDS of the node.
+
+In a flood that is less than a minute. So what goes on in networks and about subjects is added up as it comes
+(`models.totals`), from the first question on until nobody has asked for a while: it costs a microsecond for each
+request, which a node at which nobody looks need not pay.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
+from dataclasses import dataclass
+from enum import StrEnum
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
 
 from fastpath import RECORD_BYTES, Record, records
+from fastpath.record_array import record_array
+from models.steps import whole
+from models.totals import BY_NETWORK, BY_SUBJECT, Totals
 from proxy.telemetry.captives import Captives
+from proxy.telemetry.door import Door
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
+    from models.steps import Steps
+
 MOST_RECORDS = 65_536
 VERDICTS_OF_CLIENT = 16
 NANOSECONDS = 1_000_000_000
+WATCHED_NS: Final = 600 * NANOSECONDS
+
+
+class By(StrEnum):
+    """Of what the busiest are looked for."""
+
+    CLIENT = "client"
+    NETWORK = "network"
+    SUBJECT = "subject"
+
+
+GROUPINGS: Final = {By.NETWORK: BY_NETWORK, By.SUBJECT: BY_SUBJECT}
+
+
+@dataclass(slots=True)
+class Watched:
+    """Totals that somebody looks at."""
+
+    totals: Totals
+    begun_ns: int  # it has had what came until then
+    asked_ns: int
 
 
 class Activity(NamedTuple):
@@ -34,12 +71,15 @@ class History:
 
     Attributes:
         captives: The clients that the tarpit held last; fed apart, with records.
+        door: The clients that were turned away last; fed apart, with records of knocks.
 
     """
 
     def __init__(self) -> None:
         """Start empty."""
         self.captives = Captives()
+        self.door = Door()
+        self._watched: dict[By, Watched] = {}
         self._blocks: deque[bytes] = deque()
         self._bytes = 0
 
@@ -51,6 +91,31 @@ class History:
         self._bytes += len(block)
         while self._bytes > MOST_RECORDS * RECORD_BYTES and len(self._blocks) > 1:
             self._bytes -= len(self._blocks.popleft())
+
+    def show(self, made: NDArray[np.void]) -> Steps[None]:
+        """Add records of RECORD_DTYPE, in the order of time, to the totals that are watched, step by step."""
+        for by, watched in [*self._watched.items()]:
+            times = made["time_ns"]
+            if len(made) and int(times[-1]) - watched.asked_ns > WATCHED_NS:
+                del self._watched[by]
+                continue
+            yield from watched.totals.feed(made[np.searchsorted(times, watched.begun_ns, "right") :])
+
+    def totals(self, by: By, now_ns: int) -> Totals:
+        """Return those of networks or of subjects.
+
+        They begin with the records that are kept, and are gone when nobody has asked for WATCHED_NS.
+        """
+        watched = self._watched.get(by) or self._watch(by)
+        watched.asked_ns = now_ns
+        return watched.totals
+
+    def _watch(self, by: By) -> Watched:
+        kept = record_array(b"".join(self._blocks))
+        totals = Totals(GROUPINGS[by])
+        whole(totals.feed(kept))
+        begun_ns = int(kept["time_ns"][-1]) if len(kept) else 0
+        return self._watched.setdefault(by, Watched(totals, begun_ns, 0))
 
     def _newest(self) -> Iterator[Record]:
         for block in reversed(self._blocks):

@@ -3,6 +3,7 @@
 from importlib.metadata import version
 from typing import Any
 
+from proxy.admin.history import By
 from proxy.intel.exports import FORMATS
 from proxy.plugins.events import schemas
 
@@ -106,6 +107,7 @@ _KINDS = {
     "schema": {"type": "array", "items": {"type": "string"}, "default": ["*"]},
     "description": "ban.placed, ban.* or *; of several each counts",
 }
+_BY = {"name": "by", "in": "query", "schema": {"type": "string", "enum": [*By], "default": By.CLIENT}}
 _LAST = {
     "name": "Last-Event-ID",
     "in": "header",
@@ -218,14 +220,17 @@ DOCUMENT: dict[str, Any] = {
         ),
         "/metrics": _get("Prometheus metrics", {"200": _answer("exposition", "text/plain")}),
         "/api/v1/clients/{address}": _get(
-            "State of each limit of a client, its ban and offences, and its last verdicts",
+            "State of each limit of a client, its ban and offences, its connections turned away, and its last verdicts",
             {"200": _answer("the client"), "400": _answer("not an address")},
             [_in_path("address", "IPv4 or IPv6")],
         ),
         "/api/v1/top": _get(
-            "Busiest clients of the last minute",
-            {"200": _answer("clients and operations"), "400": _answer("most is no number")},
-            [_most(100, 20)],
+            "Busiest clients, networks or subjects lately, and clients that were turned away most often",
+            {
+                "200": _answer("`clients` and `operations`, or `networks`, or `subjects`, each told by a keyed hash"),
+                "400": _answer("most is no number, or by no such word"),
+            },
+            [_most(100, 20), _BY],
         ),
         "/api/v1/bans": _get(
             "Bans in force, the most recent first",

@@ -21,10 +21,11 @@ from fastpath import (
 from fastpath._gcra_py import spend
 from fastpath.origin import LISTED_DENIED, LISTED_PRICED, unpack
 from models.coldness import WALKING
+from proxy.admin.history import By
 from proxy.hkp.operation import OperationClass
 from proxy.http.address import Source
 from proxy.http.ja4 import ja4_text
-from proxy.policy.actions import Reason
+from proxy.policy.actions import Reason, TurnedAway
 from proxy.policy.budgets import MISSES, BudgetKind, Tables
 from proxy.policy.policy import Policy, Profile
 from proxy.telemetry.log import action_text, name_of
@@ -35,17 +36,21 @@ if TYPE_CHECKING:
 
     from fastpath import Record, Region
     from models.coldness import Coldness, Standing
-    from proxy.admin.history import History
+    from models.totals import Total
+    from proxy.admin.history import Activity, History
     from proxy.config import Config
     from proxy.http.health import Health
     from proxy.locations import Locations
     from proxy.policy.offender import Ban
+    from proxy.telemetry.door import Knocks
     from proxy.verdicts import Verdicts
     from proxy.warden import Warden
 
 MOST_TOP = 100
 MOST_LISTED = 1000
 MOST_WALKING = 5
+MOST_KNOCKING = 5
+KNOCKING_NS = 60_000_000_000
 NANOSECONDS = 1_000_000_000
 MISSABLE = (OperationClass.CERT, OperationClass.IDENTITY, OperationClass.WORDS)
 COUNTED = {
@@ -145,6 +150,7 @@ class NodeState:
             "origin": self._origin(profile),
             "location": self._locations.locate(address).as_json() if self._locations else None,
             **self._account(key),
+            "turned_away": self._knocks(knocks) if (knocks := self._history.door.of(key)) else None,
             "limits": limits + self._misses(key, now_ns),
             "verdict": self._verdicts.explain(key),
             "network": self._network(network_key(address), profile, now_ns),
@@ -242,6 +248,16 @@ class NodeState:
     def _day_time(self, time_ns: int) -> str:
         return _utc(self._warden.day_seconds(time_ns))
 
+    def _knocks(self, knocks: Knocks) -> Json:
+        return {
+            "connections": knocks.connections,
+            "held": knocks.held,
+            "first": self._day_time(knocks.first_ns),
+            "last": self._day_time(knocks.last_ns),
+            "reason": name_of(TurnedAway, knocks.reason),
+            "tls": knocks.encrypted,
+        }
+
     def captives(self, most: int) -> Json:
         """Return what the clients sent that the tarpit held last, the most recent first, `most` 1..MOST_LISTED."""
         return {
@@ -258,23 +274,12 @@ class NodeState:
             ]
         }
 
-    def top(self, most: int) -> Json:
-        """Return the busiest clients of the last minute and what was done, `most` 1..MOST_TOP."""
+    def top(self, most: int, by: By = By.CLIENT) -> Json:
+        """Return the busiest clients, networks or subjects, `most` 1..MOST_TOP, and how the node is."""
         now_ns = monotonic_ns()
-        activity = self._history.top(min(max(most, 1), MOST_TOP), now_ns)
+        most = min(max(most, 1), MOST_TOP)
         return {
-            "clients": [
-                {"client": key_text(client), "requests": requests, "refused": refused}
-                for client, requests, refused in activity.clients
-            ],
-            "operations": [
-                {
-                    "operation": name_of(OperationClass, operation),
-                    "action": action_text(action),
-                    "requests": count,
-                }
-                for (operation, action), count in sorted(activity.operations.items())
-            ],
+            **self._busiest(by, most, now_ns),
             "upstreams": [
                 {"upstream": str(address), "up": health.up(now_ns)}
                 for address, health in zip(self._config.upstream, self._health, strict=False)
@@ -285,8 +290,36 @@ class NodeState:
                 for each in self._coldness.coldest(MOST_WALKING, now_ns)
                 if each.score >= WALKING
             ],
-            "seconds": activity.seconds,
+            "turned_away": [
+                {"client": key_text(each.client), **self._knocks(each)}
+                for each in self._history.door.busiest(MOST_KNOCKING, now_ns - KNOCKING_NS)
+            ],
         }
+
+    def _busiest(self, by: By, most: int, now_ns: int) -> Json:
+        if by is By.CLIENT:
+            return _clients(self._history.top(most, now_ns))
+        totals = self._history.totals(by, now_ns)
+        tell = _network_total if by is By.NETWORK else _subject_total
+        return {
+            f"{by}s": [tell(each) for each in totals.busiest(most, now_ns)],
+            "seconds": totals.seconds(now_ns),
+        }
+
+
+def _clients(activity: Activity) -> Json:
+    """Tell of the busiest clients, and what was done about all of them."""
+    return {
+        "clients": [
+            {"client": key_text(client), "requests": requests, "refused": refused}
+            for client, requests, refused in activity.clients
+        ],
+        "operations": [
+            {"operation": name_of(OperationClass, operation), "action": action_text(action), "requests": count}
+            for (operation, action), count in sorted(activity.operations.items())
+        ],
+        "seconds": activity.seconds,
+    }
 
 
 def _utc(day_seconds: float) -> str:
@@ -313,6 +346,34 @@ def _standing(standing: Standing) -> Json:
         "cold": round(standing.cold, 1),
         "proven_share": round(standing.proven, 3),
         "usual_share": round(standing.usual, 3),
+    }
+
+
+def _network_total(total: Total) -> Json:
+    return {
+        "network": key_text(total.key),
+        "requests": total.requests,
+        "distinct_subjects": total.members,
+        **_shares(total),
+    }
+
+
+def _subject_total(total: Total) -> Json:
+    """Tell of a subject by its keyed hash, which says nothing to others: the words are personal data."""
+    return {
+        "subject": f"{total.key:016x}",
+        "operation": name_of(OperationClass, total.operation),
+        "requests": total.requests,
+        "distinct_clients": total.members,
+        **_shares(total),
+    }
+
+
+def _shares(total: Total) -> Json:
+    return {
+        "not_found_share": round(total.not_found_share, 3),
+        "refused_share": round(total.refused_share, 3),
+        "sent_bytes": total.sent_bytes,
     }
 
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 REFRESH_SECONDS = 1.0
+# Columns of `hkpguard top`, and which field of the answer stands there.
+OF_NETWORKS = {"network": "network", "requests": "requests", "subjects": "distinct_subjects"}
+OF_SUBJECTS = {"subject": "subject", "operation": "operation", "requests": "requests", "clients": "distinct_clients"}
 WORD_COLUMNS = 2  # the first columns of each table are words, the others figures
 
 
@@ -29,9 +32,9 @@ def client_view(answer: dict[str, Any]) -> RenderableType:
             str(each["remaining"]),
             f"{each['full_in_seconds']:.3f}",
         )
-    last = table(
-        "time", "operation", "action", "reason", "status", "cached", "wait ms", "request id", title="last verdicts"
-    )
+    sources = ", ".join(sorted({each["address_source"] for each in answer["last"]}))
+    title = f"last verdicts, address from {sources}"
+    last = table("time", "operation", "action", "reason", "status", "cached", "wait ms", "request id", title=title)
     for each in answer["last"]:
         last.add_row(
             each["time"],
@@ -96,6 +99,9 @@ def _account(answer: dict[str, Any]) -> str:
         why = f" ({ban['reason']})" if ban["reason"] else ""
         lines.insert(0, f"BANNED until {ban['until']}: {ban['network']}, {_origin(ban)}{why}")
     lines += [f"offence: {each['time']} {each['kind']}" for each in answer["offences"]]
+    if knocks := answer["turned_away"]:
+        since = f"since {knocks['first']}, {knocks['held']} of them held in the tarpit"
+        lines.append(f"turned away: {knocks['connections']} connections {since}; {knocks['last']}: {knocks['reason']}")
     return escape("\n".join(lines))
 
 
@@ -116,22 +122,45 @@ def _headline(answer: dict[str, Any]) -> str:
 
 
 def top_view(answer: dict[str, Any]) -> RenderableType:
-    """Return the tables for a node."""
+    """Return the tables for a node: of clients, networks or subjects, as the answer has it."""
+    if "networks" in answer:
+        busiest = [_totals(answer, "networks", OF_NETWORKS)]
+    elif "subjects" in answer:
+        busiest = [_totals(answer, "subjects", OF_SUBJECTS)]
+    else:
+        busiest = _clients(answer)
+    upstreams = ", ".join(f"{each['upstream']} {'up' if each['up'] else 'DOWN'}" for each in answer["upstreams"])
+    used = answer["table"]
+    walking = [_walking(answer["walking"])] if answer["walking"] else []
+    knocking = [_knocking(answer["turned_away"])] if answer["turned_away"] else []
+    return Group(
+        *busiest,
+        *walking,
+        *knocking,
+        f"upstreams: {escape(upstreams)}; client table: {used['used']} of {used['capacity']}",
+    )
+
+
+def _clients(answer: dict[str, Any]) -> list[Table]:
     clients = table("client", "requests", "refused", title=f"busiest clients, last {answer['seconds']} s")
     for each in answer["clients"]:
         clients.add_row(each["client"], str(each["requests"]), str(each["refused"]))
     operations = table("operation", "action", "requests", title="operations")
     for each in answer["operations"]:
         operations.add_row(each["operation"], each["action"], str(each["requests"]))
-    upstreams = ", ".join(f"{each['upstream']} {'up' if each['up'] else 'DOWN'}" for each in answer["upstreams"])
-    used = answer["table"]
-    walking = [_walking(answer["walking"])] if answer["walking"] else []
-    return Group(
-        clients,
-        operations,
-        *walking,
-        f"upstreams: {escape(upstreams)}; client table: {used['used']} of {used['capacity']}",
-    )
+    return [clients, operations]
+
+
+def _totals(answer: dict[str, Any], kind: str, own: dict[str, str]) -> Table:
+    """Return the table of networks or subjects: `own` columns with the names of their fields, and those of both.
+
+    It fits into 80 characters: a hash in two lines is hard to read.
+    """
+    totals = table(*own, "not\nfound", "refused", "MB\nsent", title=f"busiest {kind}, last {answer['seconds']} s")
+    for each in answer[kind]:
+        shares = (f"{each[name]:.0%}" for name in ("not_found_share", "refused_share"))
+        totals.add_row(*(str(each[field]) for field in own.values()), *shares, f"{each['sent_bytes'] / 1e6:.1f}")
+    return totals
 
 
 def _walking(networks: list[dict[str, Any]]) -> Table:
@@ -139,6 +168,14 @@ def _walking(networks: list[dict[str, Any]]) -> Table:
     for each in networks:
         walking.add_row(each["network"], f"{each['score']:.2f}", f"{each['asked']:.0f}", f"{each['cold']:.0f}")
     return walking
+
+
+def _knocking(clients: list[dict[str, Any]]) -> Table:
+    knocking = table("client", "last reason", "connections", "held", "since", title="these were turned away")
+    for each in clients:
+        numbers = (str(each["connections"]), str(each["held"]))
+        knocking.add_row(each["client"], each["reason"], *numbers, each["first"])
+    return knocking
 
 
 def bans_view(answer: dict[str, Any]) -> RenderableType:

@@ -65,5 +65,7 @@ cdef class Ledger:
     cdef int64_t faded(self, int64_t untold_ns, int64_t lonely_ns, int64_t idle_ns) noexcept
     cdef int64_t alone_ns(self, int64_t now_ns) noexcept
     cdef void tell(self, Question question, Account *account, int64_t ns) noexcept
+    cdef int waits(self, Account *account, int64_t now_ns) except -1
+    cdef int64_t untold_from(self, const Account *account) noexcept
     cdef int look_at(self, int64_t at, list found, int64_t now_ns) except -1
     cdef void sweep(self, int64_t now_ns) noexcept

@@ -13,6 +13,8 @@ LINGER_NS: Final[int]
 """A bucket is looked at so long after anything was heard of it."""
 SETTLE_NS: Final[int]
 """Until all workers use other limits."""
+WAIT_NS: Final[int]
+"""For a record: so long a turn leaves a change to it of a bucket that is not hot."""
 LOOKS_AT_ONCE: Final = 256
 MICROSECOND: Final = 1_000
 MOST_LEVEL_NS: Final[int]
@@ -89,7 +91,7 @@ class Ledger:
             levels: The buckets of this node.
             now_ns: Monotonic, as in all methods.
             successor: Another ledger was kept of them before: what is in a bucket was told, perhaps.
-            most: Accounts, rounded up to a multiple of eight; 96 bytes each, once used.
+            most: Accounts, rounded up to a multiple of eight; 104 bytes each, once used.
 
         """
 

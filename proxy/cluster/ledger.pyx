@@ -14,6 +14,11 @@ The last line adds a difference, atomically, so what the workers spend meanwhile
 the last look (the TAT lay in the past) the difference has some idle time in it, at most that between two looks. It is
 rounded down to whole tokens then: nothing is counted too much where a token takes longer to come back than that.
 
+**What the record will tell.** A look that finds a change in a bucket does not know when that began: between two looks
+it may have been idle for most of the time. The record of the request knows, and comes soon after its end. So as long as
+a bucket is not hot, nor so much of it is missing that it must be, the looks of a turn leave a change to its record for
+`WAIT_NS`. Else clients whose tokens come back quickly were told of for time in which they did nothing.
+
 **What stays untold.** Most clients ask for little. As long as one takes no more than an eighth of this node's share,
 of the burst and of the rate (`KEPT`), nobody is told. Beyond it the bucket is hot, and all is told at each turn until
 it is full again. So all nodes together keep an eighth of the limit to themselves, and no more, whatever the client
@@ -52,6 +57,7 @@ MOST_ACCOUNTS = 65_536
 MOST_SWEPT = 64  # accounts that are looked through for old ones at each turn
 LINGER_NS = 2 * SECOND  # a bucket is looked at so long after anything was heard of it
 SETTLE_NS = 500 * MILLISECOND  # until all workers use other limits; they look each quarter of a second
+WAIT_NS = 200 * MILLISECOND  # for a record; they are read each tenth of a second
 LOOKS_AT_ONCE = 256  # in a step
 MICROSECOND = 1_000
 MOST_LEVEL_NS = 2**60  # of an answer, and of anything that is reckoned with: 36 years
@@ -63,6 +69,7 @@ cdef int64_t _KEPT = KEPT
 cdef int64_t _MOST_SWEPT = MOST_SWEPT
 cdef int64_t _LINGER_NS = LINGER_NS
 cdef int64_t _SETTLE_NS = SETTLE_NS
+cdef int64_t _WAIT_NS = WAIT_NS
 cdef int64_t _LOOKS_AT_ONCE = LOOKS_AT_ONCE
 cdef int64_t _MICROSECOND = MICROSECOND
 cdef int64_t _MOST_NS = MOST_LEVEL_NS
@@ -81,6 +88,7 @@ cdef struct Account:  # what is known of one bucket; times ns
     int64_t reckoned_ns  # up to when it is reckoned
     int64_t alone_ns  # how long the node had been without a store then, since it started
     int64_t heard_ns  # when something was heard of it
+    int64_t found_ns  # when a turn found what no record had told of; 0: there is nothing
 
 
 class Place(NamedTuple):
@@ -193,6 +201,8 @@ cdef class Ledger:
             account = self.open(key, number, now_ns)
             if not self.certain:
                 most_ns = min(tokens, _MOST_NS // token_ns) * token_ns
+        elif account.found_ns != 0 and since_ns > account.found_ns:  # the record is of something else
+            since_ns = account.reckoned_ns
         elif account.listed:
             since_ns = max(since_ns, account.reckoned_ns)
         account.token_ns, account.full_ns = token_ns, full_ns
@@ -228,6 +238,8 @@ cdef class Ledger:
     cdef int look_at(self, int64_t at, list found, int64_t now_ns) except -1:
         """Look at one of those that are looked at in each turn; return 0 if it is not any more: another is in its place."""
         cdef Account *account = self.listed[at]
+        if self.waits(account, now_ns):
+            return 1
         self.look(account, account.reckoned_ns, _MOST_NS, now_ns)
         if account.hot and whole(account.untold_ns) != 0:
             account.heard_ns = now_ns
@@ -238,6 +250,22 @@ cdef class Ledger:
             self.listed[at] = self.listed[self.length]
             return 0
         return 1
+
+    cdef int waits(self, Account *account, int64_t now_ns) except -1:
+        """Whether a change of a bucket is left to its record."""
+        cdef int64_t tat_ns
+        if account.hot or account.found_ns != 0 and now_ns - account.found_ns >= _WAIT_NS:
+            return False
+        tat_ns = self.tat(account.key, account.number)
+        if tat_ns == account.seen_ns or account.untold_ns + max(0, tat_ns - now_ns) >= self.untold_from(account):
+            return False
+        if account.found_ns == 0:
+            account.found_ns = now_ns
+        return True
+
+    cdef int64_t untold_from(self, const Account *account) noexcept:
+        """Return how much of a bucket is untold when it becomes hot."""
+        return (account.full_ns - 1) // (_KEPT * self.nodes) + 1
 
     def question(self, place, int64_t most_ns):
         cdef Account *account = self.find(place.key, place.number)
@@ -330,7 +358,7 @@ cdef class Ledger:
             self.certain = False
         listed = account.listed
         account[0] = Account(
-            key, number, False, listed, 1, 1, 0, 0, 0, 0, now_ns, self.alone_ns(now_ns), now_ns
+            key, number, False, listed, 1, 1, 0, 0, 0, 0, now_ns, self.alone_ns(now_ns), now_ns, 0
         )
         return account
 
@@ -346,7 +374,7 @@ cdef class Ledger:
     cdef int look(self, Account *account, int64_t since_ns, int64_t most_ns, int64_t now_ns) except -1:
         """Find out what was spent since `since_ns`: since the last look, or since the first request began."""
         cdef int64_t tat_ns = self.tat(account.key, account.number), spent_ns
-        cdef int64_t untold_from_ns = (account.full_ns - 1) // (_KEPT * self.nodes) + 1
+        account.found_ns = 0
         if tat_ns == account.seen_ns and account.untold_ns == 0:  # as it is nearly always
             account.reckoned_ns, account.alone_ns = now_ns, self.alone_ns(now_ns)
         else:
@@ -357,7 +385,7 @@ cdef class Ledger:
                 account.own_ns = max(account.own_ns, since_ns)
             account.own_ns = min(account.own_ns + spent_ns, 4 * _MOST_NS)
             account.untold_ns = min(account.untold_ns + spent_ns, _MOST_NS)
-            if account.untold_ns >= untold_from_ns:
+            if account.untold_ns >= self.untold_from(account):
                 account.hot = True
             elif not account.hot:
                 account.untold_ns = max(0, account.untold_ns)

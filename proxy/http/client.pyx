@@ -22,7 +22,7 @@ from proxy.policy.judge cimport Client, Verdict
 
 from proxy.http.address import Source, origin
 from proxy.http.head import HeadError
-from proxy.policy.actions import Action, Reason
+from proxy.policy.actions import Action, Reason, TurnedAway
 
 cdef enum:
     MOST_PIPELINED_BYTES = 65536
@@ -33,6 +33,7 @@ cdef int64_t LINGER_NS = 2_000_000_000
 cdef int _PEER = Source.PEER
 cdef int _TRUSTED_PEER = Source.TRUSTED_PEER
 cdef int _DENY = Action.DENY
+cdef int _HANDSHAKE = TurnedAway.HANDSHAKE
 cdef Verdict TIMEOUT = Verdict(Action.DENY, Reason.TIMEOUT, 408)
 
 
@@ -120,6 +121,8 @@ cdef class ClientConnection:
     def connection_lost(self, error):
         """Forget the connection, and let its exchange know."""
         cdef Exchange exchange = self.exchange
+        if self.state == HANDSHAKING:
+            self.guard.recorder.turned_away(_HANDSHAKE, self.peer, self.source, True, False)
         self.state = CLOSED
         self._leave()
         self.buffer = b""
@@ -147,6 +150,7 @@ cdef class ClientConnection:
         if self.trusted or self.source != _PEER or not guard.tarpit_open or self.stream.backlog_bytes:
             return False
         if not guard.tarpit.hold(self.stream.fd, monotonic_ns(), self.encrypted):
+            self.exchange.reusable = False  # it must not hold a place here instead
             return False
         self.stream.detach()
         self.state = CLOSED
@@ -333,7 +337,7 @@ cdef class ClientConnection:
         """The deadline passed."""
         cdef Exchange exchange = self.exchange
         if self.state == HANDSHAKING:
-            self.stream.abort()  # one that has begun is counted by `Tls`
+            self.stream.abort()
         elif self.state == READING_HEAD and not self.buffer:
             self._close()  # browsers connect in advance; that is no offence, and 408 would answer no question
         elif self.state == READING_HEAD:

@@ -151,18 +151,18 @@ cdef class Arrival:
         guard.arrivals.discard(self)
         if not network:  # only now it is known whose it is
             network = network_key(self.peer)
-            if not guard.enter(fd, self.peer, network, self.source):
+            if not guard.enter(fd, self.peer, network, self.source, encrypted):
                 return 0
         return guard.serve(fd, self.peer, network, self.source, encrypted)
 
     cdef int drop(self) except -1:
         """Close the connection: it says nothing, or rubbish."""
-        if self.fd >= 0:
+        cdef int fd = self.fd
+        if fd >= 0:
             self._unwatch()
-            close_fd(self.fd)
             self.fd = -1
             self.guard.arrivals.discard(self)
-            self.guard.turned_away(_UNTOLD)
+            self.guard.turn_away(fd, _UNTOLD, self.peer, self.source, self.entrance.scheme == TLS)
             if self.network:
                 self.guard.admission.leave(client_key(self.peer), self.network)
                 self.network = 0

@@ -144,10 +144,14 @@ cdef class Fields:
         return 0
 
     cdef void drop_nominated(self) noexcept:
-        """Drop the fields that Connection names as hop-by-hop; never Host, which nobody may take away."""
+        """
+        Drop the fields that Connection names as hop-by-hop; never Host, nor Content-Type: an upload was read by it, and
+        without it the keyserver might read another one.
+        """
         cdef int i, j
         for i in range(self.nominated_count):
-            if same_word(self.nominated[i].name, self.nominated[i].name_len, b"host", 4):
+            if same_word(self.nominated[i].name, self.nominated[i].name_len, b"host", 4) \
+                    or same_word(self.nominated[i].name, self.nominated[i].name_len, b"content-type", 12):
                 continue
             for j in range(self.count):
                 if same_word(self.fields[j].name, self.fields[j].name_len, self.nominated[i].name, self.nominated[i].name_len):

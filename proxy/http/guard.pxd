@@ -38,7 +38,6 @@ cdef class Guard:
     cdef list late  # those of them that are past their deadlines
     cdef readonly set arrivals
     cdef int64_t shed_ns
-    cdef uint64_t failed_handshakes  # that have been counted
     cdef public int parked
     cdef readonly bint draining
     cdef uint64_t request_id
@@ -69,11 +68,10 @@ cdef class Guard:
     cdef readonly Refusals refusals
 
     cpdef admit(self, int fd, bytes peer, Entrance entrance)
-    cdef bint enter(self, int fd, bytes peer, uint64_t network, int source) except -1
+    cdef bint enter(self, int fd, bytes peer, uint64_t network, int source, bint encrypted) except -1
     cdef int serve(self, int fd, bytes peer, uint64_t network, int source, bint encrypted) except -1
-    cdef int _close(self, int fd, int reason, int source) except -1
-    cdef int turned_away(self, int reason) except -1
-    cdef int _refuse_banned(self, int fd, int source) except -1
+    cdef int turn_away(self, int fd, int reason, bytes peer, int source, bint encrypted) except -1
+    cdef bint _holds_banned(self, int fd, int source) except -1
     cdef bint _asks_for_trap(self, int fd) except -1
     cdef bint _has_room(self, int64_t now_ns) except -1
     cdef int _expire(self, list connections) except -1

@@ -62,7 +62,6 @@ cdef bytes MAPPED = b"\0" * 10 + b"\xff\xff"  # an IPv4 address on a socket that
 cdef int _PEER = Source.PEER
 cdef int _FULL = TurnedAway.FULL
 cdef int _BANNED = TurnedAway.BANNED
-cdef int _HANDSHAKE = TurnedAway.HANDSHAKE
 cdef int _UNTRUSTED = TurnedAway.UNTRUSTED
 _shed_order = attrgetter("shed_order")
 
@@ -129,26 +128,26 @@ cdef class Guard:
 
     cpdef admit(self, int fd, bytes peer, Entrance entrance):
         cdef uint64_t network
+        cdef bint encrypted = entrance.scheme == ALWAYS_TLS
         if peer.startswith(MAPPED):
             peer = peer[12:]
         if entrance.proxy_header or not entrance.direct:
             if not self.trusts(peer):
-                close_fd(fd)
-                self.turned_away(_UNTRUSTED)
+                self.turn_away(fd, _UNTRUSTED, peer, _PEER, encrypted)
                 return
         network = network_key(peer)
         if entrance.proxy_header:  # who it is for is not known yet
             if self._has_room(monotonic_ns()):
                 Arrival(self, entrance, fd, peer, 0).begin()
             else:
-                self._close(fd, _FULL, _PEER)
-        elif self.enter(fd, peer, network, _PEER):
+                self.turn_away(fd, _FULL, peer, _PEER, encrypted)
+        elif self.enter(fd, peer, network, _PEER, encrypted):
             if entrance.scheme == EITHER:
                 Arrival(self, entrance, fd, peer, network).begin()
             else:
-                self.serve(fd, peer, network, _PEER, entrance.scheme == ALWAYS_TLS)
+                self.serve(fd, peer, network, _PEER, encrypted)
 
-    cdef bint enter(self, int fd, bytes peer, uint64_t network, int source) except -1:
+    cdef bint enter(self, int fd, bytes peer, uint64_t network, int source, bint encrypted) except -1:
         """Count a connection of `peer` in; false if it is turned away, and its descriptor closed."""
         cdef int64_t now_ns = monotonic_ns()
         cdef uint64_t key = client_key(peer)
@@ -158,7 +157,7 @@ cdef class Guard:
             reason = _FULL
         if reason == WELCOME:
             return True
-        self._close(fd, reason, source)
+        self.turn_away(fd, reason, peer, source, encrypted)
         return False
 
     cdef int serve(self, int fd, bytes peer, uint64_t network, int source, bint encrypted) except -1:
@@ -179,30 +178,23 @@ cdef class Guard:
             stream.abort()
         return 0
 
-    cdef int _close(self, int fd, int reason, int source) except -1:
-        """Turn a connection away."""
-        self.turned_away(reason)
-        if reason == _BANNED:
-            return self._refuse_banned(fd, source)
-        close_fd(fd)
-        return 0
+    cdef int turn_away(self, int fd, int reason, bytes peer, int source, bint encrypted) except -1:
+        """Do not take a connection on: close it, or leave it to the tarpit."""
+        cdef bint held = reason == _BANNED and self._holds_banned(fd, source)
+        if not held:
+            close_fd(fd)
+        return self.recorder.turned_away(reason, peer, source, encrypted, held)
 
-    cdef int turned_away(self, int reason) except -1:
-        """Count a connection that is not taken on."""
-        return self.recorder.turned_away(reason)
-
-    cdef int _refuse_banned(self, int fd, int source) except -1:
-        """Let go of a banned client's connection in the way that the operator chose."""
+    cdef bint _holds_banned(self, int fd, int source) except -1:
+        """Do with a banned client's connection what the operator chose; false if it is to be closed."""
         cdef linger at_once
         if self.ban_refusal == "tarpit":
-            if source == _PEER and self._asks_for_trap(fd) and self.tarpit.hold(fd, monotonic_ns(), False):
-                return 0
-        elif self.ban_refusal == "reset":
+            return source == _PEER and self._asks_for_trap(fd) and self.tarpit.hold(fd, monotonic_ns(), False)
+        if self.ban_refusal == "reset":
             at_once.l_onoff = 1
             at_once.l_linger = 0
             setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once))
-        close_fd(fd)
-        return 0
+        return False
 
     cdef bint _asks_for_trap(self, int fd) except -1:
         """Whether a plain request waits there that no client of a keyserver sends."""
@@ -254,9 +246,6 @@ cdef class Guard:
         self.upstreams.expire(now_ns)
         if self.tls is not None:
             self.tls.standing.forget_some()
-            while self.failed_handshakes < self.tls.failed:
-                self.failed_handshakes += 1
-                self.turned_away(_HANDSHAKE)
         self.recorder.gauges(len(self.connections), self.parked, self.tarpit.held)
 
     def _expire_some(self):

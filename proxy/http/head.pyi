@@ -23,7 +23,7 @@ class RequestHead:
         true_client_ip: True-Client-IP, likewise.
         x_real_ip: X-Real-IP, likewise.
         accept: Value of the first Accept, or None.
-        content_type: Value of the first Content-Type, or None.
+        content_type: Value of Content-Type, or None.
         encoded: There is a Content-Encoding.
         special: The answer may be for this client alone: a range, a condition, a cookie, credentials, an Origin.
         size: Bytes of the head in the buffer it was read from.

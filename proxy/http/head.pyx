@@ -44,7 +44,7 @@ cdef class RequestHead:
         forwarded_for, forwarded, forwarded_proto: Values joined by ", ", or None.
         cf_connecting_ip, true_client_ip, x_real_ip: Likewise; more than one are no address then.
         accept: Value of the first Accept, or None.
-        content_type: Value of the first Content-Type, or None.
+        content_type: Value of Content-Type, or None.
         encoded: There is a Content-Encoding.
         special: The answer may be for this client alone: a range, a condition, a cookie, credentials, an Origin.
         size: Bytes of the head in the buffer it was read from.
@@ -79,8 +79,9 @@ cdef int _take_request_field(RequestHead head, Fields fields, Field *field) exce
         if head.accept is None:
             head.accept = field.value[:field.value_len]
     elif n == 12 and same_word(name, n, b"content-type", 12):
-        if head.content_type is None:
-            head.content_type = field.value[:field.value_len]
+        if head.content_type is not None:
+            refuse(400, "more than one Content-Type")
+        head.content_type = field.value[:field.value_len]
     elif n == 6 and same_word(name, n, b"expect", 6):
         field.kept = False
         if not same_word(field.value, field.value_len, b"100-continue", 12):

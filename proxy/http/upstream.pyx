@@ -77,7 +77,7 @@ cdef class UpstreamConnection:
             if head.status >= 200:
                 break
             self.interim += 1
-            if head.status == 101 or self.interim > MOST_INTERIM:
+            if head.status == 101 or _announces_body(head) or self.interim > MOST_INTERIM:
                 raise HeadError(400, "unwanted interim reply")
             head = read_reply(data, MOST_HEAD_BYTES)
         self.buffer = data
@@ -90,7 +90,7 @@ cdef class UpstreamConnection:
         if head.status == 204 or head.status == 304 or exchange.head.method == "HEAD":
             length = 0
             # A body is announced that must not come. If it does, it must not be taken for the next reply.
-            self.reusable = self.reusable and (head.length == _NO_LENGTH or head.length == 0)
+            self.reusable = self.reusable and not _announces_body(head)
         elif length == _NO_LENGTH:
             self.reusable = False
         if length == len(rest):
@@ -218,3 +218,8 @@ cdef class UpstreamConnection:
         self.upstream.health.failed(monotonic_ns())
         self.stream.abort()
         return 0
+
+
+cdef bint _announces_body(ReplyHead head) noexcept:
+    """Whether a head speaks of a body."""
+    return head.length != _NO_LENGTH and head.length != 0

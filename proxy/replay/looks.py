@@ -28,7 +28,7 @@ DAY_NS: Final = 86_400 * 1_000_000_000
 _ERROR: Final = 400
 _NO_ERRORS: Final = frozenset({404, 429, 503})
 _CERT, _UPLOAD, _UNKNOWN = OperationClass.CERT, OperationClass.UPLOAD, OperationClass.UNKNOWN
-_SEARCHING: Final = frozenset({OperationClass.IDENTITY, OperationClass.WORDS})
+_LOOKED_UP: Final = (_CERT, OperationClass.IDENTITY, OperationClass.WORDS)  # no set: enums take long to hash
 
 
 class Look:
@@ -65,16 +65,18 @@ class Looks:
                 return
             look = self._clients[client] = Look()
         look.requests += 1
-        kind = operation.kind
-        if kind == _CERT or kind in _SEARCHING:
-            self._remember(look, line, operation)
+        kind, subject, _, target, _, _, trap = operation
+        if kind in _LOOKED_UP:
+            if not look.much:
+                self._remember(look, line, kind, subject)
         elif kind == _UPLOAD:
             self._begin_day(look, line)
             look.uploads += 1
             look.much |= look.uploads > UPLOADS
-        if operation.trap or not operation.target:
+        if trap or not target:
             look.bad = True
-        if kind == _UNKNOWN or (line.status >= _ERROR and line.status not in _NO_ERRORS):
+        status = line.status
+        if kind == _UNKNOWN or (status >= _ERROR and status not in _NO_ERRORS):
             look.odd += 1
 
     def legitimate(self, client: int) -> bool:
@@ -88,21 +90,21 @@ class Looks:
             self._remembered -= len(look.certificates or ()) + len(look.searches or ())
             look.day, look.uploads, look.certificates, look.searches = day, 0, None, None
 
-    def _remember(self, look: Look, line: Line, operation: Operation) -> None:
+    def _remember(self, look: Look, line: Line, kind: OperationClass, subject: str) -> None:
         """Take note of what was asked for."""
-        if look.much:
-            return
         if look.day != line.start_ns // DAY_NS:
             self._begin_day(look, line)
-        if operation.kind == _CERT:
+        if kind == _CERT:
             seen = look.certificates = look.certificates or set()
             most = CERTIFICATES
         else:
             seen = look.searches = look.searches or set()
             most = SEARCHES
-        before = len(seen)
-        seen.add(hash(operation.subject))
-        self._remembered += len(seen) - before
+        word = hash(subject)
+        if word in seen:
+            return
+        seen.add(word)
+        self._remembered += 1
         if len(seen) > most or self._remembered > MOST_SUBJECTS:
             look.much = True
             self._remembered -= len(look.certificates or ()) + len(look.searches or ())

@@ -100,14 +100,15 @@ class Node:
             price: What it costs at least, tokens: its answer was dear the last time.
 
         """
-        kind, subject, subjects = operation.kind, operation.subject, self.subjects
+        kind, subject, usual_price, _, refusal, allow, trap = operation
+        subjects = self.subjects
         return Facts(
             client,
             kind,
-            max(price, operation.price),
-            operation.refusal,
-            operation.allow,
-            _TRAP if operation.trap else _CANARY if subject in self._canaries else 0,
+            max(price, usual_price),
+            refusal,
+            allow,
+            _TRAP if trap else _CANARY if subject in self._canaries else 0,
             subjects.counted_as(kind, subject),
             subjects.domain_of(kind, subject),
         )

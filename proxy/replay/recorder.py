@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fastpath.record_array import RECORD_DTYPE
+from fastpath.record_array import RECORD_DTYPE, gather
 from proxy.policy.actions import Action
 from proxy.policy.judge import ALLOW
 from proxy.telemetry.numbers import METHODS, SHADOW
@@ -42,36 +42,30 @@ def recorded(asked: Sequence[Asked], subjects: Subjects, *, patient: bool = True
     """
     found = np.zeros(len(asked), RECORD_DTYPE)
     now_ns, clients, operations, lines, verdicts = zip(*asked, strict=True)
-    _, _, methods, _, statuses, _, _, took, waited, received, flags = zip(*lines, strict=True)
+    _, _, methods, targets, statuses, _, _, took, waited, received, flags = zip(*lines, strict=True)
+    kinds, texts, *_ = zip(*operations, strict=True)
     took_us = np.array(took, np.int64)
     if patient:
         took_us = np.maximum(took_us - np.array(waited, np.int64), 0)  # without the guard of the log
-    texts = [operation.subject for operation in operations]
-    found["client"] = clients
-    found["operation"] = np.frombuffer(bytes([operation.kind for operation in operations]), np.uint8)
+    found["client"] = np.array(clients, np.uint64)
+    found["operation"] = np.frombuffer(bytes(kinds), np.uint8)
     found["subject"] = [*map(str.encode, texts)]
-    found["subject_hash"] = [*map(subjects.word_of, texts)]
+    found["subject_hash"] = np.array([*map(subjects.word_of, texts)], np.uint64)
     found["method"] = [_METHODS.get(method, 0) for method in methods]
     found["status"] = statuses
     found["received"] = np.minimum(np.array(received, np.int64), _MOST)
     found["flags"] = flags
+    action, reason, status, subject_hash = (found[name] for name in ("action", "reason", "status", "subject_hash"))
     for place, verdict in enumerate(verdicts):
         if verdict is not ALLOW:
-            _say(found, place, verdict)
+            action[place] = verdict.shadow + SHADOW if verdict.shadow else verdict.action
+            reason[place] = verdict.reason
             if verdict.action >= _LIMIT:
-                took_us[place] = 0  # a refused one took no time
+                status[place], took_us[place] = verdict.status, 0  # the guard's, and a refused one took no time
             elif patient:
                 took_us[place] += verdict.wait_ns // 1000
-            if not lines[place].target:
-                found["subject_hash"][place] = NO_HEAD
+            if not targets[place]:
+                subject_hash[place] = NO_HEAD
     found["total_us"] = np.minimum(took_us, _MOST)
     found["time_ns"] = np.array(now_ns, np.int64) + took_us * 1000
-    return found[np.argsort(found["time_ns"], kind="stable")] if took_us.any() else found
-
-
-def _say(found: NDArray[np.void], place: int, verdict: Verdict) -> None:
-    """Fill in what was said to a request; the status of a refused one is the guard's."""
-    found["action"][place] = verdict.shadow + SHADOW if verdict.shadow else verdict.action
-    found["reason"][place] = verdict.reason
-    if verdict.action >= _LIMIT:
-        found["status"][place] = verdict.status
+    return gather(found, np.argsort(found["time_ns"], kind="stable"))

@@ -14,6 +14,10 @@ from proxy.policy.judge import ALLOW, Verdict
 MOST_CLIENTS: Final = 262_144
 MOST_COLUMNS: Final = 400  # of a plot
 FIRST_COLUMN_NS: Final = 60 * 1_000_000_000
+VAIN: Final = frozenset(range(400, 500)) - {429}  # statuses of the keyserver by which nothing was lost
+_REASONS: Final = {int(each): each.name.lower() for each in Reason}
+_BUCKETS: Final = {int(each): each.name.lower() for kinds in (OperationClass, BudgetKind) for each in kinds}
+_OF_BUCKETS: Final = frozenset({int(Reason.LIMIT), int(Reason.BUDGET)})
 
 
 class Fate(IntEnum):
@@ -95,14 +99,14 @@ class Tally:
     timeline: Timeline = field(default_factory=Timeline)
     wait_ns: int = 0
 
-    def note(self, client: int, verdict: Verdict, at_ns: int, *, vain: bool = False) -> None:
+    def note(self, client: int, verdict: Verdict, at_ns: int, status: int = 0) -> None:
         """Take note of a verdict.
 
         Args:
             client: Its key.
             verdict: On its request.
             at_ns: Since the beginning.
-            vain: The keyserver had no answer to it.
+            status: What the keyserver said to it; 0: it is not known.
 
         """
         fortune = self.clients.get(client)
@@ -115,10 +119,10 @@ class Tally:
             return
         action, reason = verdict.action, verdict.reason
         self.verdicts[action, reason, verdict.shadow] += 1
-        fate = _fate(action, reason, vain=vain)
+        fate = _fate(action, reason, vain=status in VAIN)
         fortune.fates[fate] += 1
         self.timeline.note(at_ns, fate)
-        if fate in {Fate.ANSWERED, Fate.DECLINED}:
+        if fate is Fate.ANSWERED or fate is Fate.DECLINED:
             return
         name = limit_name(verdict)
         self.limits[name][fate] += 1
@@ -148,8 +152,5 @@ def _fate(action: int, reason: int, *, vain: bool) -> Fate:
 
 def limit_name(verdict: Verdict) -> str:
     """Return what decided: a limit or a budget by its name in settings, else the reason."""
-    spending = verdict.spending
-    if spending is None or verdict.reason not in {Reason.LIMIT, Reason.BUDGET}:
-        return Reason(verdict.reason).name.lower()
-    bucket = spending.bucket
-    return BudgetKind(bucket).name.lower() if bucket >= len(OperationClass) else OperationClass(bucket).name.lower()
+    spending, reason = verdict.spending, verdict.reason
+    return _REASONS[reason] if spending is None or reason not in _OF_BUCKETS else _BUCKETS[spending.bucket]

@@ -27,7 +27,6 @@ from proxy.replay.tally import Tally
 
 TARGETS: Final = 65_536  # whose classes are remembered
 SEED: Final = 5
-VAIN: Final = frozenset(range(400, 500)) - {429}
 MALFORMED: Final = Verdict(Action.DENY, Reason.MALFORMED, 400)
 _NOTHING: Final = Operation(OperationClass.UNKNOWN, "", 0, b"")
 _SLIP: Final = Operation(OperationClass.WORDS, "", 0, b"")  # in a search, which is no offence
@@ -89,10 +88,10 @@ class World:
         """Judge requests, which come in the order of time; `look` sees each before, as the log tells of it."""
         pace, classify, client_of = self._pace, self.classify, self.node.client
         for line in lines:
-            client, operation = client_of(line.address), classify(line.method, line.target)
+            at_ns, address, method, target, *_ = line
+            client, operation = client_of(address), classify(method, target)
             if look is not None:
                 look(client.key, line, operation)
-            at_ns = line.start_ns
             if pace is not None:
                 while pace.due_ns <= at_ns:
                     self._ask_next(pace)
@@ -130,8 +129,8 @@ class World:
             verdict = MALFORMED
         if verdict is not ALLOW:
             node.note(client, operation, verdict, now_ns)
+            if verdict.wait_ns and self._pace is not None:
+                self._pace.delayed(line, verdict.wait_ns, at_ns)
         if self.suspicion is not None:
             self.suspicion.note(key, operation, line, verdict, now_ns)
-        self.tally.note(key, verdict, now_ns - START_NS, vain=status in VAIN)
-        if verdict is not ALLOW and verdict.wait_ns and self._pace is not None:
-            self._pace.delayed(line, verdict.wait_ns, at_ns)
+        self.tally.note(key, verdict, now_ns - START_NS, status)

@@ -15,7 +15,7 @@ from fastpath import address_text, key_text, network_key, records
 from proxy.hkp.operation import OperationClass
 from proxy.http.address import Source
 from proxy.http.ja4 import ja4_text
-from proxy.policy.actions import Action, Reason
+from proxy.policy.actions import Action, Reason, TurnedAway
 from proxy.telemetry.numbers import FLAG_CACHED, FLAG_HTTP_1_0, METHODS, SHADOW
 
 if TYPE_CHECKING:
@@ -52,13 +52,13 @@ def action_text(number: int) -> str:
     return Action(number).name.lower()
 
 
-def name_of(kind: type[OperationClass | Reason | Source], number: int) -> str:
+def name_of(kind: type[OperationClass | Reason | Source | TurnedAway], number: int) -> str:
     """Return the lower-case name of a number, or the number where a newer writer used one that we do not know."""
     return _names(kind).get(number, str(number))
 
 
 @cache
-def _names(kind: type[OperationClass | Reason | Source]) -> dict[int, str]:
+def _names(kind: type[OperationClass | Reason | Source | TurnedAway]) -> dict[int, str]:
     return {member.value: member.name.lower() for member in kind}
 
 

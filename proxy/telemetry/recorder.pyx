@@ -1,23 +1,32 @@
-"""The step `record`: one record in the worker's ring and one stroke in its counters, for every request."""
+"""
+The step `record`: one record in a ring of the worker's and one stroke in its counters, for every request, and for every
+connection that is not taken on (a knock).
+"""
 
 from cpython.unicode cimport PyUnicode_AsUTF8String
 from libc.stdint cimport int64_t, uint64_t
 
+from fastpath.clock cimport monotonic_ns
 from fastpath.counters cimport Counters
 from fastpath.excerpts cimport Excerpts
+from fastpath.keys cimport client_key
 from fastpath.ring cimport Ring
 from proxy.http.exchange cimport Exchange
 from proxy.policy.judge cimport Client, Verdict
 
 from proxy.hkp.classes import OperationClass
-from proxy.telemetry.numbers import FLAG_CACHED, FLAG_HTTP_1_0, METHODS, NO_UPSTREAM, SHADOW, CacheUse
+from proxy.policy.actions import Action
+from proxy.telemetry.numbers import FLAG_CACHED, FLAG_HTTP_1_0, FLAG_TLS, METHODS, NO_UPSTREAM, SHADOW, CacheUse
 
 cdef int _FLAG_HTTP_1_0 = FLAG_HTTP_1_0
 cdef int _FLAG_CACHED = FLAG_CACHED
+cdef int _FLAG_TLS = FLAG_TLS
 cdef int _HIT = CacheUse.HIT
 cdef int _JOINED = CacheUse.JOINED
 cdef int _NO_UPSTREAM = NO_UPSTREAM
 cdef int _SHADOW = SHADOW
+cdef int _TARPIT = Action.TARPIT
+cdef int _DROP = Action.DROP
 cdef int _UNKNOWN = OperationClass.UNKNOWN
 cdef dict _METHOD_NUMBERS = {name: number for number, name in enumerate(METHODS)}
 cdef enum:
@@ -27,8 +36,11 @@ cdef enum:
 
 cdef class Recorder:
 
-    def __init__(self, Ring ring not None, Excerpts excerpts not None, Counters counters not None):
+    def __init__(
+        self, Ring ring not None, Ring knocks not None, Excerpts excerpts not None, Counters counters not None
+    ):
         self.ring = ring
+        self.knocks = knocks
         self.excerpts = excerpts
         self.counters = counters
 
@@ -80,9 +92,13 @@ cdef class Recorder:
                 break
         return 0
 
-    cdef int turned_away(self, int reason) except -1:
-        self.counters.turned_away(reason)
-        return 0
+    cdef int turned_away(self, int reason, bytes peer, int source, bint encrypted, bint held) except -1:
+        """A connection is not taken on; `encrypted`: it came to speak TLS, `held`: the tarpit has it."""
+        self.knocks.write(
+            monotonic_ns(), client_key(peer), 0, 0, 0, 0, 0, 0, 0, 0, 0, _TARPIT if held else _DROP, reason, source, 0,
+            _FLAG_TLS if encrypted else 0, _NO_UPSTREAM, peer, b"", b"",
+        )
+        return self.counters.turned_away(reason)
 
     def gauges(self, connections, parked, held):
         self.counters.set_connections(connections)

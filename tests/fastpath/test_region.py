@@ -14,7 +14,7 @@ from fastpath.crowd import Crowd, crowd_bytes
 from fastpath.leases import Leases
 from fastpath.prefixes import PrefixBook
 from fastpath.region import VERSION, Control, Counts, Region
-from fastpath.ring import Ring
+from fastpath.ring import KNOCK_RECORDS, Ring
 from fastpath.sightings import Sightings
 from fastpath.table import ClientTable
 
@@ -35,7 +35,7 @@ def sections(region: Region) -> dict[str, memoryview]:
     named = {name: getattr(region, name) for name in names}
     for worker in range(region.counts.workers):
         named |= {f"ring {worker}": region.ring(worker), f"counters {worker}": region.counters(worker)}
-        named[f"payments {worker}"] = region.payments(worker)
+        named |= {f"payments {worker}": region.payments(worker), f"knocks {worker}": region.knocks(worker)}
     return named
 
 
@@ -52,7 +52,7 @@ def test_everything_fits_its_section(region: Region) -> None:
     """What is built on a section accepts it."""
     assert ClientTable(region.table, region.secret).capacity == 104
     for worker in range(3):
-        assert Ring(region.ring(worker)).lost == 0
+        assert Ring(region.ring(worker)).lost == Ring(region.knocks(worker), KNOCK_RECORDS).lost == 0
         assert sum(Counters(region.counters(worker)).snapshot().responses) == 0
         assert Crowd(region.crowd, 3, worker, region.secret).count(7) == 0
         assert Leases(region.leases, region.generations, worker, region.secret).acquire(1, 7, 1, 1) == -1 or not worker
@@ -144,8 +144,8 @@ def test_out_of_range(counts: Counts, text: str) -> None:
 
 @pytest.mark.parametrize("worker", [-1, 3])
 def test_no_such_worker(region: Region, worker: int) -> None:
-    """Only the workers of the region have a ring and counters."""
-    for part in (region.ring, region.counters):
+    """Only the workers of the region have rings and counters."""
+    for part in (region.ring, region.knocks, region.counters):
         with pytest.raises(ValueError, match=f"worker {worker} not in 0..2"):
             part(worker)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastpath.record import NO_UPSTREAM, Record
-from fastpath.ring import RING_BYTES, RING_RECORDS, Ring
+from fastpath.ring import KNOCK_BYTES, KNOCK_RECORDS, RING_BYTES, RING_RECORDS, Ring
 from tests.fastpath.conftest import Start
 
 Shared = Callable[[int], memoryview]
@@ -93,13 +93,14 @@ def test_a_wrong_field_writes_nothing(shared: Shared, changes: dict[str, Any], e
     assert ring.drain(1) == []
 
 
-def test_a_full_ring_loses_the_newest(shared: Shared) -> None:
+@pytest.mark.parametrize(("size", "octets"), [(RING_RECORDS, RING_BYTES), (KNOCK_RECORDS, KNOCK_BYTES)])
+def test_a_full_ring_loses_the_newest(shared: Shared, size: int, octets: int) -> None:
     """The writer never waits: what finds the ring full is counted, what is in it stays."""
-    ring = Ring(shared(RING_BYTES))
-    assert all(write(ring, number) for number in range(RING_RECORDS))
+    ring = Ring(shared(octets), size)
+    assert all(write(ring, number) for number in range(size))
     assert [write(ring, number) for number in (-1, -2)] == [False, False]
     assert ring.lost == 2
-    assert [record.time_ns for record in ring.drain(10_000)] == list(range(RING_RECORDS))
+    assert [record.time_ns for record in ring.drain(10_000)] == list(range(size))
     assert write(ring, 5)
 
 
@@ -113,6 +114,17 @@ def test_drain_takes_no_more_than_asked(shared: Shared) -> None:
     assert [record.time_ns for record in read] == list(range(written)) == list(range(21_192))
 
 
+def test_a_small_ring_goes_round(shared: Shared) -> None:
+    """A ring of knocks begins anew after KNOCK_RECORDS."""
+    ring, read = Ring(shared(KNOCK_BYTES), KNOCK_RECORDS), []
+    for number in range(3 * KNOCK_RECORDS):
+        assert write(ring, number)
+        if number % 100 == 99:
+            read += ring.drain(KNOCK_RECORDS)
+    read += ring.drain(KNOCK_RECORDS)
+    assert [record.time_ns for record in read] == list(range(3 * KNOCK_RECORDS))
+
+
 def test_two_ends_of_one_memory(shared: Shared) -> None:
     """The writer and the reader have a Ring each, and see the same count of lost records."""
     memory = shared(RING_BYTES)
@@ -122,15 +134,20 @@ def test_two_ends_of_one_memory(shared: Shared) -> None:
     assert (len(reader.drain(10_000)), reader.lost) == (RING_RECORDS, 3)
 
 
-@given(head=st.integers(0, 2**64 - 1), tail=st.integers(0, 2**64 - 1), most=st.integers(0, 2**64 - 1))
-def test_damaged_positions(head: int, tail: int, most: int) -> None:
+@given(
+    head=st.integers(0, 2**64 - 1),
+    tail=st.integers(0, 2**64 - 1),
+    most=st.integers(0, 2**64 - 1),
+    size=st.sampled_from([RING_RECORDS, KNOCK_RECORDS]),
+)
+def test_damaged_positions(head: int, tail: int, most: int, size: int) -> None:
     """Whatever stands in the head and the tail, reader and writer stay in the memory and go on."""
-    memory = memoryview(bytearray(RING_BYTES))
+    memory = memoryview(bytearray(RING_BYTES if size == RING_RECORDS else KNOCK_BYTES))
     words = memory.cast("Q")
     words[HEAD], words[TAIL] = head, tail
-    ring = Ring(memory)
+    ring = Ring(memory, size)
     write(ring)
-    assert len(ring.drain(most)) <= min(most, RING_RECORDS)
+    assert len(ring.drain(most)) <= min(most, size)
     ring.drain(RING_RECORDS)
     assert write(ring, 42)
     assert ring.drain(RING_RECORDS)[-1].time_ns == 42
@@ -141,6 +158,13 @@ def test_wrong_memory(size: int) -> None:
     """Too little memory is refused."""
     with pytest.raises(ValueError, match=f"memory of a ring: {size} bytes, not {RING_BYTES}"):
         Ring(memoryview(bytearray(size)))
+
+
+@pytest.mark.parametrize("size", [0, 1000, 2 * RING_RECORDS, 2**63])
+def test_wrong_size(size: int) -> None:
+    """A ring has a power of two of records, and not more than that of requests."""
+    with pytest.raises(ValueError, match=f"size {size} is no power of two up to {RING_RECORDS}"):
+        Ring(memoryview(bytearray(2 * RING_BYTES)), size)
 
 
 def test_a_reader_in_another_process(shared: Shared, together: Together) -> None:

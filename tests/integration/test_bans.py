@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ SCANNER, BYSTANDER = "127.0.0.66", "127.0.1.1"
 TRAP = Question("/.env", ("User-Agent: scanner/1.0",))
 GET = Question("/pks/lookup?op=get&options=mr&search=0x0123456789ABCDEF0123456789ABCDEF01234567")
 TOKEN = "correct-horse-battery"  # noqa: S105 - of this test
+KNOCKS, ASKED = 2000, 10
 TRAPS_FOR_A_BAN = 5  # at 25 points, with 100 for a ban and a little decay between
 
 
@@ -63,6 +65,36 @@ async def test_scanner_is_banned_by_all_workers(start_guard: StartGuard, start_k
     assert account["ban"]["network"] == SCANNER
     assert {each["kind"] for each in account["offences"]} == {"trap"}
     assert guard.metric('connections_refused_total{reason="banned"}') == 20
+
+
+async def test_banned_client_that_knocks(start_guard: StartGuard, start_keyserver: StartKeyserver) -> None:
+    """An operator sees that a banned client goes on, and how often; it earns nothing by that, and is no request."""
+    guard = start_guard(start_keyserver(ok).url)
+    assert guard.command("ban", SCANNER)[0] == 0
+    assert [await banned(guard) for _ in range(5)] == [True] * 5
+    until(lambda: guard.client(SCANNER)["turned_away"] is not None, "the first knock is seen")
+    until(lambda: guard.client(SCANNER)["turned_away"]["connections"] == 5, "all are seen")
+    account = guard.client(SCANNER)
+    assert (account["turned_away"]["reason"], account["turned_away"]["held"]) == ("banned", 0)
+    assert (account["offences"], account["points"], account["verdict"]["evidence"], account["last"]) == ([], 0, [], [])
+    assert "turned away: 5 connections" in " ".join(guard.command("explain", SCANNER)[1].split())
+    assert SCANNER in guard.command("top", "--once")[1]
+    assert not any(name.startswith("hkpguard_requests_total") for name in guard.metrics())
+    assert guard.access_log() == []
+
+
+async def test_flood_of_a_banned_client(start_guard: StartGuard, start_keyserver: StartKeyserver) -> None:
+    """However many knocks there are, all are counted, and no record of an honest request is lost."""
+    guard = start_guard(start_keyserver(ok).url)
+    assert guard.command("ban", SCANNER)[0] == 0
+    for _ in range(ASKED):
+        knocks = [banned(guard) for _ in range(KNOCKS // ASKED)]
+        assert all(await asyncio.gather(*knocks))
+        assert (await ask_once(guard.port, GET, client=BYSTANDER)).status == 200
+    guard.await_metric('connections_refused_total{reason="banned"}', KNOCKS)
+    until(lambda: len(guard.access_log()) == ASKED, "each request has its line")
+    assert guard.metric("records_lost_total") == 0
+    assert 0 < guard.client(SCANNER)["turned_away"]["connections"] <= KNOCKS
 
 
 async def test_ban_withstands_deaths_and_restarts(

@@ -54,11 +54,11 @@ AT_ONCE = 3
 
 
 @pytest.fixture
-def one(need: Need, tmp_path: Path) -> Iterator[Server]:
+def one(store_program: str, tmp_path: Path) -> Iterator[Server]:
     """Return a server whose users are those of the documentation, and an administrator."""
     users = tmp_path / "users.acl"
     users.write_text(f"user default on nopass ~* &* +@all\n{acl_line()}\n")
-    with server(need("redis-server"), tmp_path / "redis", "--aclfile", str(users)) as started:
+    with server(store_program, tmp_path / "redis", "--aclfile", str(users)) as started:
         yield started
 
 

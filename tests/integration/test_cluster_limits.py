@@ -17,14 +17,14 @@ from tests.integration.cluster_guards import await_joined
 from tests.integration.http_client import Connection, Question, ask_once
 from tests.integration.keyserver import ok
 from tests.integration.programs import LOOPBACK, until
-from tests.integration.redis_servers import SECRET, Server, server
+from tests.integration.redis_servers import ON_REDIS, SECRET, Server, server
 from tests.proxy.cluster.simulation import ScriptedStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.integration.conftest import Need, StartGuard, StartKeyserver
+    from tests.integration.conftest import StartGuard, StartKeyserver
     from tests.integration.guard import Guard
 
 
@@ -40,9 +40,9 @@ GAP_SECONDS = 0.1 + 0.25  # records are read each 0.1 s; an exchange each 20 ms,
 
 
 @pytest.fixture
-def redis(need: Need, tmp_path: Path) -> Iterator[Server]:
+def redis(store_program: str, tmp_path: Path) -> Iterator[Server]:
     """Return a server."""
-    with server(need("redis-server"), tmp_path / "redis") as started:
+    with server(store_program, tmp_path / "redis") as started:
         yield started
 
 
@@ -172,6 +172,7 @@ async def test_one_client_at_full_speed_over_four_nodes(
     assert len(server.log) - before == again
 
 
+@ON_REDIS
 async def test_slow_over_four_nodes_is_one_limit(
     start_guard: StartGuard, start_keyserver: StartKeyserver, redis: Server
 ) -> None:
@@ -187,6 +188,7 @@ async def test_slow_over_four_nodes_is_one_limit(
     assert BURST <= admitted <= (BURST + took / TOKEN_SECONDS) * (KEPT + 1) / KEPT + NODES
 
 
+@ON_REDIS
 async def test_without_redis_all_nodes_together_have_one_limit(
     start_guard: StartGuard, start_keyserver: StartKeyserver, redis: Server
 ) -> None:
@@ -226,6 +228,7 @@ def mail(_number: int) -> Question:
     return Question("/vks/v1/request-verify", method="POST", fields=fields, body=body)
 
 
+@ON_REDIS
 @pytest.mark.parametrize(("question", "budget"), [(new_cert, "USER_ID"), (mail, "MAIL_ADDRESS")])
 async def test_budgets_of_bodies_are_one_over_four_nodes(
     start_guard: StartGuard,

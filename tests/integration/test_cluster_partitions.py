@@ -1,9 +1,10 @@
-"""Guards that lose Redis under load: a few of them or all, by dropped packets, and by a failover of Sentinel."""
+"""Guards that lose Redis under load: a few of them or all, by dropped packets, a failover, or anything else."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from proxy.cluster.ledger import KEPT
@@ -12,7 +13,16 @@ from tests.integration.cluster_guards import ban, banned, nodes_of, start_all
 from tests.integration.http_client import Load, Question, ask, ask_once
 from tests.integration.keyserver import ok
 from tests.integration.programs import LOOPBACK, own_bytes, until
-from tests.integration.redis_servers import sentinel, server
+from tests.integration.redis_servers import PASSWORD, acl_line, relay, sentinel, server
+from tests.integration.store_failures import (
+    demote,
+    evict,
+    fill,
+    hang,
+    kill_and_restart_empty,
+    slow_down,
+    take_the_user,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -37,6 +47,8 @@ PER_SECOND = 50
 GAP_SECONDS = 0.5  # from one exchange to the next, and until the first request is read, on a busy machine
 LOADER = "127.0.0.9"  # asks all the time, and has nothing left
 PATIENCE_SECONDS = 20.0
+SLOW_SECONDS = 0.5
+BANNED = "198.51.100.3"
 MOST_GROWTH_BYTES = 5 << 20
 OUT, IN = "the store is out of reach, this node goes on alone", "the store is connected"
 
@@ -73,6 +85,11 @@ async def in_turn(guards: Sequence[Guard], client: str, rounds: int) -> int:
         await asyncio.sleep(1 / PER_SECOND)
     assert {*statuses} <= {200, 429}
     return statuses.count(200)
+
+
+async def check_told(guards: Sequence[Guard], client: str) -> None:
+    """Check that guards tell each other what a client spent while they were alone, which is all that it may have."""
+    assert await in_turn(guards, client, BURST // len(guards)) <= PER_SECOND * GAP_SECONDS
 
 
 async def await_shares(guards: Sequence[Guard], *shares: int) -> None:
@@ -124,7 +141,7 @@ async def test_packets_are_dropped(
 
         far.drop()
         await await_shares(guards, *[1] * NODES)
-        assert await in_turn(guards, "127.0.0.4", 5) <= 2 * NODES  # what was spent alone is not forgotten
+        await check_told(guards, "127.0.0.4")
         for address in ("198.51.100.1", "198.51.100.2"):
             await await_all(
                 lambda each, address=address: banned(each, address), guards, f"{address} is banned everywhere"
@@ -133,6 +150,36 @@ async def test_packets_are_dropped(
         assert own_bytes(each.pid("analyst")) - before < MOST_GROWTH_BYTES
         told = [line["event"] for line in each.messages() if line["event"] in {OUT, IN}]
         assert told == [IN, OUT, IN]
+
+
+async def test_whatever_fails(need: Need, stack: ExitStack, start_keyserver: StartKeyserver, tmp_path: Path) -> None:
+    """Killed and empty again, hanging, full, a replica, without our user, slow: guards serve, and have their shares."""
+    users = tmp_path / "users.acl"
+    users.write_text(f"user default on nopass ~* &* +@all\n{acl_line()}\n")
+    one = stack.enter_context(server(need("redis-server"), tmp_path / "redis", "--aclfile", str(users)))
+    way = stack.enter_context(relay(one.port))
+    upstream, url = start_keyserver(ok), f"redis://hkpguard:{PASSWORD}@{LOOPBACK}:{way.port}"
+    guards = await asyncio.to_thread(start_all, stack, tmp_path, [upstream.url] * NODES, [url], **SETTINGS)
+    ban(guards[0], BANNED)
+    await await_all(lambda each: banned(each, BANNED), guards, "all ban")
+    of_server = (kill_and_restart_empty, hang, fill, demote, take_the_user)
+    failures = [*(partial(each, one) for each in of_server), partial(slow_down, way, SLOW_SECONDS)]
+    async with asking(guards, LOADER):
+        for number, fail in enumerate(failures):
+            client = f"127.0.1.{number + 1}"
+            mend = await asyncio.to_thread(fail)
+            await await_shares(guards, *[NODES] * NODES)
+            assert await at_once(guards, client) == BURST
+            await asyncio.to_thread(mend)
+            await await_shares(guards, *[1] * NODES)
+            await check_told(guards, client)
+        evict(one)
+        await in_turn(guards, client, 3)
+    assert [each.metric("store_partitioned") for each in guards] == [0] * NODES
+    assert all(banned(each, BANNED) for each in guards)
+    for each in guards:
+        assert each.readyz().status == 200
+        assert PASSWORD not in each.program.err()
 
 
 async def test_a_failover(need: Need, stack: ExitStack, start_keyserver: StartKeyserver, tmp_path: Path) -> None:
@@ -154,6 +201,6 @@ async def test_a_failover(need: Need, stack: ExitStack, start_keyserver: StartKe
         assert await at_once(guards, "127.0.0.2") == BURST
         await await_shares(guards, 1, 1)
         assert b"role:master" in second.ask("INFO", "replication")
-        assert await in_turn(guards, "127.0.0.2", 8) <= 2 * len(guards)
+        await check_told(guards, "127.0.0.2")
         await await_all(lambda each: banned(each, "198.51.100.2"), guards, "both know what was banned meanwhile")
         assert all(banned(each, "198.51.100.1") for each in guards)

@@ -148,6 +148,25 @@ def test_top(guarded: Guard) -> None:
     assert re.search(r"127.0.0.1:\d+ up", out)
 
 
+def test_top_of_networks_and_subjects(guarded: Guard) -> None:
+    """`top --by` shows the same of networks, and of subjects by a hash, half a second later."""
+    for _ in range(3):
+        ask(guarded.port, MAIL, CLIENT)
+    ask(guarded.port, MAIL, "127.0.0.78")
+
+    def shown(by: str) -> str:
+        status, out, err = guarded.command("top", "--once", "--by", by)
+        assert (status, err) == (0, "")
+        return out
+
+    until(lambda: re.search(r"127\.0\.0\.0/24\W+4\W+1\W+0%\W+50%", shown("network")), "the network is known")
+    assert re.search(r"[0-9a-f]{16}\W+identity\W+4\W+2\W+0%\W+50%", shown("subject"))
+    assert "alice" not in shown("subject")
+    status, _, err = guarded.command("top", "--once", "--by", "colour")
+    assert status == 2
+    assert "colour" in err
+
+
 def test_metrics_have_their_names(guarded: Guard) -> None:
     """All promised metrics are there, count what happened, and never name a client."""
     statuses = [ask(guarded.port, question, CLIENT).status for question in (MAIL, MAIL, WORDS, *[CERT] * 3)]

@@ -46,6 +46,22 @@ node.add("beating", lambda channel: work("beating", beat, channel), heartbeat=be
 node.add("silent", lambda channel: work("silent", Control.RELOAD_FAILURES, channel))
 sys.exit(node.serve())
 """
+HOPELESS = """
+import os, sys
+from fastpath import Region
+from proxy import supervisor
+from proxy.config import Config
+
+def die(channel):
+    os.write(1, b"begun\\n")
+    return 1
+
+supervisor.MOST_BACKOFF_SECONDS = 0.01
+region = Region.create(clients=1024, workers=1, upstreams=0)
+node = supervisor.Supervisor(Config.from_env({}), region, {}, sockets=list)
+node.add("hopeless", die)
+sys.exit(node.serve())
+"""
 AT_ONCE_SECONDS = 2.0
 RETURN_SECONDS = 5.0
 NEW_CONNECTIONS = 50
@@ -173,6 +189,16 @@ def test_worker_that_dies_twice(guarded: Guard) -> None:
         pids.append(guarded.pid("worker-0"))
     assert len(set(pids)) == 3
     assert ask(guarded.port, SMALL).status == 200
+
+
+def test_process_that_dies_ten_times(tmp_path: Path) -> None:
+    """The node gives up, and says so by its exit status, when a child dies at once again and again."""
+    program = Program([sys.executable, "-c", HOPELESS], tmp_path, environ({}))
+    try:
+        assert program.wait() == 1
+    finally:
+        program.end()
+    assert program.out().count("begun\n") == 10
 
 
 def test_killed_supervisor(guarded: Guard) -> None:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.http_client import Connection, Question, Reply, connected
+from tests.integration.http_client import Question, Reply, connected
 from tests.integration.keyserver import ok
 from tests.integration.programs import accepted_from, free_port, until
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.integration.conftest import StartGuard, StartKeyserver
     from tests.integration.guard import Guard
+    from tests.integration.http_client import Connection
 
 
 ALICE = Question("/pks/lookup?op=get&options=mr&search=alice@example.org")
@@ -36,11 +39,13 @@ class Reloading:
         self.guard = guarded
         self.file = file
         self.connections: dict[str, Connection] = {}
+        self._stack = AsyncExitStack()
 
     async def connect(self) -> None:
         """Connect until both workers are reached."""
         while len(self.connections) < 2:
-            connection = await Connection.connect(self.guard.port, f"127.0.0.{2 + len(self.connections)}")
+            client = f"127.0.0.{2 + len(self.connections)}"
+            connection = await self._stack.enter_async_context(connected(self.guard.port, client))
             await connection.ask(Question("/nothing"))
             worker = next(each for each in ("worker-0", "worker-1") if self.holds(each, connection))
             if worker in self.connections:
@@ -76,17 +81,21 @@ class Reloading:
         pytest.fail(f"the workers never answer {wanted}")
 
     async def close(self) -> None:
-        """Close the connections."""
-        while self.connections:
-            await self.connections.popitem()[1].close()
+        """Close all connections."""
+        self.connections.clear()
+        await self._stack.aclose()
 
 
 @pytest.fixture
-def reloading(start_guard: StartGuard, start_keyserver: StartKeyserver, tmp_path: Path) -> Reloading:
-    """Run a guard whose limit for identities stands in a file."""
+async def reloading(
+    start_guard: StartGuard, start_keyserver: StartKeyserver, tmp_path: Path
+) -> AsyncIterator[Reloading]:
+    """Run a guard whose limit for identities stands in a file; what a test leaves open is closed."""
     file = tmp_path / "hkpguard.toml"
     file.write_text(SMALL_LIMIT)
-    return Reloading(start_guard(start_keyserver(ok).url, CONFIG=str(file)), file)
+    started = Reloading(start_guard(start_keyserver(ok).url, CONFIG=str(file)), file)
+    yield started
+    await started.close()
 
 
 async def use_up(reloading: Reloading) -> None:
@@ -107,7 +116,6 @@ async def test_new_limit_holds_on_open_connections(reloading: Reloading) -> None
     await reloading.await_statuses({429})
     assert all(connection.open for connection in reloading.connections.values())
     assert reloading.guard.client("127.0.0.2")["limits"][2]["burst"] == 2
-    await reloading.close()
 
 
 async def test_bad_file_changes_nothing(reloading: Reloading) -> None:
@@ -124,7 +132,6 @@ async def test_bad_file_changes_nothing(reloading: Reloading) -> None:
     await reloading.await_statuses({200})
     assert reloading.guard.readyz() == (200, "ready\n")
     assert reloading.guard.metric("reload_failures_total") == 1
-    await reloading.close()
 
 
 async def test_new_settings_must_fit_those_that_stay(
@@ -154,4 +161,3 @@ async def test_replaced_worker_has_the_new_limit(reloading: Reloading) -> None:
     await asyncio.to_thread(until, lambda: reloading.guard.pid("worker-0") != killed, "the worker is replaced")
     await reloading.connect()
     assert await reloading.statuses() == {200}
-    await reloading.close()

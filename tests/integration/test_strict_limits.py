@@ -9,22 +9,23 @@ import statistics
 import time
 from contextlib import ExitStack
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from proxy.cluster.command import Command
 from proxy.cluster.exchange import CALLS_KEPT_MS
 from proxy.cluster.grants import GRANT
+from tests.integration.black_hole import ADDRESSES, far_server
 from tests.integration.http_client import Connection, Question, ask_once
 from tests.integration.keyserver import ok
 from tests.integration.programs import LOOPBACK, until
-from tests.integration.redis_servers import SECRET, Server, server
-from tests.integration.store_failures import hang
+from tests.integration.redis_servers import ON_REDIS, SECRET, Server, server
+from tests.integration.store_failures import hang, kill_and_restart_empty
 from tests.proxy.cluster.simulation import ScriptedStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.integration.conftest import Need, StartGuard, StartKeyserver
@@ -55,15 +56,38 @@ STRICT = {"CLUSTER__STRICT": "upload", "CLUSTER__STRICT_DEADLINE": f"{DEADLINE_S
 
 
 @pytest.fixture
-def redis(need: Need, tmp_path: Path) -> Iterator[Server]:
+def redis(store_program: str, tmp_path: Path) -> Iterator[Server]:
     """Return a server."""
-    with server(need("redis-server"), tmp_path / "redis") as started:
+    with server(store_program, tmp_path / "redis") as started:
         yield started
 
 
-def start_nodes(start_guard: StartGuard, upstream: str, redis: Server, **settings: str) -> list[Guard]:
+class Failing(NamedTuple):
+    """A store, and what takes it away; that returns what gives it back."""
+
+    url: str
+    fail: Callable[[], Callable[[], object]]
+
+
+@pytest.fixture(params=["killed", "hangs", "packets are dropped"])
+def failing(request: pytest.FixtureRequest, need: Need, tmp_path: Path) -> Iterator[Failing]:
+    """Return a server for each way to fail."""
+    if request.param == "packets are dropped":
+        with far_server(need("redis-server"), need("nft"), tmp_path / "redis") as far:
+            yield Failing(f"redis://{ADDRESSES[0]}:{far.port}", lambda: far.drop(*ADDRESSES))
+        return
+    fail = kill_and_restart_empty if request.param == "killed" else hang
+    with server(need("redis-server"), tmp_path / "redis") as near:
+        yield Failing(url_of(near), lambda: fail(near))
+
+
+def url_of(redis: Server) -> str:
+    """Return where a server is."""
+    return f"redis://{LOOPBACK}:{redis.port}"
+
+
+def start_nodes(start_guard: StartGuard, upstream: str, url: str, **settings: str) -> list[Guard]:
     """Return guards that know each other."""
-    url = f"redis://{LOOPBACK}:{redis.port}"
     guards = [start_guard(upstream, REDIS_URL=url, **SETTINGS | settings) for _ in range(NODES)]
     knows = lambda each: f'"nodes": {NODES}' in each.admin("/api/v1/cluster")[1]  # noqa: E731
     until(lambda: all(map(knows, guards)), "all know each other", 20)
@@ -94,12 +118,13 @@ def claims(guards: list[Guard], result: str) -> float:
     return sum(each.metric(f'cluster_claims_total{{result="{result}"}}') for each in guards)
 
 
+@ON_REDIS
 async def test_without_strict_each_node_lets_a_burst_through(
     start_guard: StartGuard, start_keyserver: StartKeyserver, redis: Server
 ) -> None:
     """A client that comes to all nodes at the same time gets more than its limit: what strict classes are for."""
     keyserver = start_keyserver(ok)
-    guards = await asyncio.to_thread(start_nodes, start_guard, keyserver.url, redis)
+    guards = await asyncio.to_thread(start_nodes, start_guard, keyserver.url, url_of(redis))
     answers = await flood(guards, "127.0.0.2", 1.0)
     assert BURST < answers[200] <= NODES * BURST + BURST // 8 + 1
     assert claims(guards, "granted") == 0
@@ -111,7 +136,7 @@ async def test_strict_is_one_limit_to_the_last_token(
     """All nodes together let exactly the burst of each client through; who is refused hears it as from one node."""
     keyserver = start_keyserver(ok)
     patient = STRICT | {"CLUSTER__STRICT_DEADLINE": "1s", "CLUSTER__TIMEOUT": "1s"}  # of a busy machine nothing is said
-    guards = await asyncio.to_thread(start_nodes, start_guard, keyserver.url, redis, **patient)
+    guards = await asyncio.to_thread(start_nodes, start_guard, keyserver.url, url_of(redis), **patient)
     clients = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
     floods = await asyncio.gather(*(flood(guards, client, 2.0) for client in clients))
     fallen_back = sum(claims(guards, result) for result in ("late", "down", "gone", "crowded"))
@@ -124,12 +149,13 @@ async def test_strict_is_one_limit_to_the_last_token(
     assert '"upload"' in refused.fields["ratelimit"]
 
 
+@ON_REDIS
 async def test_what_was_granted_is_not_told_again(
     start_guard: StartGuard, start_keyserver: StartKeyserver, redis: Server
 ) -> None:
     """After a while of exchanges all nodes know what was spent, and count it once: the rest is there, and no more."""
     keyserver = start_keyserver(ok)
-    guards = await asyncio.to_thread(start_nodes, start_guard, keyserver.url, redis, **STRICT)
+    guards = await asyncio.to_thread(start_nodes, start_guard, keyserver.url, url_of(redis), **STRICT)
     spent = [(await ask_once(guards[number % 2].port, UPLOAD, "127.0.0.2")).status for number in range(12)]
     assert spent == [200] * 12
     await asyncio.sleep(1.0)
@@ -138,24 +164,14 @@ async def test_what_was_granted_is_not_told_again(
     until(lambda: [each.remaining("127.0.0.2", "upload") for each in guards] == [0] * NODES, "all know it")
 
 
-@pytest.mark.parametrize("kill", [False, True])
-async def test_redis_fails(
-    start_guard: StartGuard,
-    start_keyserver: StartKeyserver,
-    redis: Server,
-    kill: bool,  # noqa: FBT001 - a value
-) -> None:
+async def test_redis_fails(start_guard: StartGuard, start_keyserver: StartKeyserver, failing: Failing) -> None:
     """No upload fails or waits for longer than the deadline; soon none waits; when Redis is back it is asked again."""
     keyserver = start_keyserver(ok)
     ample = STRICT | {"LIMITS__UPLOAD__BURST": "1000"}
-    guards = await asyncio.to_thread(start_nodes, start_guard, keyserver.url, redis, **ample)
+    guards = await asyncio.to_thread(start_nodes, start_guard, keyserver.url, failing.url, **ample)
     assert (await ask_once(guards[0].port, UPLOAD, "127.0.0.2")).status == 200
     with ExitStack() as mending:
-        if kill:
-            redis.kill()
-            mending.callback(redis.start)
-        else:
-            mending.callback(hang(redis))
+        mending.callback(failing.fail())
         took = [await timed(guards[0], "127.0.0.2") for _ in range(40)]
         assert max(took) < DEADLINE_SECONDS + SLACK_SECONDS
         until(lambda: guards[0].metric("store_partitioned") == 1, "the store is out of reach")
@@ -175,6 +191,7 @@ async def timed(node: Guard, client: str) -> float:
     return time.monotonic() - began
 
 
+@ON_REDIS
 @pytest.mark.parametrize("child", ["analyst", "worker-0"])
 async def test_either_side_is_replaced(
     start_guard: StartGuard, start_keyserver: StartKeyserver, redis: Server, child: str
@@ -182,8 +199,7 @@ async def test_either_side_is_replaced(
     """While there is no analyst uploads go on without; a new one, or a new worker, works over the same socket."""
     keyserver = start_keyserver(ok)
     own = SETTINGS | STRICT | {"WORKERS": "1", "LIMITS__UPLOAD__BURST": "1000"}
-    url = f"redis://{LOOPBACK}:{redis.port}"
-    one = await asyncio.to_thread(start_guard, keyserver.url, REDIS_URL=url, **own)
+    one = await asyncio.to_thread(start_guard, keyserver.url, REDIS_URL=url_of(redis), **own)
     await until_granted(one)
     before = one.pid(child)
     os.kill(before, signal.SIGKILL)

@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastpath import client_key, parents
 from fastpath.record_array import RECORD_DTYPE
 from models import strands, windows
-from models.windows import BY_CLIENT, BY_NETWORK, BY_SUBJECT, PANE, TURN, Windows
-from tests.models.traffic_for_tests import CLIENT, MS, SECOND, fingerprints, hash_of, records, refresh, visit
+from models.windows import PANE, TURN, Windows
+from tests.models.traffic_for_tests import CLIENT, MS, SECOND, fingerprints, records, refresh, visit
 from tests.models.windows_for_tests import SlowWindows, everything
 
 if TYPE_CHECKING:
@@ -180,27 +179,6 @@ def test_what_the_banned_meet_is_not_their_doing() -> None:
     assert everything(fed) == before
 
 
-def test_windows_of_networks() -> None:
-    """The clients of a network have one window, and what they look up is told apart by what it is."""
-    clients = [client_key(bytes(each)) for each in ([192, 0, 2, 1], [192, 0, 2, 200], [192, 0, 3, 1])]
-    clients += [client_key(bytes([0x20, 1, 0xD, 0xB8, 0, 0, 0, each, *[0] * 8])) for each in (1, 2)]
-    fed = Windows(grouping=BY_NETWORK)
-    fed.feed(records(*({"client": client} for client in clients)))
-    known = {network: window["requests"] for network, window in everything(fed).items()}
-    assert known == {parents(clients[0])[-1]: 2, parents(clients[2])[-1]: 1, parents(clients[3])[-1]: 2}
-
-
-def test_windows_of_subjects() -> None:
-    """All that ask for one thing have one window, in which clients are told apart."""
-    fed = Windows(grouping=BY_SUBJECT)
-    made = visit(["a", "b", "a", "a", "a"])
-    made["client"] = [1, 1, 2, 3, 3]
-    fed.feed(made)
-    window = everything(fed)[hash_of("a")]
-    assert window["requests"] == 4
-    assert sum(word.bit_count() for word in window["members"]) == 3
-
-
 def test_too_few_rows_are_refused() -> None:
     """A turn of new clients must find room beside those that are known."""
     with pytest.raises(ValueError, match="rows 1023"):
@@ -209,7 +187,7 @@ def test_too_few_rows_are_refused() -> None:
 
 def test_memory_is_bounded() -> None:
     """All columns of 65,536 rows take less than 32 MB, and none grows but the index, to 12 bytes a row."""
-    fed = Windows(grouping=BY_CLIENT)
+    fed = Windows()
     columns = [*fed._kept, *(each for each in vars(fed).values() if isinstance(each, np.ndarray)), fed._index._free]
     assert 20e6 < sum(column.nbytes for column in columns) + 65_536 * 12 < 32e6
     assert PANE * 2 < 2**15

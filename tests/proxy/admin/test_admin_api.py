@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -38,14 +39,14 @@ from proxy.hkp.classes import OperationClass
 from proxy.http.health import Health, HealthRules
 from proxy.locations import Locations
 from proxy.plugins.events import unheard
-from proxy.policy.actions import Action, Reason
+from proxy.policy.actions import Action, Reason, TurnedAway
 from proxy.policy.budgets import Tables
 from proxy.policy.fusion import Evidence
 from proxy.policy.judge import Client
 from proxy.policy.origins import digest
 from proxy.policy.policy import Policy
 from proxy.telemetry.metrics import NodeMetrics
-from proxy.telemetry.numbers import FLAG_CACHED
+from proxy.telemetry.numbers import FLAG_CACHED, FLAG_TLS
 from proxy.verdicts import Verdicts
 from proxy.warden import Warden
 from tests.geo.databases_for_tests import BERLIN, write
@@ -352,6 +353,47 @@ async def test_top(node: Node) -> None:
     assert answer["table"]["capacity"] >= 1024
 
 
+async def test_top_of_networks_and_subjects(node: Node) -> None:
+    """What is asked for most, by network and by subject; of a subject there is a hash, never the words."""
+    now_ns = monotonic_ns()
+    words = {"operation": OperationClass.WORDS, "subject_hash": 0xABC, "subject": b"alice liddell"}
+    made = [record(f"192.0.2.{number}", now_ns=now_ns, **words, status=404) for number in (1, 2)]  # type: ignore[arg-type]  # as `record` has them
+    made += [refused(now_ns=now_ns), record("198.51.100.1", now_ns=now_ns)]
+    node.history.feed(block(*made))
+    networks = await node.ask("/api/v1/top?by=network")
+    assert networks["networks"] == [
+        {"network": "192.0.2.0/24", "requests": 3, "distinct_subjects": 2, "not_found_share": 1.0,
+         "refused_share": 0.333, "sent_bytes": 3 * 1234},
+        {"network": "198.51.100.0/24", "requests": 1, "distinct_subjects": 1, "not_found_share": 0.0,
+         "refused_share": 0.0, "sent_bytes": 1234},
+    ]  # fmt: skip
+    subjects = await node.ask("/api/v1/top?by=subject&most=1")
+    assert subjects["subjects"] == [
+        {"subject": "0000000000000001", "operation": "cert", "requests": 2, "distinct_clients": 2,
+         "not_found_share": 0.0, "refused_share": 0.5, "sent_bytes": 2 * 1234}
+    ]  # fmt: skip
+    for answer in (networks, subjects):
+        assert answer["seconds"] >= 1
+        assert {"clients", "operations"}.isdisjoint(answer)
+        assert len(answer["upstreams"]) == 2
+    assert "alice" not in (await node.get("/api/v1/top?by=subject"))[1]
+
+
+async def test_openapi_names_what_top_may_be_asked(node: Node) -> None:
+    """All words that `by` may be, and the one that it is where nothing is said."""
+    [_, by] = DOCUMENT["paths"]["/api/v1/top"]["get"]["parameters"]
+    assert (by["name"], by["schema"]["enum"]) == ("by", ["client", "network", "subject"])
+    plain, asked = await node.ask("/api/v1/top"), await node.ask(f"/api/v1/top?by={by['schema']['default']}")
+    assert plain.keys() == asked.keys() >= {"clients", "operations"}
+
+
+@pytest.mark.parametrize("by", ["", "clients", "NETWORK", "%C2%B2"])
+async def test_bad_by(node: Node, by: str) -> None:
+    """400 with the words that it may be."""
+    status, text = await node.get(f"/api/v1/top?by={by}")
+    assert (status, "client, network, subject" in text) == (400, True)
+
+
 async def test_networks_that_walk(node: Node) -> None:
     """Their scores are told of their clients, and in the list of the busiest; others are not in that list."""
     words = np.arange(1, 301, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
@@ -367,6 +409,28 @@ async def test_networks_that_walk(node: Node) -> None:
     assert (unsuspicious["score"], unsuspicious["cold"], unsuspicious["usual_share"]) == (0, 0, 1)
     unknown = (await node.ask("/api/v1/clients/203.0.113.9"))["network"]["cold"]
     assert set(unknown.values()) == {0}
+
+
+async def test_who_is_turned_away(node: Node) -> None:
+    """A client's knocks are told of it, and the most of the last minute in a list of their own; none is a request."""
+    now_ns = monotonic_ns()
+    knock = partial(record, now_ns=now_ns, action=Action.DROP, reason=TurnedAway.BANNED)
+    knocks = [knock("192.0.2.9", age_seconds=61), knock(flags=FLAG_TLS), knock(action=Action.TARPIT)]
+    node.history.door.feed([*knocks, knock("192.0.2.3", reason=99)])
+    answer = await node.ask("/api/v1/clients/192.0.2.1")
+    said = answer["turned_away"]
+    assert TIME.fullmatch(said["first"])
+    assert TIME.fullmatch(said["last"])
+    told = {name: said[name] for name in ("connections", "held", "reason", "tls")}
+    assert told == {"connections": 2, "held": 1, "reason": "banned", "tls": False}
+    assert (answer["known"], answer["last"], answer["offences"], answer["points"]) == (False, [], [], 0)
+    top = await node.ask("/api/v1/top")
+    assert [(each["client"], each["connections"], each["reason"]) for each in top["turned_away"]] == [
+        ("192.0.2.1", 2, "banned"),
+        ("192.0.2.3", 1, "99"),
+    ]
+    assert top["clients"] == top["operations"] == []
+    assert (await node.ask("/api/v1/clients/192.0.2.4"))["turned_away"] is None
 
 
 @pytest.mark.parametrize(("most", "shown"), [("1", 1), ("2", 2), ("100", 3)])
@@ -431,6 +495,8 @@ ANSWERS = [
     ("/api/v1/clients/rubbish", "/api/v1/clients/{address}", 400),
     ("/api/v1/top?most=5", "/api/v1/top", 200),
     ("/api/v1/top?most=rubbish", "/api/v1/top", 400),
+    ("/api/v1/top?by=subject", "/api/v1/top", 200),
+    ("/api/v1/top?by=rubbish", "/api/v1/top", 400),
     ("/api/v1/bans", "/api/v1/bans", 200),
     ("/api/v1/bans?most=rubbish", "/api/v1/bans", 400),
     ("/api/v1/plugins", "/api/v1/plugins", 200),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from fastpath import client_key
-from fastpath.record import RECORD_BYTES
+from fastpath.record import RECORD_BYTES, Record
+from fastpath.record_array import record_array
+from models.steps import whole
 from proxy.admin import history as module
-from proxy.admin.history import MOST_RECORDS, VERDICTS_OF_CLIENT, History
+from proxy.admin.history import MOST_RECORDS, VERDICTS_OF_CLIENT, By, History
 from proxy.hkp.classes import OperationClass
 from tests.proxy.admin.records_for_tests import NOW, SECOND, block, record, refused
 
@@ -104,3 +106,29 @@ def test_memory_for_a_record() -> None:
     """A record of history is its bytes in the ring and no more."""
     assert module.MOST_RECORDS * RECORD_BYTES < 16 << 20
     assert NOW > SECOND
+
+
+def _show(history: History, *made: Record) -> None:
+    history.feed(block(*made))
+    whole(history.show(record_array(block(*made))))
+
+
+def test_totals_count_each_record_once() -> None:
+    """Those that were kept before the first question, and those that are shown after it; of the same time only once."""
+    history = History()
+    history.feed(block(record(now_ns=NOW)))
+    assert [each.requests for each in history.totals(By.NETWORK, NOW + 9).busiest(9, NOW)] == [1]
+    whole(history.show(record_array(block(record(now_ns=NOW), record(now_ns=NOW + 1)))))
+    assert [each.requests for each in history.totals(By.NETWORK, NOW).busiest(9, NOW)] == [2]
+
+
+def test_totals_are_kept_while_somebody_looks() -> None:
+    """Who asks again too late gets them of what is kept, as if it were for the first time."""
+    history = History()
+    first = history.totals(By.SUBJECT, NOW)
+    _show(history, record(now_ns=NOW + module.WATCHED_NS))
+    assert history.totals(By.SUBJECT, NOW + 1) is first
+    _show(history, record(now_ns=NOW + module.WATCHED_NS + 2))
+    again = history.totals(By.SUBJECT, NOW + module.WATCHED_NS + 2)
+    assert again is not first
+    assert [each.requests for each in again.busiest(9, NOW + module.WATCHED_NS + 2)] == [2]

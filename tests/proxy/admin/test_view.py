@@ -35,6 +35,7 @@ CLIENT: dict[str, Any] = {
     "points": 12.5,
     "points_for_a_ban": 100,
     "offences": [{"kind": "trap", "time": "2026-11-21T07:59:59Z"}],
+    "turned_away": None,
     "limits": [
         {"limit": "cert", "mode": "enforce", "burst": 60, "per_second": 5.0, "remaining": 42, "full_in_seconds": 3.6}
     ],
@@ -77,6 +78,7 @@ CLIENT: dict[str, Any] = {
             "status": 429,
             "cached": False,
             "wait_ms": 0.0,
+            "address_source": "x_forwarded_for",
         }
     ],
 }
@@ -90,6 +92,7 @@ TOP: dict[str, Any] = {
     ],
     "table": {"used": 7, "capacity": 1024},
     "walking": [],
+    "turned_away": [],
     "seconds": 42,
 }
 
@@ -111,6 +114,13 @@ def test_client() -> None:
         assert word in text
     for word in ("192.0.2.1", "cert", "enforce", "60", "42", "3.600", "429", "0123456789abcdef", "last verdicts"):
         assert word in text
+
+
+def test_where_the_address_was_taken_from() -> None:
+    """Who reads the verdicts learns which header, if any, said that they are this client's."""
+    other = CLIENT["last"][0] | {"address_source": "peer"}
+    text = drawn(client_view(CLIENT | {"last": [*CLIENT["last"], other, other]}))
+    assert "last verdicts, address from peer, x_forwarded_for" in text
 
 
 def test_cold_certificates_of_a_network() -> None:
@@ -232,6 +242,40 @@ def test_top() -> None:
         assert word in text
 
 
+SHARES = {"requests": 4321, "not_found_share": 0.25, "refused_share": 0.666, "sent_bytes": 98_765_432}
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (
+            {"networks": [SHARES | {"network": "198.51.100.0/24", "distinct_subjects": 77}]},
+            ("busiest networks, last 42 s", "198.51.100.0/24", "77"),
+        ),
+        (
+            {"subjects": [SHARES | {"subject": "0123456789abcdef", "operation": "words", "distinct_clients": 77}]},
+            ("busiest subjects, last 42 s", "0123456789abcdef", "words", "77"),
+        ),
+    ],
+)
+def test_top_of_networks_and_subjects(answer: dict[str, Any], words: tuple[str, ...]) -> None:
+    """Their figures, and how the node is; clients are not among them."""
+    node = {name: TOP[name] for name in ("upstreams", "table", "walking", "turned_away", "seconds") if name in TOP}
+    text = drawn(top_view(node | answer))
+    for word in (*words, "4321", "25%", "67%", "98.8", "127.0.0.1:11372 DOWN"):
+        assert word in text
+    assert "busiest clients" not in text
+
+
+def test_a_hash_fits_into_a_line() -> None:
+    """Where a terminal has 80 columns, and figures are large."""
+    total = SHARES | {"subject": "0123456789abcdef", "operation": "identity", "distinct_clients": 7098}
+    out = io.StringIO()
+    Console(file=out, width=80).print(top_view(TOP | {"subjects": [total | {"requests": 12_345_678}]}))
+    for word in ("0123456789abcdef", "identity", "12345678", "7098"):
+        assert word in out.getvalue()
+
+
 def test_top_names_walkers() -> None:
     """Those whose scores are high, if there are any."""
     walker = {"network": "203.0.113.0/24", "score": 0.91, "asked": 720.4, "cold": 719.6}
@@ -239,6 +283,32 @@ def test_top_names_walkers() -> None:
     for word in ("these seem to walk through a dump", "203.0.113.0/24", "0.91", "720"):
         assert word in text
     assert "walk" not in drawn(top_view(TOP))
+
+
+KNOCKS = {
+    "connections": 1234,
+    "held": 56,
+    "first": "2026-11-21T08:00:00Z",
+    "last": "2026-11-21T09:00:00Z",
+    "reason": "banned",
+    "tls": False,
+}
+
+
+def test_top_names_who_knocks() -> None:
+    """Those that were turned away, if there are any."""
+    text = drawn(top_view(TOP | {"turned_away": [{"client": "203.0.113.9", **KNOCKS}]}))
+    for word in ("these were turned away", "203.0.113.9", "banned", "1234", "56", "08:00:00Z"):
+        assert word in text
+    assert "turned away" not in drawn(top_view(TOP))
+
+
+def test_client_that_knocks() -> None:
+    """How often it was turned away, since when, and why the last time."""
+    text = drawn(client_view(CLIENT | {"turned_away": KNOCKS}))
+    assert "turned away: 1234 connections since 2026-11-21T08:00:00Z, 56 of them held in the tarpit" in text
+    assert "2026-11-21T09:00:00Z: banned" in text
+    assert "turned away" not in drawn(client_view(CLIENT))
 
 
 def test_watch_draws_until_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastpath._gcra_py import shift
-from proxy.cluster.ledger import KEPT, LINGER_NS, MICROSECOND, MOST_LEVEL_NS, SETTLE_NS, Known, Place, Size
+from proxy.cluster.ledger import KEPT, LINGER_NS, MICROSECOND, MOST_LEVEL_NS, SETTLE_NS, WAIT_NS, Known, Place, Size
 
 if TYPE_CHECKING:
     from proxy.cluster.ledger import Levels
@@ -26,6 +26,7 @@ class Account:
     untold_ns: int = 0
     hot: bool = False
     active: bool = False
+    found_ns: int = 0
 
     def over(self, now_ns: int) -> bool:
         """Whether there is nothing to remember."""
@@ -86,6 +87,8 @@ class PlainLedger:
         if account is None:
             account = self.accounts[place] = Account(size, now_ns, self.alone_ns(now_ns))
             most_ns = MOST_LEVEL_NS if self.certain else tokens * size.token_ns
+        elif account.found_ns and since_ns > account.found_ns:
+            since_ns = account.reckoned_ns
         elif account.active:
             since_ns = max(since_ns, account.reckoned_ns)
         account.size = size
@@ -96,7 +99,7 @@ class PlainLedger:
         """See `Ledger`; all that is to be told."""
         found = []
         for place, account in self.accounts.items():
-            if account.active:
+            if account.active and not self.waits(place, account, now_ns):
                 self.look(place, account, account.reckoned_ns, now_ns)
                 if account.hot and abs(account.untold_ns) >= MICROSECOND:
                     account.heard_ns = now_ns
@@ -109,6 +112,18 @@ class PlainLedger:
                 if account.over(now_ns):
                     del self.accounts[place]
         return found
+
+    def waits(self, place: Place, account: Account, now_ns: int) -> bool:
+        """Tell whether a change is left to its record."""
+        tat_ns = self.levels.tat(place)
+        if account.hot or tat_ns == account.seen_ns or self.is_much(account, account.untold_ns + max(0, tat_ns - now_ns)):
+            return False
+        account.found_ns = account.found_ns or now_ns
+        return now_ns - account.found_ns < WAIT_NS
+
+    def is_much(self, account: Account, untold_ns: int) -> bool:
+        """Tell whether a bucket of which so much is untold is hot."""
+        return untold_ns * KEPT * self.nodes >= account.size.full_ns
 
     def question(self, place: Place, most_ns: int) -> Question:
         """See `Ledger`."""
@@ -160,7 +175,7 @@ class PlainLedger:
 
     def look(self, place: Place, account: Account, since_ns: int, now_ns: int, most_ns: int = MOST_LEVEL_NS) -> None:
         """Find out what was spent."""
-        tat_ns = self.levels.tat(place)
+        tat_ns, account.found_ns = self.levels.tat(place), 0
         spent_ns = min(self.spent(account, tat_ns, since_ns, now_ns), most_ns)
         if tat_ns == account.seen_ns and not account.untold_ns:
             spent_ns = 0
@@ -169,7 +184,7 @@ class PlainLedger:
         account.seen_ns = tat_ns
         account.own_ns = (max(account.own_ns, since_ns) if spent_ns > 0 else account.own_ns) + spent_ns
         account.untold_ns += spent_ns
-        if account.untold_ns * KEPT * self.nodes >= account.size.full_ns:
+        if self.is_much(account, account.untold_ns):
             account.hot = True
         elif not account.hot:
             account.untold_ns = max(0, account.untold_ns)

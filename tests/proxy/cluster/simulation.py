@@ -10,13 +10,14 @@ import heapq
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fastpath._gcra_py import Limit, shift, spend
+from fastpath._gcra_py import Limit, spend
 from models.steps import whole
 from proxy.cluster.exchange import Exchange
 from proxy.cluster.grants import GRANT
 from proxy.cluster.keys import Keys
 from proxy.cluster.ledger import KEPT, Ledger, Place, Size
 from proxy.cluster.secret import ClusterSecret
+from tests.proxy.cluster.buckets_for_tests import Buckets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,22 +108,6 @@ class Network:
         return self.drain_ns + max(self.interval_ns, trip_ns) + trip_ns
 
 
-class Buckets:
-    """The bucket in shared memory of a node."""
-
-    def __init__(self) -> None:
-        """Begin full."""
-        self.tat_ns = 0
-
-    def tat(self, _place: Place) -> int:
-        """See `Levels`."""
-        return self.tat_ns
-
-    def add(self, _place: Place, delta_ns: int, most_ns: int, now_ns: int) -> None:
-        """See `Levels`."""
-        self.tat_ns = shift(self.tat_ns, delta_ns, most_ns, now_ns)
-
-
 @dataclass
 class Node:
     """One node.
@@ -206,8 +191,9 @@ class Cluster:
                 period_ns=period_ns,
                 max_delay_ns=limit.max_delay_ns,
             )
-        decision = spend(limit, node.buckets.tat_ns, 1, now_ns)
-        node.buckets.tat_ns = decision.tat_ns if decision.allowed else node.buckets.tat_ns
+        decision = spend(limit, node.buckets.tat(PLACE), 1, now_ns)
+        if decision.allowed:
+            node.buckets.tats[PLACE] = decision.tat_ns
         node.unread.append(now_ns)
         if decision.allowed:
             self.admitted.append(self.now_ns)
@@ -237,7 +223,7 @@ class Cluster:
 
     def too_much_ns(self) -> int:
         """Return by how much any node takes the client to have spent more than it has."""
-        levels = [node.buckets.tat_ns - node.clock(self.now_ns) for node in self.nodes]
+        levels = [node.buckets.tat(PLACE) - node.clock(self.now_ns) for node in self.nodes]
         return max(levels) - max(0, self.ideal_ns - self.now_ns)
 
     def _drain(self, node: Node) -> None:

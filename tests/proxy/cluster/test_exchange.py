@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fastpath._gcra_py import Limit
 from proxy.cluster.exchange import interval_ns, most_of_turn
 from proxy.cluster.ledger import KEPT
-from tests.proxy.cluster.simulation import MS, PLACE, SECOND, Cluster, Network
+from tests.proxy.cluster.simulation import MS, PLACE, SECOND, Cluster, Network, Node
 
 WAYS = ("everywhere", "one after the other", "in waves", "slowly")
 
@@ -197,6 +197,57 @@ def test_a_store_that_lost_its_data_is_told_again(asking: int) -> None:
     cluster.run_until(cluster.now_ns + SECOND)
     unheard = len(cluster.nodes) - 1  # what others told after the last answer to this one
     assert cluster.store.level_ns(PLACE, cluster.now_ns) >= before_ns - unheard * cluster.size.token_ns
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    nodes=st.sampled_from([2, 3, 4, 8]),
+    burst=st.integers(4, 60),
+    token_ms=st.sampled_from([500, 1_000, 5_000]),
+    way=st.sampled_from(WAYS),
+    speed=st.sampled_from([2.0, 20.0, 50.0]),
+    losses_ms=st.lists(st.integers(0, 8_000), min_size=1, max_size=3),
+    seed=st.integers(0, 2**32),
+)
+def test_a_store_that_loses_its_data_costs_a_limit_each_time(
+    nodes: int, burst: int, token_ms: int, way: str, speed: float, losses_ms: list[int], seed: int
+) -> None:
+    """However often that happens, all nodes together let no more through than the formula says, once more each time."""
+    random = Random(seed)  # noqa: S311 - the same each time
+    network = Network(20 * MS, random.randrange(50) * MS, random.randrange(50) * MS)
+    cluster = Cluster(nodes, limit(burst, token_ms * MS), network, random)
+    for after_ms in losses_ms:
+        cluster.later(after_ms * MS, cluster.store.values.clear)
+    go(cluster, way, speed, cluster.now_ns + 8 * SECOND, random)
+    assert cluster.excess(speed, network.gap_ns) <= len(losses_ms) * cluster.most(0, 0, speed, network.gap_ns)
+    assert cluster.too_much_ns() <= network.gap_ns + cluster.size.full_ns // KEPT + 2 * MS
+
+
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [
+        ("who heard last", 8 + 2 + 2),
+        ("who heard less", 8 + 2),  # what that one told is forgotten: the other one knows of more
+    ],
+)
+def test_what_a_store_that_lost_its_data_begins_with(first: str, told: int) -> None:
+    """It has the level that some node heard last, and what was told since by those who asked later than that one."""
+    cluster = Cluster(2, limit(40, 10 * SECOND), Network(), Random(5))  # noqa: S311 - the same each time
+    less, last = cluster.nodes
+
+    def spend(*asked: Node) -> None:
+        for node in asked:
+            assert cluster.ask(node)
+            assert cluster.ask(node)
+        cluster.run_until(cluster.now_ns + SECOND)
+
+    for node in (less, last) * 2:
+        spend(node)
+    cluster.store.values.clear()
+    for node in (last, less) if first == "who heard last" else (less, last):
+        spend(node)
+    level = cluster.store.level_ns(PLACE, cluster.now_ns) / cluster.size.token_ns
+    assert told - 1 < level <= told
 
 
 @pytest.mark.parametrize(

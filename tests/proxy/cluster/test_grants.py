@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastpath._gcra_py import Limit, refund, shift, spend
+from fastpath._gcra_py import Limit, refund, spend
 from models.steps import whole
 from proxy.cluster.command import Refusal
 from proxy.cluster.exchange import Exchange
@@ -19,6 +19,7 @@ from proxy.cluster.keys import Keys
 from proxy.cluster.ledger import Ledger, Place, Size
 from proxy.cluster.secret import ClusterSecret
 from proxy.policy.claim import Answer, Claim, Decision, Take, take_of
+from tests.proxy.cluster.buckets_for_tests import Buckets
 from tests.proxy.cluster.simulation import ScriptedStore
 
 if TYPE_CHECKING:
@@ -53,27 +54,19 @@ class World:
         return self.data.level_ns(place, self.now_ns) / TOKEN
 
 
-class Node:
+class Node(Buckets):
     """One node: its buckets, its ledger, and a worker who takes, claims and gives back."""
 
     def __init__(self, world: World, name: str, nodes: int = 2) -> None:
         """Begin with full buckets."""
+        super().__init__()
         self.world = world
-        self.tats: dict[Place, int] = {}
         self.answers: dict[int, Answer] = {}
         self.ledger = Ledger(self, world.now_ns)
         self.ledger.stand(nodes, alone=False, now_ns=world.now_ns)
         self.exchange = Exchange(self.ledger, KEYS, name)
         self.grants = Grants(self.exchange, KEYS, name)
         self._number = 0
-
-    def tat(self, place: Place) -> int:
-        """See `Levels`."""
-        return self.tats.get(place, 0)
-
-    def add(self, place: Place, delta_ns: int, most_ns: int, now_ns: int) -> None:
-        """See `Levels`."""
-        self.tats[place] = shift(self.tat(place), delta_ns, most_ns, now_ns)
 
     def take(self, place: Place = ALICE, limit: Limit = LIMIT) -> Take | None:
         """Let a request take a token here; None if it is refused."""

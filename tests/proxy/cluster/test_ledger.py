@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from fastpath._gcra_py import Limit, refund, shift, spend
+from fastpath._gcra_py import Limit, refund, spend
 from models.steps import whole
 from proxy.cluster.ledger import KEPT, LINGER_NS, SETTLE_NS, Ledger, Place, Question, Size
+from tests.proxy.cluster.buckets_for_tests import Buckets
 
 SECOND = 10**9
 NOW = 1_000 * SECOND
@@ -16,30 +17,6 @@ SIZE = Size(TOKEN, BURST * TOKEN)
 LIMIT = Limit(name="x", burst=BURST, count=1, period_ns=TOKEN)
 ALICE, BOB = Place(7, 1), Place(8, 1)
 NODES = 4
-
-
-class Buckets:
-    """Buckets of one node."""
-
-    def __init__(self) -> None:
-        """All are full."""
-        self.tats: dict[Place, int] = {}
-
-    def tat(self, place: Place) -> int:
-        """See `Levels`."""
-        return self.tats.get(place, 0)
-
-    def add(self, place: Place, delta_ns: int, most_ns: int, now_ns: int) -> None:
-        """See `Levels`."""
-        self.tats[place] = shift(self.tat(place), delta_ns, most_ns, now_ns)
-
-    def spend(self, place: Place, tokens: int, now_ns: int, share: int = 1) -> None:
-        """Take tokens, whether they are there or not."""
-        self.tats[place] = max(self.tat(place), now_ns) + tokens * TOKEN * share
-
-    def tokens(self, place: Place, now_ns: int) -> float:
-        """Return how many tokens are missing."""
-        return max(0, self.tat(place) - now_ns) / TOKEN
 
 
 class Desk:
@@ -54,8 +31,13 @@ class Desk:
 
     def spend(self, tokens: int, place: Place = ALICE, share: int = 1) -> None:
         """Spend, and let the records tell of it."""
-        self.buckets.spend(place, tokens, self.now_ns, share)
+        self.buckets.charge(place, tokens * TOKEN * share, self.now_ns)
         self.ledger.note(place, SIZE, self.now_ns, 1, self.now_ns)
+
+    @property
+    def missing(self) -> float:
+        """How many tokens are missing in the bucket of `ALICE`."""
+        return max(0, self.buckets.tat(ALICE) - self.now_ns) / TOKEN
 
     def ask(self, most: int = 10) -> list[Question]:
         """Begin a turn."""
@@ -110,9 +92,9 @@ def test_an_answer_makes_room_for_what_others_spent() -> None:
     desk = Desk()
     desk.spend(5)
     (question,) = desk.ask()
-    desk.buckets.spend(ALICE, 2, desk.now_ns)
+    desk.buckets.charge(ALICE, 2 * TOKEN, desk.now_ns)
     desk.ledger.answered(question, 30 * TOKEN, desk.now_ns)
-    assert desk.buckets.tokens(ALICE, desk.now_ns) == 32
+    assert desk.missing == 32
     assert desk.told() == [2]
 
 
@@ -123,7 +105,7 @@ def test_what_is_looked_at_between_question_and_answer_counts_once() -> None:
     (question,) = desk.ask()
     desk.spend(2)
     desk.ledger.answered(question, 30 * TOKEN, desk.now_ns)
-    assert desk.buckets.tokens(ALICE, desk.now_ns) == 32
+    assert desk.missing == 32
     assert desk.told() == [2]
 
 
@@ -135,7 +117,7 @@ def test_a_question_that_is_asked_again_leaves_what_was_spent_since() -> None:
     desk.spend(2)
     desk.ledger.ask(question, desk.now_ns)
     desk.ledger.answered(question, 30 * TOKEN, desk.now_ns)
-    assert desk.buckets.tokens(ALICE, desk.now_ns) == 32
+    assert desk.missing == 32
     assert desk.told() == [2]
 
 
@@ -146,7 +128,7 @@ def test_no_answer_leaves_less_than_this_node_has_spent(level: int, expected: in
     desk.spend(5)
     (question,) = desk.ask()
     desk.ledger.answered(question, level * TOKEN, desk.now_ns)
-    assert desk.buckets.tokens(ALICE, desk.now_ns) == expected
+    assert desk.missing == expected
 
 
 @pytest.mark.parametrize("level_ns", [-1, (NODES + 1) * BURST * TOKEN + 1, 2**63])
@@ -156,7 +138,7 @@ def test_impossible_answers_change_nothing(level_ns: int) -> None:
     desk.spend(5)
     (question,) = desk.ask()
     desk.ledger.answered(question, level_ns, desk.now_ns)
-    assert (desk.ledger.hostile, desk.buckets.tokens(ALICE, desk.now_ns)) == (1, 5)
+    assert (desk.ledger.hostile, desk.missing) == (1, 5)
 
 
 def test_refunds_are_told() -> None:
@@ -192,7 +174,7 @@ def test_idle_time_is_not_spent() -> None:
     desk.now_ns += 2 * TOKEN + LINGER_NS // 2
     desk.ask()
     desk.now_ns += TOKEN // 2
-    desk.buckets.spend(ALICE, 3, desk.now_ns - TOKEN // 4)
+    desk.buckets.charge(ALICE, 3 * TOKEN, desk.now_ns - TOKEN // 4)
     desk.ledger.note(ALICE, SIZE, desk.now_ns - TOKEN // 4, 3, desk.now_ns)
     assert desk.told() == [3]
 
@@ -259,7 +241,7 @@ def test_what_was_spent_alone_fades_at_the_rate_of_the_share() -> None:
 def test_a_successor_does_not_tell_what_was_told() -> None:
     """After a restart of the analyst only what records tell of is new; the rest of a bucket may be of others."""
     desk = Desk(successor=True)
-    desk.buckets.spend(ALICE, 30, desk.now_ns)
+    desk.buckets.charge(ALICE, 30 * TOKEN, desk.now_ns)
     desk.ledger.note(ALICE, SIZE, desk.now_ns, 2, desk.now_ns)
     assert desk.told() == [2]
 

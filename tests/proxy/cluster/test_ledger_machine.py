@@ -6,32 +6,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from fastpath._gcra_py import shift
 from models.steps import whole
 from proxy.cluster.ledger import Ledger, Place, Question, Size
 from tests.proxy.cluster import plain_ledger
+from tests.proxy.cluster.buckets_for_tests import Buckets
 
 SECOND = 10**9
 TOKEN = SECOND // 3  # no whole microseconds
 SIZE = Size(TOKEN, 20 * TOKEN)
 PLACES = (Place(1 << 57, 0), Place(1 << 57, 1), Place(7, 12))
 places = st.sampled_from(PLACES)
-
-
-class Buckets:
-    """Buckets of one node."""
-
-    def __init__(self) -> None:
-        """All are full."""
-        self.tats: dict[Place, int] = {}
-
-    def tat(self, place: Place) -> int:
-        """See `Levels`."""
-        return self.tats.get(place, 0)
-
-    def add(self, place: Place, delta_ns: int, most_ns: int, now_ns: int) -> None:
-        """See `Levels`."""
-        self.tats[place] = shift(self.tat(place), delta_ns, most_ns, now_ns)
 
 
 class Twins(RuleBasedStateMachine):

@@ -16,11 +16,12 @@ from fastpath.region import CONTROL_WORDS
 from proxy.cluster.command import StoreDown
 from proxy.cluster.exchange import Exchange
 from proxy.cluster.grants import Grants
-from proxy.cluster.ledger import Ledger
+from proxy.cluster.ledger import Ledger, Place
 from proxy.cluster.strict import LEASE_NS, Strict
 from proxy.http.claims import MOST_WAITING, Claims
 from proxy.policy.claim import Answer, Decision, Take, read_claim, write_answer
-from tests.proxy.cluster.simulation import KEYS, Buckets, ScriptedStore
+from tests.proxy.cluster.buckets_for_tests import Buckets
+from tests.proxy.cluster.simulation import KEYS, ScriptedStore
 from tests.proxy.cluster.virtual_time import VirtualLoop, run
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class Node:
     def ask(self) -> int:
         """Take a token and claim it."""
         began = loop().now
-        self.buckets.tat_ns = max(self.buckets.tat_ns, loop().clock()) + TAKE.token_ns
+        self.buckets.charge(Place(TAKE.key, TAKE.number), TAKE.token_ns, loop().clock())
         return self.claims.ask([TAKE], loop().clock(), lambda answer: self.said.append((answer, loop().now - began)))
 
     async def heard(self) -> tuple[Decision | None, float]:

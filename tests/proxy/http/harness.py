@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import structlog
 import uvloop
 
-from fastpath import Counters, Region, Ring
+from fastpath import KNOCK_RECORDS, Counters, Region, Ring
 from proxy.config import Config
 from proxy.http.entrance import Entrance
 from proxy.worker import Worker
@@ -402,6 +402,10 @@ class Node:
     def records(self) -> list[Record]:
         """Take the records that were written since."""
         return Ring(self.region.ring(0)).drain(1000)
+
+    def knocks(self) -> list[Record]:
+        """Take the records of connections that were not taken on since."""
+        return Ring(self.region.knocks(0), KNOCK_RECORDS).drain(1000)
 
     async def connect(
         self,

@@ -173,13 +173,16 @@ async def test_trap_is_held(start: Start) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"TARPIT__MODE": "off"}, {"TARPIT__CONNECTIONS": "0"}, {"TARPIT__KERNEL_BYTES": "0"}]
+    ("settings", "closes"),
+    [({"TARPIT__MODE": "off"}, False), ({"TARPIT__CONNECTIONS": "0"}, True), ({"TARPIT__KERNEL_BYTES": "0"}, True)],
 )
-async def test_trap_without_room_is_a_plain_404(start: Start, settings: dict[str, str]) -> None:
-    """Where the tarpit is off or full, a trap looks like any other unknown path; the evidence is the same."""
+async def test_trap_without_room_is_a_plain_404(start: Start, settings: dict[str, str], *, closes: bool) -> None:
+    """Where the tarpit is off or full, a trap is an unknown path with the same evidence; a full one closes."""
     node = await start(settings)
     client = await node.connect(get("/.env"), tcp=True)
-    assert (await client.reply()).status == 404
+    reply = await client.reply()
+    assert (reply.status, reply.fields.all("Connection")) == (404, ["close"] * closes)
+    assert (node.open == 0) == closes
     (record,) = node.records()
     assert (record.action, record.reason, record.status) == (Action.DENY, Reason.TRAP, 404)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fastpath import monotonic_ns
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Reason
 from tests.proxy.http.harness import FPR, chunked, get, ok, turns, until
@@ -194,6 +195,18 @@ async def test_lingering_ends_when_the_client_closes(start: Start) -> None:
     await until(lambda: node.open == 0)
 
 
+async def test_lingering_has_its_time(start: Start) -> None:
+    """Who neither closes nor falls silent is cut off two seconds after his refusal."""
+    node = await start()
+    client = await node.connect(b"GET\r\n\r\n")
+    await client.reply()
+    (connection,) = node.guard.connections
+    until_ns = connection.deadline_ns
+    assert until_ns <= monotonic_ns() + 2_000_000_000
+    await client.send(b"a", b"b", b"c")
+    assert connection.deadline_ns == until_ns
+
+
 async def test_bad_request_behind_a_reply_that_is_still_going_out(start: Start) -> None:
     """A slow reader gets its reply, the refusal behind it, and the end, without a time limit having to pass."""
     node = await start()
@@ -273,6 +286,17 @@ async def test_body_that_takes_too_long(start: Start) -> None:
     node.guard.sweep()
     reply = await client.reply()
     assert (reply.status, reply.fields["Connection"]) == (408, "close")
+    assert await node.keyserver.untouched()
+
+
+async def test_upload_that_drips(start: Start) -> None:
+    """An upload has its time as a whole: pieces that come in time do not prolong it."""
+    node = await start(body_ns=1)
+    client = await node.connect(UPLOAD + b"Content-Length: 4\r\n\r\nk")
+    node.reload({"TIMEOUTS__BODY": "1h"})  # each further piece is in time
+    await client.send(b"e", b"y")
+    node.guard.sweep()
+    assert (await client.reply()).status == 408
     assert await node.keyserver.untouched()
 
 

@@ -244,6 +244,20 @@ async def test_request_that_waits_too_long_for_a_connection(start: Start) -> Non
     assert (await waiting.reply()).status == 503
 
 
+async def test_line_for_connections_is_bounded(start: Start) -> None:
+    """So many requests wait for a connection; one more is refused at once, and the others go on waiting."""
+    no_caps = {"MODE": "off", "CONNECTIONS_PER_CLIENT": "0", "CONNECTIONS_PER_NETWORK": "0"}
+    node = await start({"POOL__CONNECTIONS": "1", **no_caps}, first_byte_ns=1)
+    await node.begin(get())
+    waiting = [await node.connect(get(), run=False) for _ in range(4096)]
+    refused = await node.connect(get())
+    assert (await refused.reply()).status == 503
+    assert await waiting[0].quiet()
+    assert await waiting[-1].quiet()
+    node.guard.sweep()
+    assert (await waiting[-1].reply()).status == 503
+
+
 async def test_idle_connections_are_bounded(start: Start) -> None:
     """What is more than `idle` is closed when it comes back."""
     node = await start({"POOL__IDLE": "1"})

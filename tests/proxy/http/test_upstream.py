@@ -40,6 +40,8 @@ MALFORMED = {
     "coding in HTTP/1.0": b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "bad first chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
     "protocol switch": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+    "interim reply with a body": b"HTTP/1.1 103 Early Hints\r\nContent-Length: 41\r\n\r\n" + ok(b"bad"),
+    "interim reply with chunks": b"HTTP/1.1 100 Continue\r\nTransfer-Encoding: chunked\r\n\r\n" + ok(b"bad"),
     "endless interim replies": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 9 + ok(),
     "endless head": b"HTTP/1.1 200 OK\r\nServer: " + b"a" * 70_000,
     "too many fields": b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 101 + b"\r\n",
@@ -132,7 +134,7 @@ async def test_bytes_that_come_late_are_never_a_reply(start: Start, reply: bytes
 async def test_interim_replies_are_swallowed(start: Start) -> None:
     """100 and 103 from the keyserver do not reach the client; the reply after them does."""
     node = await start()
-    interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    interim = b"HTTP/1.1 100 Continue\r\nContent-Length: 0\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
     _, reply = await node.ask(get(), interim + ok(b"key\n"))
     assert (reply.status, reply.body) == (200, b"key\n")
 

@@ -16,7 +16,7 @@ def test_each_request_has_one_fate() -> None:
     tally = Tally()
     for verdict in (ALLOW, REFUSED, BANNED, Verdict(Action.DELAY, Reason.LIMIT, 0, 7)):
         tally.note(1, verdict, 0)
-    tally.note(1, Verdict(Action.DENY, Reason.UNKNOWN, 404), 0, vain=True)
+    tally.note(1, Verdict(Action.DENY, Reason.UNKNOWN, 404), 0, 404)
     assert tally.clients[1].fates == [1, 1, 1, 1, 1]
     assert tally.wait_ns == tally.clients[1].wait_ns == 7
     assert dict(tally.limits) == {"busy": [0, 0, 1, 0, 0], "banned": [0, 0, 0, 1, 0], "limit": [0, 1, 0, 0, 0]}
