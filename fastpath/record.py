@@ -16,6 +16,7 @@ RECORD_BYTES: Final = _STRUCT.size
 SUBJECT_BYTES: Final = 64
 FINGERPRINT_BYTES: Final = 16
 NO_UPSTREAM: Final = 255
+FLAG_CACHED: Final = 2  # answered by what the keyserver had said to another request
 FIRST_ERROR: Final = 400
 
 
@@ -46,7 +47,7 @@ class Record(NamedTuple):
     @property
     def refused(self) -> bool:
         """Whether the guard itself answered with an error."""
-        return self.upstream == NO_UPSTREAM and self.status >= FIRST_ERROR
+        return self.upstream == NO_UPSTREAM and self.status >= FIRST_ERROR and not self.flags & FLAG_CACHED
 
 
 def records(raw: bytes) -> list[Record]:

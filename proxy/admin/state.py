@@ -20,6 +20,7 @@ from fastpath import (
 )
 from fastpath._gcra_py import spend
 from fastpath.origin import LISTED_DENIED, LISTED_PRICED, unpack
+from fastpath.record import FLAG_CACHED
 from models.coldness import WALKING
 from proxy.admin.history import By
 from proxy.hkp.operation import OperationClass
@@ -29,7 +30,6 @@ from proxy.policy.actions import Reason, TurnedAway
 from proxy.policy.budgets import MISSES, BudgetKind, Tables
 from proxy.policy.policy import Policy, Profile
 from proxy.telemetry.log import action_text, name_of
-from proxy.telemetry.numbers import FLAG_CACHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -33,7 +33,7 @@ from fastpath.ring cimport SUBJECT
 from fastpath.slots cimport BUCKETS
 from fastpath.table cimport LimitSet
 
-from fastpath.record import FIRST_ERROR, NO_UPSTREAM
+from fastpath.record import FIRST_ERROR, FLAG_CACHED, NO_UPSTREAM
 from proxy.cluster.ledger import Place, Size
 from proxy.hkp.classes import PRICES, OperationClass
 from proxy.policy.budgets import BudgetKind
@@ -49,6 +49,7 @@ cdef int _DISTINCT_IDENTITIES = BudgetKind.DISTINCT_IDENTITIES
 cdef int _NETWORK_PREFIXLOGS = BudgetKind.NETWORK_PREFIXLOGS
 cdef int _DOMAIN = BudgetKind.DOMAIN
 cdef int _FIRST_ERROR = FIRST_ERROR
+cdef int _FLAG_CACHED = FLAG_CACHED
 cdef int _NO_UPSTREAM = NO_UPSTREAM
 cdef int[BUCKETS] _PRICES
 for kind in range(BUCKETS):
@@ -130,6 +131,7 @@ cdef class Following:
         cdef Alike *group
         cdef int64_t began_ns
         cdef int i, length = 0
+        cdef bint refused
         memset(self.places, 0, sizeof(self.places))
         for i in range(count):
             record = records + i
@@ -138,7 +140,8 @@ cdef class Following:
             began_ns = max(0, record.time_ns - 1000 * <int64_t>record.total_us)
             group = self.place_of(record, &length)
             group.since_ns = min(group.since_ns, began_ns)
-            group.admitted += not (record.upstream == _NO_UPSTREAM and record.status >= _FIRST_ERROR)
+            refused = record.upstream == _NO_UPSTREAM and record.status >= _FIRST_ERROR
+            group.admitted += not refused or record.flags & _FLAG_CACHED != 0
         return length
 
     cdef Alike *place_of(self, const Entry *record, int *length) noexcept:

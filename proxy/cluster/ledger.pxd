@@ -60,12 +60,15 @@ cdef class Ledger:
     cdef Account *open(self, uint64_t key, int number, int64_t now_ns) noexcept
     cdef int64_t tat(self, uint64_t key, int number) except? -1
     cdef int look(self, Account *account, int64_t since_ns, int64_t most_ns, int64_t now_ns) except -1
+    cdef void reckon(
+        self, Account *account, int64_t tat_ns, int64_t since_ns, int64_t most_ns, int64_t now_ns
+    ) noexcept
     cdef int64_t spent(self, const Account *account, int64_t tat_ns, int64_t since_ns, int64_t now_ns) noexcept
     cdef void fade(self, Account *account, int64_t now_ns) noexcept
     cdef int64_t faded(self, int64_t untold_ns, int64_t lonely_ns, int64_t idle_ns) noexcept
     cdef int64_t alone_ns(self, int64_t now_ns) noexcept
     cdef void tell(self, Question question, Account *account, int64_t ns) noexcept
-    cdef int waits(self, Account *account, int64_t now_ns) except -1
+    cdef bint waits(self, Account *account, int64_t tat_ns, int64_t now_ns) noexcept
     cdef int64_t untold_from(self, const Account *account) noexcept
     cdef int look_at(self, int64_t at, list found, int64_t now_ns) except -1
     cdef void sweep(self, int64_t now_ns) noexcept

@@ -15,7 +15,7 @@ SETTLE_NS: Final[int]
 """Until all workers use other limits."""
 WAIT_NS: Final[int]
 """For a record: so long a turn leaves a change to it of a bucket that is not hot."""
-LOOKS_AT_ONCE: Final = 256
+LOOKS_AT_ONCE: Final = 512
 MICROSECOND: Final = 1_000
 MOST_LEVEL_NS: Final[int]
 """Of an answer, and of anything that is reckoned with: 36 years."""

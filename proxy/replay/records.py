@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fastpath import client_key, parse_address
-from fastpath.record import FINGERPRINT_BYTES, NO_UPSTREAM, RECORD_FORMAT, SUBJECT_BYTES
+from fastpath.record import FINGERPRINT_BYTES, FLAG_CACHED, NO_UPSTREAM, RECORD_FORMAT, SUBJECT_BYTES
 from fastpath.record_array import RECORD_DTYPE
 from proxy.hkp.operation import OperationClass
 from proxy.policy.actions import Action, Reason
-from proxy.telemetry.numbers import FLAG_CACHED, FLAG_HTTP_1_0, METHODS, SHADOW
+from proxy.telemetry.numbers import FLAG_HTTP_1_0, METHODS, SHADOW
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

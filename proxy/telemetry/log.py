@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, TextIO
 import structlog
 
 from fastpath import address_text, key_text, network_key, records
+from fastpath.record import FLAG_CACHED
 from proxy.hkp.operation import OperationClass
 from proxy.http.address import Source
 from proxy.http.ja4 import ja4_text
 from proxy.policy.actions import Action, Reason, TurnedAway
-from proxy.telemetry.numbers import FLAG_CACHED, FLAG_HTTP_1_0, METHODS, SHADOW
+from proxy.telemetry.numbers import FLAG_HTTP_1_0, METHODS, SHADOW
 
 if TYPE_CHECKING:
     from fastpath import Record

@@ -3,9 +3,7 @@
 from enum import IntEnum
 
 METHODS = ("OTHER", "GET", "HEAD", "POST", "PUT", "OPTIONS", "DELETE", "PATCH")
-NO_UPSTREAM = 255
 FLAG_HTTP_1_0 = 1
-FLAG_CACHED = 2  # answered by what the keyserver had said to another request
 FLAG_TLS = 4  # of a connection that was not taken on: it came to speak TLS, if that was known
 SHADOW = 6  # added to an action that a limit in shadow mode would have taken
 

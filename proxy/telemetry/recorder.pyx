@@ -16,7 +16,8 @@ from proxy.policy.judge cimport Client, Verdict
 
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action
-from proxy.telemetry.numbers import FLAG_CACHED, FLAG_HTTP_1_0, FLAG_TLS, METHODS, NO_UPSTREAM, SHADOW, CacheUse
+from fastpath.record import FLAG_CACHED, NO_UPSTREAM
+from proxy.telemetry.numbers import FLAG_HTTP_1_0, FLAG_TLS, METHODS, SHADOW, CacheUse
 
 cdef int _FLAG_HTTP_1_0 = FLAG_HTTP_1_0
 cdef int _FLAG_CACHED = FLAG_CACHED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import suppress
 from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import pytest
 
 from tests.integration.cluster_guards import ban, banned, tell
 from tests.integration.guard import guard
+from tests.integration.http_client import BrokenError, Question, ask
 from tests.integration.keyserver import Answer
 from tests.integration.programs import LOOPBACK, until
 from tests.integration.redis_servers import ON_REDIS, SECRET, server
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 NODES = 4
 BANS = 20
 NETWORK = "198.51.100"
+SCANNER = "127.0.0.2"
+TRAP = Question("/.env")
 PATIENCE_SECONDS = 10.0  # of a busy machine; how long it takes is printed, not asserted
 
 
@@ -44,7 +48,7 @@ class Cluster:
         """Start no node yet."""
         self._stack, self._folder, self._redis, self._upstream = stack, folder, redis, upstream
 
-    def start(self, name: str) -> Guard:
+    def start(self, name: str, **others: str) -> Guard:
         """Start a node, with what it has written down before, and wait until it is ready."""
         folder = self._folder / name
         folder.mkdir(exist_ok=True)
@@ -55,7 +59,7 @@ class Cluster:
             "STATE_DIR": str(folder / "state"),
             "WORKERS": "1",
         }
-        return self._stack.enter_context(guard(folder, self._upstream, **settings))
+        return self._stack.enter_context(guard(folder, self._upstream, **settings | others))
 
 
 @pytest.fixture
@@ -100,6 +104,22 @@ def test_a_ban_binds_on_all_nodes(cluster: Cluster) -> None:
     for node in nodes:
         until(partial(lifted, node, f"{NETWORK}.0"), "it is lifted", PATIENCE_SECONDS)
     assert all(banned(node, f"{NETWORK}.1") for node in nodes)
+
+
+@ON_REDIS
+def test_offences_on_two_nodes_count_together(cluster: Cluster) -> None:
+    """A scanner that asks one node for some traps and another one for the rest is banned on both."""
+    first, second = (cluster.start(name, TARPIT__MODE="off") for name in ("first", "second"))
+    for _ in range(3):
+        ask(first.port, TRAP, SCANNER)
+    until(lambda: second.client(SCANNER)["points"] > 70, "the second has heard of it", PATIENCE_SECONDS)
+    assert not banned(first, SCANNER)
+    assert not banned(second, SCANNER)
+    for _ in range(2):  # 25 points each, with 100 for a ban, and a little decay between
+        with suppress(BrokenError, ConnectionError):  # banned
+            ask(second.port, TRAP, SCANNER)
+    for node in (first, second):
+        await_banned(node, SCANNER)
 
 
 @ON_REDIS

@@ -26,6 +26,7 @@ from fastpath import (
 )
 from fastpath.origin import LISTED_DENIED, LISTED_PRICED
 from fastpath.prefix_build import Rows, build
+from fastpath.record import FLAG_CACHED
 from models.coldness import Coldness
 from models.steps import whole
 from proxy.admin.access import OPEN_PATHS
@@ -46,7 +47,7 @@ from proxy.policy.judge import Client
 from proxy.policy.origins import digest
 from proxy.policy.policy import Policy
 from proxy.telemetry.metrics import NodeMetrics
-from proxy.telemetry.numbers import FLAG_CACHED, FLAG_TLS
+from proxy.telemetry.numbers import FLAG_TLS
 from proxy.verdicts import Verdicts
 from proxy.warden import Warden
 from tests.geo.databases_for_tests import BERLIN, write

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastpath import client_key
-from fastpath.record import RECORD_BYTES, Record
+from fastpath.record import FLAG_CACHED, NO_UPSTREAM, RECORD_BYTES, Record
 from fastpath.record_array import record_array
 from models.steps import whole
 from proxy.admin import history as module
@@ -45,6 +45,13 @@ def test_error_of_the_keyserver_is_no_refusal() -> None:
     """A 404 that the keyserver gave is an answer."""
     history = History()
     history.feed(block(record(status=404)))
+    assert history.top(10, NOW).clients == [(ALICE, 1, 0)]
+
+
+def test_error_that_was_kept_is_no_refusal() -> None:
+    """Nor is a 404 that the keyserver gave to somebody else."""
+    history = History()
+    history.feed(block(record(status=404, upstream=NO_UPSTREAM, flags=FLAG_CACHED)))
     assert history.top(10, NOW).clients == [(ALICE, 1, 0)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastpath import Region, Ring, bucket_key, client_key, network_key, parse_address
+from fastpath.record import FLAG_CACHED, NO_UPSTREAM
 from proxy.cluster.followed import Following, size_of
 from proxy.cluster.ledger import Ledger, Place, SharedLevels
 from proxy.config import Config
@@ -40,14 +41,15 @@ class Desk:
         subject: bytes = b"",
         *,
         refused: bool = False,
+        kept: bool = False,
         ends_ns: int = NOW,
         took_us: int = 1_000,
         address: bytes = ADDRESS,
     ) -> None:
-        """Write a record."""
-        status, upstream = (429, 255) if refused else (200, 0)
-
-        fields = (ends_ns, client_key(address), 1, 1, 0, 0, took_us, 0, 0, status, kind, 0, 0, 0, 0, 0, upstream)
+        """Write a record; `kept`: the answer was that to another request, a 404."""
+        status, upstream = (429, NO_UPSTREAM) if refused else (404, NO_UPSTREAM) if kept else (200, 0)
+        flags = FLAG_CACHED if kept else 0
+        fields = (ends_ns, client_key(address), 1, 1, 0, 0, took_us, 0, 0, status, kind, 0, 0, 0, 0, flags, upstream)
         assert self._ring.write(*fields, address, subject, b"")
 
     def places(self) -> dict[tuple[int, int], tuple[int, int]]:
@@ -60,7 +62,7 @@ def test_buckets_of_a_client_and_its_network() -> None:
     """A certificate takes from the total, its class and the network; the first request says since when."""
     desk = Desk()
     for after in range(3):
-        desk.write(OperationClass.CERT, FINGERPRINT.encode(), ends_ns=NOW + after)
+        desk.write(OperationClass.CERT, FINGERPRINT.encode(), ends_ns=NOW + after, kept=after == 1)
     desk.write(OperationClass.CERT, FINGERPRINT.encode(), ends_ns=NOW + 9, refused=True)
     began_ns = NOW - 1_000_000
     network = bucket_key(OperationClass.CERT, NETWORK)

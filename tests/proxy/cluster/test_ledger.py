@@ -6,7 +6,7 @@ import pytest
 
 from fastpath._gcra_py import Limit, refund, spend
 from models.steps import whole
-from proxy.cluster.ledger import KEPT, LINGER_NS, SETTLE_NS, Ledger, Place, Question, Size
+from proxy.cluster.ledger import KEPT, LINGER_NS, SETTLE_NS, WAIT_NS, Ledger, Place, Question, Size
 from tests.proxy.cluster.buckets_for_tests import Buckets
 
 SECOND = 10**9
@@ -177,6 +177,54 @@ def test_idle_time_is_not_spent() -> None:
     desk.buckets.charge(ALICE, 3 * TOKEN, desk.now_ns - TOKEN // 4)
     desk.ledger.note(ALICE, SIZE, desk.now_ns - TOKEN // 4, 3, desk.now_ns)
     assert desk.told() == [3]
+
+
+QUICK = Size(SECOND // 100, 2 * SECOND)  # a hundred a second; 6.25 tokens are an eighth of the share of a node
+
+
+def test_a_look_before_the_record_does_not_take_idle_time_for_tokens() -> None:
+    """Where tokens come back between two looks, a client is told of by its requests, not by the time between them."""
+    desk = Desk()
+    for _ in range(20):
+        began_ns = desk.now_ns
+        desk.buckets.charge(ALICE, QUICK.token_ns, began_ns)
+        for _ in range(4):
+            desk.now_ns += SECOND // 200
+            assert desk.told() == []
+        desk.ledger.note(ALICE, QUICK, began_ns, 1, desk.now_ns)
+        assert desk.ledger.account(ALICE).untold_ns == QUICK.token_ns
+        desk.now_ns += SECOND
+
+
+@pytest.mark.parametrize(
+    ("missing", "later_ns", "expected"),
+    [(7, 0, [7]), (5, 0, []), (5, WAIT_NS - 1, []), (5, WAIT_NS, [30])],
+    ids=["much", "little", "soon", "late"],
+)
+def test_what_no_record_tells_of(missing: int, later_ns: int, expected: list[int]) -> None:
+    """A change is left to its record, but not for long, and not if so much is missing that others must know."""
+    desk = Desk()
+    desk.ledger.note(ALICE, QUICK, desk.now_ns, 0, desk.now_ns)
+    desk.now_ns += 25 * QUICK.token_ns
+    desk.buckets.charge(ALICE, missing * QUICK.token_ns, desk.now_ns)
+    found = desk.ask()
+    desk.now_ns += later_ns
+    if later_ns:
+        found += desk.ask()
+    told = [each.told_ns // QUICK.token_ns for each in found]
+    assert told == ([expected[0] + 25] if missing == 7 else expected)
+
+
+def test_a_record_of_another_request_does_not_hide_what_waits() -> None:
+    """A request that takes long is counted, though others begin and end after it."""
+    desk = Desk()
+    desk.ledger.note(ALICE, QUICK, desk.now_ns, 0, desk.now_ns)
+    desk.buckets.charge(ALICE, 3 * QUICK.token_ns, desk.now_ns)
+    assert desk.ask() == []
+    desk.now_ns += 4 * QUICK.token_ns
+    desk.buckets.charge(ALICE, QUICK.token_ns, desk.now_ns)
+    desk.ledger.note(ALICE, QUICK, desk.now_ns, 1, desk.now_ns)
+    assert desk.ledger.account(ALICE).untold_ns >= 4 * QUICK.token_ns
 
 
 def test_the_fullest_go_first() -> None:

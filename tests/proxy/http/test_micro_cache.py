@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fastpath.record import FLAG_CACHED
 from proxy.hkp.uploads import UploadBounds, UploadKind, UploadReader
 from proxy.http.micro_cache import SHELF_BYTES, is_over
 from proxy.policy.actions import Action
-from proxy.telemetry.numbers import FLAG_CACHED, CacheUse
+from proxy.telemetry.numbers import CacheUse
 from tests.certs_for_tests import armored, certificate, form
 from tests.proxy.http.harness import FPR, KEY_TARGET, Wire, get, ok, turns, until
 

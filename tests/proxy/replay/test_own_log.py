@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fastpath import Record
-from fastpath.record import RECORD_FORMAT
+from fastpath.record import FLAG_CACHED, RECORD_FORMAT
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.hkp.operation import Classifier, ClassifierOptions
@@ -15,7 +15,7 @@ from proxy.policy.actions import Action, Reason
 from proxy.replay import own_log
 from proxy.replay.line import BadLine, Line
 from proxy.telemetry.log import AccessLog
-from proxy.telemetry.numbers import FLAG_CACHED, FLAG_HTTP_1_0, METHODS, SHADOW
+from proxy.telemetry.numbers import FLAG_HTTP_1_0, METHODS, SHADOW
 
 CLASSIFY = Classifier(ClassifierOptions(trap_prefixes=("/.env",)))
 HERE = bytes([203, 0, 113, 7])

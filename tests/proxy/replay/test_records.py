@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastpath import Record, client_key
-from fastpath.record import NO_UPSTREAM, RECORD_FORMAT
+from fastpath.record import FLAG_CACHED, NO_UPSTREAM, RECORD_FORMAT
 from fastpath.record_array import RECORD_DTYPE
 from proxy.config import Config
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action, Reason
 from proxy.replay.records import NotOurs, record_of, records_of
 from proxy.telemetry.log import AccessLog
-from proxy.telemetry.numbers import FLAG_CACHED, METHODS, SHADOW
+from proxy.telemetry.numbers import METHODS, SHADOW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
+from fastpath.record import FLAG_CACHED
 from proxy.config import LogConfig
 from proxy.hkp.classes import OperationClass
 from proxy.http.address import Source
 from proxy.http.ja4 import ja4_text
 from proxy.policy.actions import Action, Reason
 from proxy.telemetry.log import AccessLog, action_text, configure, name_of
-from proxy.telemetry.numbers import FLAG_CACHED, FLAG_HTTP_1_0, METHODS, SHADOW
+from proxy.telemetry.numbers import FLAG_HTTP_1_0, METHODS, SHADOW
 from tests.proxy.admin.records_for_tests import block, record, refused
 
 if TYPE_CHECKING:

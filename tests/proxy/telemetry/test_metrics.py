@@ -113,7 +113,8 @@ def busy(region: Region) -> None:
     table = ClientTable(region.table, region.secret)
     profile = Policy(Config.from_env({}), Tables.of(region)).profile(bytes(4))
     for number in range(5):
-        table.spend(profile.compiled, client_key(bytes([192, 0, 2, number])), OperationClass.CERT, 1, monotonic_ns())
+        client = client_key(bytes([192, 0, 2, number]))
+        table.spend(profile.compiled, client, OperationClass.CERT, 50, monotonic_ns())  # forgotten in 2.5 s, not sooner
 
 
 @pytest.mark.parametrize("begun", [False, True])
