@@ -15,7 +15,8 @@ compared with another one.
 where burst includes what may wait for its tokens, speed is how many requests a second the client gets through one
 node, and gap is the time from one question about the bucket to the answer to the next: interval + round trip (two of
 them, if that is the longer). For a client that comes first to a node it begins when the first of its requests has
-ended and was read: up to 0.1 s later. The eighth is what nodes keep to themselves (`ledger.pyx`).
+ended and was read: up to 0.1 s later. One that has kept within the eighth, and of whose bucket less than that is
+missing at each look, is noticed a look later. The eighth is what nodes keep to themselves (`ledger.pyx`).
 
 Why. Let f be the latest answer to any node that spent something afterwards. It spent, so that answer left room: all
 that had been told until f is at most burst + rate * t. What is missing there each node has spent between two of its
@@ -36,8 +37,10 @@ call that was held up on its way, and comes after later ones, adds nothing at al
 fades (`ledger.pyx`), so that it does not count for more than it did.
 
 **A store that has lost its data** knows no number of ours any more, and each question carries the level on which the
-cluster had agreed: the bucket begins with that. A bucket that was evicted alone begins with it as well. So nothing is
-forgotten that any node remembers which asks.
+cluster had agreed: the bucket begins with that, or is raised to it by the first call of another node. A bucket that was
+evicted alone begins with it as well. Forgotten is what others told since, below that level; and what a node knows whose
+first call is about other buckets, or who does not ask. A call that is asked again, because its answer was lost with the
+data, counts twice if others had heard of it. The client has one limit more each time, at the most.
 
 **While the store is away** the limits of each node are divided by the number of nodes last seen (`Control.SHARE`), and
 if k of N nodes have lost it they let through k/N of the limit more. What was spent then, and has not come back yet, is

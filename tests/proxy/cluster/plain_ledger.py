@@ -116,7 +116,11 @@ class PlainLedger:
     def waits(self, place: Place, account: Account, now_ns: int) -> bool:
         """Tell whether a change is left to its record."""
         tat_ns = self.levels.tat(place)
-        if account.hot or tat_ns == account.seen_ns or self.is_much(account, account.untold_ns + max(0, tat_ns - now_ns)):
+        if (
+            account.hot
+            or tat_ns == account.seen_ns
+            or self.is_much(account, account.untold_ns + max(0, tat_ns - now_ns))
+        ):
             return False
         account.found_ns = account.found_ns or now_ns
         return now_ns - account.found_ns < WAIT_NS
