@@ -14,7 +14,7 @@ SOURCES := $(shell find proxy fastpath -name '*.pyx' -o -name '*.pxd')
 run: $(VENV)/run.stamp
 	@if [ -n "$$HKPGUARD_UPSTREAM" ]; then exec $(BIN)/hkpguard serve; else exec $(BIN)/hkpguard demo; fi
 
-# Both at once: integration tests wait more than they compute, the others take what is left of all cores.
+# Both at once: integration tests wait more than they compute, three at a time; the others take what is left of all cores.
 test: setup
 	@deploy/packages test
 	@$(MAKE) --jobs=2 --output-sync=target unit integration
@@ -36,7 +36,7 @@ unit: setup
 
 integration: setup
 	@deploy/packages test
-	$(BIN)/python -m pytest -m integration
+	$(BIN)/python -m pytest -m integration --numprocesses 3 --dist loadfile
 
 bench: setup
 	@deploy/packages test

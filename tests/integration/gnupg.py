@@ -70,7 +70,7 @@ def gnupg(server: str, within: Sequence[str] = ()) -> Iterator[Gpg]:
         yield Gpg(home, server, within)
     finally:
         subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True, timeout=20)
-        shutil.rmtree(home)
+        shutil.rmtree(home, ignore_errors=True)  # the agent takes away its sockets at the same time
 
 
 def make_cert(name: str) -> Cert:
