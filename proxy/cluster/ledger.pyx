@@ -55,7 +55,7 @@ from proxy.settings.kinds import MILLISECOND, SECOND
 KEPT = 8  # one part in so many of a node's share is spent without a word
 MOST_ACCOUNTS = 65_536
 MOST_SWEPT = 64  # accounts that are looked through for old ones at each turn
-LINGER_NS = 2 * SECOND  # a bucket is looked at so long after anything was heard of it
+LINGER_NS = 500 * MILLISECOND  # a bucket is looked at so long after anything was heard of it
 SETTLE_NS = 500 * MILLISECOND  # until all workers use other limits; they look each quarter of a second
 WAIT_NS = 200 * MILLISECOND  # for a record; they are read each tenth of a second
 LOOKS_AT_ONCE = 512  # in a step
