@@ -50,12 +50,12 @@ def nodes_of(node: Guard) -> int:
     return int(json.loads(text or "{}").get("nodes", 0))
 
 
-def tell(node: Guard, method: str, path: str, body: dict[str, Any] | None = None) -> None:
+def tell(node: Guard, method: str, path: str, body: dict[str, Any] | None = None, **headers: str) -> None:
     """Tell a node something through its admin API."""
     request = urllib.request.Request(
         f"http://{LOOPBACK}:{node.admin_port}{path}",
         None if body is None else json.dumps(body).encode(),
-        {"Content-Type": "application/json"},
+        {"Content-Type": "application/json", **headers},
         method=method,
     )
     with urllib.request.urlopen(request, timeout=5):  # noqa: S310 - of this machine

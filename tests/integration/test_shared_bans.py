@@ -1,4 +1,4 @@
-"""Four nodes and one Redis: what is banned on one is banned on all, a node that starts knows it before it is ready."""
+"""Nodes and one Redis: what one decides holds on all, and a node that starts knows it before it is ready."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ NODES = 4
 BANS = 20
 NETWORK = "198.51.100"
 SCANNER = "127.0.0.2"
+SUSPECT = "1.2.3.4"
 TRAP = Question("/.env")
 PATIENCE_SECONDS = 10.0  # of a busy machine; how long it takes is printed, not asserted
 
@@ -120,6 +121,23 @@ def test_offences_on_two_nodes_count_together(cluster: Cluster) -> None:
             ask(second.port, TRAP, SCANNER)
     for node in (first, second):
         await_banned(node, SCANNER)
+
+
+@ON_REDIS
+def test_a_verdict_binds_on_all_nodes(cluster: Cluster, tmp_path: Path) -> None:
+    """What one node concludes of a client holds on the others as well; they know who said so, and not why."""
+    reporters = tmp_path / "reporters"
+    reporters.write_text("one first-reporter-1\ntwo second-reporter-2\n")
+    reporters.chmod(0o600)
+    first = cluster.start("first", INTEL__REPORTERS_FILE=str(reporters))
+    second = cluster.start("second")
+    for token in ("first-reporter-1", "second-reporter-2"):
+        tell(first, "POST", "/api/v1/intel/reports", {"network": SUSPECT}, Authorization=f"Bearer {token}")
+    verdict = lambda: second.client(SUSPECT)["verdict"]  # noqa: E731 - short
+    until(lambda: verdict()["standing"] == "priced", "the second has heard of it", PATIENCE_SECONDS)
+    assert verdict()["elsewhere"] == {"node": "first", "standing": "priced"}
+    assert verdict()["evidence"] == []
+    assert first.client(SUSPECT)["verdict"]["elsewhere"] is None
 
 
 @ON_REDIS
