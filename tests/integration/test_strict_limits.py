@@ -53,6 +53,7 @@ SETTINGS = {
     "LIMITS__UPLOAD__CONCURRENT_TOTAL": "0",
 }
 STRICT = {"CLUSTER__STRICT": "upload", "CLUSTER__STRICT_DEADLINE": f"{DEADLINE_SECONDS * 1000:.0f}ms"}
+PATIENT = STRICT | {"CLUSTER__STRICT_DEADLINE": "1s", "CLUSTER__TIMEOUT": "1s"}  # of a busy machine nothing is said
 
 
 @pytest.fixture
@@ -135,8 +136,7 @@ async def test_strict_is_one_limit_to_the_last_token(
 ) -> None:
     """All nodes together let exactly the burst of each client through; who is refused hears it as from one node."""
     keyserver = start_keyserver(ok)
-    patient = STRICT | {"CLUSTER__STRICT_DEADLINE": "1s", "CLUSTER__TIMEOUT": "1s"}  # of a busy machine nothing is said
-    guards = await asyncio.to_thread(start_nodes, start_guard, keyserver.url, url_of(redis), **patient)
+    guards = await asyncio.to_thread(start_nodes, start_guard, keyserver.url, url_of(redis), **PATIENT)
     clients = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
     floods = await asyncio.gather(*(flood(guards, client, 2.0) for client in clients))
     fallen_back = sum(claims(guards, result) for result in ("late", "down", "gone", "crowded"))
@@ -155,14 +155,29 @@ async def test_what_was_granted_is_not_told_again(
 ) -> None:
     """After a while of exchanges all nodes know what was spent, and count it once: the rest is there, and no more."""
     keyserver = start_keyserver(ok)
-    guards = await asyncio.to_thread(start_nodes, start_guard, keyserver.url, url_of(redis), **STRICT)
+    guards = await asyncio.to_thread(start_nodes, start_guard, keyserver.url, url_of(redis), **PATIENT)
     spent = [(await ask_once(guards[number % 2].port, UPLOAD, "127.0.0.2")).status for number in range(12)]
     assert spent == [200] * 12
     await asyncio.sleep(1.0)
     rest = [(await ask_once(guards[number % NODES].port, UPLOAD, "127.0.0.2")).status for number in range(12)]
-    late = claims(guards, "late")  # on a busy machine; each of these a node decided alone
-    assert 8 <= rest.count(200) <= 8 + late
+    assert rest == [200] * 8 + [429] * 4
     until(lambda: [each.remaining("127.0.0.2", "upload") for each in guards] == [0] * NODES, "all know it")
+
+
+@ON_REDIS
+async def test_strict_mails(start_guard: StartGuard, start_keyserver: StartKeyserver, redis: Server) -> None:
+    """Requests for mails, one to each node and the next before anybody can have told the others, are one limit too."""
+    keyserver = start_keyserver(ok)
+    mails = {"CLUSTER__STRICT": "mail", "LIMITS__MAIL__BURST": "3", "LIMITS__MAIL__COUNT": "1"}
+    guards = await asyncio.to_thread(start_nodes, start_guard, keyserver.url, url_of(redis), **PATIENT | mails)
+    asked = [(await ask_once(guards[number % NODES].port, mail(number), "127.0.0.2")).status for number in range(8)]
+    assert asked == [200] * 3 + [429] * 5
+
+
+def mail(number: int) -> Question:
+    """Return a request for a mail to an address."""
+    body = f'{{"token": "x", "addresses": ["{number}@example.org"]}}'.encode()
+    return Question("/vks/v1/request-verify", ("Content-Type: application/json",), "POST", body=body)
 
 
 async def test_redis_fails(start_guard: StartGuard, start_keyserver: StartKeyserver, failing: Failing) -> None:
