@@ -115,6 +115,7 @@ def test_fails_and_comes_back(
     """The circuit opens, says why, and closes again; callers never wait beyond their deadline; each is told once."""
     with capture_logs() as log, sharing(one, tmp_path) as node:
         until(lambda: node.heard, "the subscription holds")
+        node.until(up=True)
         mend = fail(one)
         assert node.until(up=False) < WITHIN_SECONDS
         reason = node.store.state.reason
