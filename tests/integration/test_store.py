@@ -83,6 +83,7 @@ def test_least_privilege(one: Server, tmp_path: Path) -> None:
     with sharing(one, tmp_path) as node:
         assert node.writes_everywhere()
         until(lambda: node.heard, "the subscription holds")
+        node.until(up=True)
         node.do(node.store.publish(Family.BAN, b"hello"))
         until(lambda: Message(Family.BAN, b"hello") in node.heard, "it is heard")
         assert node.heard[0] == Gap()
@@ -137,6 +138,7 @@ def test_gap_after_a_restart(one: Server, tmp_path: Path) -> None:
     """Who listens hears of a gap when the subscription is back, and of what comes after it."""
     with sharing(one, tmp_path) as node:
         until(lambda: node.heard, "the subscription holds")
+        node.until(up=True)
         kill_and_restart_empty(one)()
         until(lambda: node.heard == [Gap(), Gap()], "the gap is told", 20)
         node.until(up=True)
@@ -282,6 +284,7 @@ def test_sentinel(store_program: str, tmp_path: Path, fail: Callable[[Server], o
         with node(f"redis+sentinel://{LOOPBACK}:{watcher.port}/main", tmp_path / "state") as guard:
             guard.until(up=True)
             until(lambda: guard.heard, "the subscription holds")
+            guard.until(up=True)
             fail(first)
             assert guard.until(up=False) < WITHIN_SECONDS
             guard.until(up=True, seconds=40)
@@ -313,6 +316,7 @@ def test_cluster(three: list[Server], tmp_path: Path, fail: Callable[[Server], C
         guard.until(up=True)
         assert guard.writes_everywhere()
         until(lambda: guard.heard, "the subscription holds")
+        guard.until(up=True)
         guard.do(guard.store.publish(Family.BAN, b"hello"))
         until(lambda: Message(Family.BAN, b"hello") in guard.heard, "it is heard")
         assert all(each.ask("ACL", "LOG") == [] for each in three)
@@ -355,6 +359,7 @@ def test_black_hole(store_program: str, need: Callable[..., str], tmp_path: Path
     ):
         guard.until(up=True)
         until(lambda: guard.heard, "the subscription holds")
+        guard.until(up=True)
         far.drop(*ADDRESSES)
         nobody_waits(guard)
         far.drop()
