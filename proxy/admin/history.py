@@ -115,7 +115,8 @@ class History:
         totals = Totals(GROUPINGS[by])
         whole(totals.feed(kept))
         begun_ns = int(kept["time_ns"][-1]) if len(kept) else 0
-        return self._watched.setdefault(by, Watched(totals, begun_ns, 0))
+        watched = self._watched[by] = Watched(totals, begun_ns, 0)
+        return watched
 
     def _newest(self) -> Iterator[Record]:
         for block in reversed(self._blocks):
