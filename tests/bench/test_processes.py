@@ -10,9 +10,10 @@ from bench.processes import StartError, free_port, pinned, running
 
 SERVER = """
 import os, socket, sys, signal
+if os.fork():
+    signal.pause()
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-if not os.fork():
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 signal.pause()
 """
 
