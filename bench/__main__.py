@@ -23,6 +23,7 @@ from bench import (
     memory,
     openloop,
     planes,
+    precedence,
     refresh,
     replay,
     report,
@@ -155,6 +156,7 @@ def under_attack(  # noqa: PLR0913 - its options
 ) -> None:
     """Measure what honest clients notice while 10,000 hostile connections are open."""
     seclusion.seclude()
+    precedence.take()
     siege = Siege(
         scenarios=chosen(scenarios.split(","), SCENARIOS),
         defenders=chosen(only.split(","), DEFENDERS),

@@ -5,8 +5,10 @@ a moderate, fixed rate, first quiet, then with the attack at its full strength: 
 the medians count. Ratios are taken within one guard. Its memory is read between the rounds, at rest and at the end of
 the attack.
 
-Others on the machine delay the generator, or take the guard's core, and its host may take either: then a round is
-repeated, chosen by that and never by what the guard did, and what failed in it counts all the same.
+Guard, keyserver and honest clients go before all other programs of the machine (`bench.precedence`), the attackers
+after them. Where they may not, others delay the generator or take the guard's core, and the host may take either
+anyhow: then a round is repeated, chosen by that and never by what the guard did, and what failed in it counts all the
+same.
 
 With one address the caps and bans of the guard do their work, and few connections stay open; with many addresses all
 should be. A measurement is not valid if the attack was not at its strength, if honest requests failed before it, if the
@@ -23,7 +25,7 @@ from statistics import median
 
 from rich.table import Table
 
-from bench import attackers, visitors
+from bench import attackers, precedence, visitors
 from bench.attackers import AttackError, Force
 from bench.cpu import Meter, ProcessGoneError
 from bench.defenders import DEFENDERS, KEYSERVER, prove
@@ -80,7 +82,7 @@ class Round:
     Attributes:
         met: What the honest clients met.
         core_share: Of the guard's core (0..1), what the guard had.
-        foreign_share: What others had of it.
+        foreign_share: What others took of it: nothing where ours go first, for they had what was left.
         stolen_share: Of one core, what the host took from all of them.
         counted: Honest requests, those of repeated rounds too.
         failed: Of these, how many went wrong.
@@ -270,7 +272,7 @@ def _round(guard: Running, crowd: Crowd, siege: Siege) -> Round:
             Round(
                 met=met,
                 core_share=figures["core_share"],
-                foreign_share=figures["foreign_share"],
+                foreign_share=0.0 if precedence.is_taken() else figures["foreign_share"],
                 stolen_share=figures["stolen_share"],
                 counted=sum(each.counted for each in met.values()),
                 failed=sum(each.failed for each in met.values()),

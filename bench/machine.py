@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from bench.seclusion import is_secluded
+from bench import precedence, seclusion
 
 PACKAGES = ("uvloop", "aiohttp", "cython", "hkpguard")
 PROGRAMS = {
@@ -28,7 +28,8 @@ def describe() -> dict[str, object]:
         "command": " ".join(["python -m bench", *sys.argv[1:]]),
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
-        "network": "its own" if is_secluded() else "the machine's",
+        "network": "its own" if seclusion.is_secluded() else "the machine's",
+        "scheduled": "before all others" if precedence.is_taken() else "as all others",
         "kernel": platform.release(),
         "python": platform.python_version(),
         "load_average_at_start": os.getloadavg()[0],

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FOLDERS = (
     "tests/fastpath",
     "tests/contract",
+    "tests/proxy/cluster",
     "tests/proxy/http",
     "tests/proxy/hkp",
     "tests/proxy/policy",
