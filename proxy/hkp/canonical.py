@@ -99,13 +99,12 @@ def decode_query(raw: str) -> dict[str, str]:
     """
     if raw.count("&") >= MAX_PARAMETERS:
         raise BadTarget("too many parameters")
-    plain = "%" not in raw and "+" not in raw
     parameters: dict[str, str] = {}
     for piece in raw.split("&"):
         if not piece:
             continue
         name, _, value = piece.partition("=")
-        if not plain:
+        if "%" in piece or "+" in piece:
             name = percent_decode(name.replace("+", " "))
             value = percent_decode(value.replace("+", " "))
         if name not in ORDER and name.lower() in ORDER:
@@ -137,9 +136,10 @@ def encode_target(path: str, parameters: Mapping[str, str]) -> bytes:
     """
     target = quote(path, errors="surrogateescape") if _RESERVED_IN_PATH.search(path) else path
     if parameters:
-        known = [f"{name}={encode(parameters[name])}" for name in ORDER if name in parameters]
-        others = [f"{encode(name)}={encode(parameters[name])}" for name in parameters if name not in ORDER]
-        target = f"{target}?{'&'.join(known + others)}"
+        pieces = [f"{name}={encode(parameters[name])}" for name in ORDER if name in parameters]
+        if len(pieces) < len(parameters):
+            pieces += [f"{encode(name)}={encode(parameters[name])}" for name in parameters if name not in ORDER]
+        target = f"{target}?{'&'.join(pieces)}"
     if len(target) > MAX_TARGET_BYTES:
         raise BadTarget("target too long")
     return target.encode("ascii")

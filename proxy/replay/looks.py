@@ -34,11 +34,12 @@ _LOOKED_UP: Final = (_CERT, OperationClass.IDENTITY, OperationClass.WORDS)  # no
 class Look:
     """What one client did."""
 
-    __slots__ = ("bad", "certificates", "day", "much", "odd", "requests", "searches", "uploads")
+    __slots__ = ("bad", "certificates", "midnight_ns", "much", "odd", "requests", "searches", "uploads")
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self.requests = self.odd = self.uploads = self.day = 0
+        self.requests = self.odd = self.uploads = 0
+        self.midnight_ns = 0  # when the day ends to which the next three belong
         self.bad = self.much = False
         self.certificates: set[int] | None = None  # of a day
         self.searches: set[int] | None = None
@@ -58,7 +59,7 @@ class Looks:
         self._remembered = 0
 
     def note(self, client: int, line: Line, operation: Operation) -> None:
-        """Take note of a request."""
+        """Take note of a request, in the order of time."""
         look = self._clients.get(client)
         if look is None:
             if len(self._clients) >= MOST_CLIENTS:
@@ -70,7 +71,8 @@ class Looks:
             if not look.much:
                 self._remember(look, line, kind, subject)
         elif kind == _UPLOAD:
-            self._begin_day(look, line)
+            if line.start_ns >= look.midnight_ns:
+                self._begin_day(look, line)
             look.uploads += 1
             look.much |= look.uploads > UPLOADS
         if trap or not target:
@@ -85,27 +87,28 @@ class Looks:
         return look is not None and look.legitimate
 
     def _begin_day(self, look: Look, line: Line) -> None:
-        day = line.start_ns // DAY_NS
-        if look.day != day:
-            self._remembered -= len(look.certificates or ()) + len(look.searches or ())
-            look.day, look.uploads, look.certificates, look.searches = day, 0, None, None
+        self._remembered -= len(look.certificates or ()) + len(look.searches or ())
+        look.uploads, look.certificates, look.searches = 0, None, None
+        look.midnight_ns = (line.start_ns // DAY_NS + 1) * DAY_NS
 
     def _remember(self, look: Look, line: Line, kind: OperationClass, subject: str) -> None:
         """Take note of what was asked for."""
-        if look.day != line.start_ns // DAY_NS:
+        if line.start_ns >= look.midnight_ns:
             self._begin_day(look, line)
         if kind == _CERT:
-            seen = look.certificates = look.certificates or set()
-            most = CERTIFICATES
+            seen, most = look.certificates, CERTIFICATES
+            if seen is None:
+                seen = look.certificates = set()
         else:
-            seen = look.searches = look.searches or set()
-            most = SEARCHES
-        word = hash(subject)
-        if word in seen:
+            seen, most = look.searches, SEARCHES
+            if seen is None:
+                seen = look.searches = set()
+        before = len(seen)
+        seen.add(hash(subject))
+        if len(seen) == before:
             return
-        seen.add(word)
         self._remembered += 1
-        if len(seen) > most or self._remembered > MOST_SUBJECTS:
+        if before >= most or self._remembered > MOST_SUBJECTS:
             look.much = True
             self._remembered -= len(look.certificates or ()) + len(look.searches or ())
             look.certificates = look.searches = None

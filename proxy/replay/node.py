@@ -105,7 +105,7 @@ class Node:
         return Facts(
             client,
             kind,
-            max(price, usual_price),
+            max(price, usual_price) if price else usual_price,
             refusal,
             allow,
             _TRAP if trap else _CANARY if subject in self._canaries else 0,

@@ -57,12 +57,13 @@ class Pace:
 
     Attributes:
         due_ns: When the next line that waits is due; NEVER_NS if none waits, 0 if there are too many.
+        lags: By address; for a look before `holds`, as most clients have none.
 
     """
 
     def __init__(self) -> None:
         """Nobody lags."""
-        self._lags: dict[bytes, Lag] = {}
+        self.lags: dict[bytes, Lag] = {}
         self._due: list[tuple[int, int, Lag]] = []  # a heap: when the first line of a lag is due
         self._turn = 0
         self._waiting = 0
@@ -70,7 +71,7 @@ class Pace:
 
     def holds(self, line: Line) -> bool:
         """Take a line whose client would have come with it later; tell whether it is taken."""
-        lag = self._lags.get(line.address)
+        lag = self.lags.get(line.address)
         if lag is None:
             return False
         if not lag.lines:
@@ -92,7 +93,7 @@ class Pace:
 
     def taken(self, line: Line, at_ns: int) -> None:
         """Have the next line of the client of `line`, which was taken and is judged, wait for its time."""
-        lag = self._lags[line.address]
+        lag = self.lags[line.address]
         if lag.lines:
             self._push(lag, max(at_ns, lag.due_ns(lag.lines[0])))
 
@@ -101,11 +102,11 @@ class Pace:
         delay_ns = wait_ns - line.wait_us * 1000
         if delay_ns <= 0:
             return
-        lag = self._lags.get(line.address)
+        lag = self.lags.get(line.address)
         if lag is None:
-            if len(self._lags) >= MOST_LAGS:
+            if len(self.lags) >= MOST_LAGS:
                 self._forget()
-            lag = self._lags[line.address] = Lag()
+            lag = self.lags[line.address] = Lag()
         lag.add(line, delay_ns, at_ns - line.start_ns)
 
     def _push(self, lag: Lag, due_ns: int) -> None:
@@ -121,6 +122,6 @@ class Pace:
 
     def _forget(self) -> None:
         """Make room: forget the half of those with nothing to come who fell behind first."""
-        idle = [address for address, lag in self._lags.items() if not lag.lines]
+        idle = [address for address, lag in self.lags.items() if not lag.lines]
         for address in idle[: MOST_LAGS // 2]:
-            del self._lags[address]
+            del self.lags[address]

@@ -9,6 +9,7 @@ All is bounded: the length of a line, how many are held back, how many bad ones 
 import gzip
 import lzma
 import sys
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -127,18 +128,15 @@ def _in_order(batches: Iterator[list[Line]], reading: Reading) -> Iterator[list[
     first_ns: int | None = None
     now_ns = 0
     for batch in batches:
-        held += batch
-        held.sort(key=_START)
+        _sort_in(batch, held)
         if not held:
             continue
         if first_ns is None:
             first_ns = held[0].start_ns
         while held and held[-1].start_ns - first_ns > LONGEST_SPAN_NS:
             reading.note_bad("", 0, "a time that is more than 36 years after the first", str(held.pop().start_ns))
-        late = 0
-        while late < len(held) and held[late].start_ns < now_ns:
-            held[late] = held[late]._replace(start_ns=now_ns)
-            late += 1
+        late = bisect_left(held, now_ns, key=_START)
+        held[:late] = [line._replace(start_ns=now_ns) for line in held[:late]]
         reading.late += late
         count = _ripe(held)
         if count:
@@ -148,22 +146,19 @@ def _in_order(batches: Iterator[list[Line]], reading: Reading) -> Iterator[list[
     yield held
 
 
+def _sort_in(batch: Sequence[Line], held: list[Line]) -> None:
+    """Add lines to others, which are sorted: those that begin before all of the new need not be looked at again."""
+    if batch:
+        place = bisect_right(held, min(map(_START, batch)), key=_START)
+        held[place:] = sorted((*held[place:], *batch), key=_START)
+
+
 def _ripe(held: Sequence[Line]) -> int:
     """Return how many of the lines that are held back need not wait any longer."""
     if not held:
         return 0
-    ripe_ns = held[-1].start_ns - HOLD_NS
-    count = len(held)
-    if held[0].start_ns > ripe_ns:
-        return max(0, count - MOST_HELD)
-    low, high = 0, count
-    while low < high:
-        middle = (low + high) // 2
-        if held[middle].start_ns <= ripe_ns:
-            low = middle + 1
-        else:
-            high = middle
-    return max(low, count - MOST_HELD)
+    ripe = bisect_right(held, held[-1].start_ns - HOLD_NS, key=_START)
+    return max(ripe, len(held) - MOST_HELD)
 
 
 def _parsed(name: str, form: str | None, reading: Reading, progress: Progress) -> Iterator[list[Line]]:

@@ -55,13 +55,23 @@ class Timeline:
     def __init__(self) -> None:
         """Nothing happened yet."""
         self.width_ns = FIRST_COLUMN_NS
+        self._fates: list[int] = []  # of the last column
+        self._end_ns = 0
         self.columns: defaultdict[int, list[int]] = defaultdict(lambda: [0] * len(Fate))
 
     def note(self, at_ns: int, fate: int) -> None:
-        """Count what happened at a time, ns since the beginning."""
-        self.columns[at_ns // self.width_ns][fate] += 1
-        while len(self.columns) > MOST_COLUMNS:
+        """Count what happened at a time, ns since the beginning; never less than in the call before."""
+        if at_ns >= self._end_ns:
+            self._turn_to(at_ns)
+        self._fates[fate] += 1
+
+    def _turn_to(self, at_ns: int) -> None:
+        """Count in the column of a time from now on."""
+        number = at_ns // self.width_ns
+        while len(self.columns) >= MOST_COLUMNS and number not in self.columns:
             self._widen()
+            number = at_ns // self.width_ns
+        self._fates, self._end_ns = self.columns[number], (number + 1) * self.width_ns
 
     def _widen(self) -> None:
         """Make columns twice as wide; what is empty is none, so a log may have gaps of years."""

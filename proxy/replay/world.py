@@ -75,7 +75,7 @@ class World:
         self.classify: Classify = lru_cache(TARGETS)(self._classified)
         self._charges = Charges(self.node)
         self._pace = Pace() if patient else None
-        self._begin_ns: int | None = None
+        self._shift_ns: int | None = None  # from the time of the log to that of the node
         self._now_ns = 0
 
     def _classified(self, method: str, target: str) -> Operation:
@@ -88,14 +88,14 @@ class World:
         """Judge requests, which come in the order of time; `look` sees each before, as the log tells of it."""
         pace, classify, client_of = self._pace, self.classify, self.node.client
         for line in lines:
-            at_ns, address, method, target, *_ = line
+            at_ns, address, method, target = line[:4]
             client, operation = client_of(address), classify(method, target)
             if look is not None:
                 look(client.key, line, operation)
             if pace is not None:
                 while pace.due_ns <= at_ns:
                     self._ask_next(pace)
-                if pace.holds(line):
+                if address in pace.lags and pace.holds(line):
                     continue
             self._ask(line, at_ns, client, operation)
 
@@ -113,9 +113,9 @@ class World:
 
     def _ask(self, line: Line, at_ns: int, client: Client, operation: Operation) -> None:
         """Judge one request that comes at a time, ns since 1970, and have the analyst hear of it."""
-        if self._begin_ns is None:
-            self._begin_ns = at_ns
-        now_ns = self._now_ns = max(self._now_ns, START_NS + at_ns - self._begin_ns)
+        if self._shift_ns is None:
+            self._shift_ns = START_NS - at_ns
+        now_ns = self._now_ns = max(self._now_ns, at_ns + self._shift_ns)
         node, key, status = self.node, client.key, line.status
         if operation.target:
             price = self._charges.price(operation, now_ns)
