@@ -86,7 +86,8 @@ class Cluster:
         self._limits.reload(config)
 
     def feed(self, block: bytes) -> Steps[None]:
-        """Look at records as `Ring.take` gives them: at once, for limits cannot wait."""
+        """Look at records as `Ring.take` gives them, and at what workers did: at once, for neither can wait."""
+        self._shared.look()
         return self._limits.feed(block)
 
     def show(self, made: NDArray[np.void]) -> Steps[None]:

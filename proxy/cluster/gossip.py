@@ -8,6 +8,9 @@ something, reads all of it, and writes again what it has said itself and does no
 empty is full again when the nodes have read it. While the store is away nothing is lost or doubled either: what is to
 be said waits, coalesced, and a word that is written twice is the same word.
 
+Who has something to say wakes the node up (`wake`), and it is said at once; what comes meanwhile waits for the end of
+the turn, and goes together. A node that has nothing to say looks for what is over four times a second, and asks nobody.
+
 Nothing here waits for the store but its own tasks, and all work is done in steps.
 """
 
@@ -47,7 +50,8 @@ if TYPE_CHECKING:
     from proxy.cluster.topic import Saying, Topic
     from proxy.courtesy import Courtesy
 
-TURN_SECONDS: Final = 0.05
+TURN_SECONDS: Final = 0.05  # from one to the next, as long as there is something to say
+LOOK_SECONDS: Final = 0.25  # while there is not; so long waits what nobody woke us for
 WORDS_PER_TURN: Final = 128  # of a topic
 WORDS_PER_STEP: Final = 8
 FIRST_WAIT_SECONDS: Final = 0.5  # for the listener; what it would have heard is read again when it is there
@@ -141,6 +145,7 @@ class Gossip(Collector):
         self._ready_by_ns = self._started_ns + READY_NS
         self._silent_until_ns = 0
         self._problem = ""
+        self._news = asyncio.Event()
         self._gap = asyncio.Event()
         self._counts: Counter[tuple[Family, str]] = Counter()
         self._delays = [0] * (len(DELAYS) + 1)
@@ -167,12 +172,25 @@ class Gossip(Collector):
 
     # Saying.
 
+    def wake(self) -> None:
+        """Look at once: there may be something to say."""
+        self._news.set()
+
+    def look(self) -> None:
+        """Wake up if workers have made answers stale. They tell nobody, so this is to be called often; it is cheap."""
+        if self._invalidations.due:
+            self.wake()
+
     async def _speak(self) -> None:
         while True:
-            await asyncio.sleep(TURN_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._news.wait()
+            self._news.clear()
             await self._courtesy.through(self.turn())
             if self._store.up and self._now() >= self._silent_until_ns:
                 await self.say()
+            await asyncio.sleep(TURN_SECONDS)
 
     def turn(self) -> Steps[None]:
         """Find what there is to say, and let go of what is over."""
@@ -187,6 +205,7 @@ class Gossip(Collector):
                 yield
             if self.whole:  # else what was lifted elsewhere while we were away might be said again
                 for saying in channel.topic.gather():
+                    self.wake()  # there may be more
                     if saying is not None:
                         self._note(channel, saying)
                     yield
@@ -225,6 +244,8 @@ class Gossip(Collector):
         [answer] = await self._ask([channel.board.say(sealed)])
         time_of(answer)
         channel.said(words)
+        if channel.unsaid:
+            self.wake()
         self._counts[channel.family, "said"] += len(words)
 
     def _seal(self, channel: Channel, words: Sequence[Word], sealed: list[Sealed]) -> Steps[None]:
@@ -330,6 +351,7 @@ class Gossip(Collector):
         """
         for channel in self._channels.values():
             await self._read(channel, only_own=missed)
+        self.wake()
         if not self.whole:
             self.whole = True
             counts = {each.family.value: len(each.hearsay) for each in self._channels.values()}

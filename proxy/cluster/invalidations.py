@@ -54,6 +54,11 @@ class Invalidations:
         self._heard_us: dict[bytes, int] = {}
         self._told_us = 0
 
+    @property
+    def due(self) -> bool:
+        """Whether anything was advanced since the last look."""
+        return self._epochs.advanced != self._advanced
+
     def look(self) -> None:
         """Find what was advanced since the last look: some 50 µs if anything was, else nearly nothing."""
         advanced = self._epochs.advanced

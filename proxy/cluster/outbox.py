@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from proxy.policy.offences import OffenceKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 MOST_KEYS: Final = 131_072
 MOST_LIFTS: Final = 4096
@@ -44,6 +44,7 @@ class Outbox:
         keys: Clients and networks whose bans have changed.
         lifts: Bans that were lifted.
         offences: By client; the one first that was quiet for the longest time.
+        changed: Is called whenever something is to be told.
 
     """
 
@@ -52,12 +53,15 @@ class Outbox:
         self.keys: dict[int, None] = {}
         self.lifts: OrderedDict[int, Lift] = OrderedDict()
         self.offences: OrderedDict[int, deque[Offence]] = OrderedDict()
+        self.changed: Callable[[], None] = lambda: None
 
     def banned(self, keys: Iterable[int]) -> None:
         """Note that the bans of some have changed, or may have."""
         self.keys.update(dict.fromkeys(keys))
         while len(self.keys) > MOST_KEYS:
             del self.keys[next(iter(self.keys))]
+        if self.keys:
+            self.changed()
 
     def lifted(self, key: int, time_ns: int, until_ns: int) -> None:
         """Note that an operator has lifted what keeps a client or network out."""
@@ -65,6 +69,7 @@ class Outbox:
         self.lifts.move_to_end(key)
         if len(self.lifts) > MOST_LIFTS:
             self.lifts.popitem(last=False)
+        self.changed()
 
     def offended(self, client: int, kind: OffenceKind, operation: int, time_ns: int) -> None:
         """Note that a client did something."""
@@ -72,3 +77,4 @@ class Outbox:
         self.offences.move_to_end(client)
         if len(self.offences) > MOST_OFFENDERS:
             self.offences.popitem(last=False)
+        self.changed()

@@ -58,11 +58,16 @@ class Shared:
         topics = (*self._configured, self._costs, self._sketches)
         invalidations = Invalidations(node, region.epochs, Epochs(region.epochs))
         self.gossip = Gossip(store, clock, topics, invalidations, courtesy=courtesy)
+        warden.outbox.changed = standings.changed = self.gossip.wake
 
     def reload(self, config: Config) -> None:
         """Go on by another configuration, after the warden has."""
         for each in self._configured:
             each.reload(config)
+
+    def look(self) -> None:
+        """Notice what workers did; to be called often."""
+        self.gossip.look()
 
     def feed(self, records: NDArray[np.void]) -> Steps[None]:
         """Look at records of RECORD_DTYPE."""

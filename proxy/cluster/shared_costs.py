@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MOST: Final = 8192
 MOST_SEEN: Final = 4096
 PER_TURN: Final = 64
+PER_STEP: Final = 16
 CHANGED: Final = 4  # it is said again if it is by a fourth more or less, or was said an hour ago
 _SUBJECT_BYTES: Final = 8
 _COST: Final = Struct(">II")
@@ -67,7 +68,7 @@ class SharedCosts:
 
     def gather(self) -> Iterator[Saying | None]:
         """See `Topic`."""
-        for _ in range(min(len(self._seen), PER_TURN)):
+        for number in range(min(len(self._seen), PER_TURN)):
             subject = next(iter(self._seen))
             del self._seen[subject]
             now_ns = self._now()
@@ -76,6 +77,8 @@ class SharedCosts:
             if cost is not None and not self._was_said(thing, cost.service_us, cost.size_bytes, now_ns):
                 since_ns = now_ns - cost.age_ns
                 yield Saying(thing, since_ns, since_ns + TTL_NS, _COST.pack(cost.service_us, cost.size_bytes))
+            elif number % PER_STEP == 0:
+                yield None
 
     def _was_said(self, thing: bytes, service_us: int, size_bytes: int, now_ns: int) -> bool:
         said = self.hearsay.last(thing, "")

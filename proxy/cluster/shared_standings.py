@@ -36,7 +36,12 @@ _KEY_BYTES: Final = 8
 
 
 class SharedStandings:
-    """The topic; see `proxy.cluster.topic`."""
+    """The topic; see `proxy.cluster.topic`.
+
+    Attributes:
+        changed: Is called whenever something may be to be told.
+
+    """
 
     family = Family.VERDICT
     longest_us = 2 * DAY // 1000
@@ -60,6 +65,7 @@ class SharedStandings:
         self._verdicts = verdicts
         self._now = now
         self._decided: dict[int, None] = {}
+        self.changed: Callable[[], None] = lambda: None
         verdicts.watch(self._note)
         self.reload(config)
 
@@ -71,6 +77,7 @@ class SharedStandings:
         self._decided[subject] = None
         if len(self._decided) > MOST_DECIDED:
             del self._decided[next(iter(self._decided))]
+        self.changed()
 
     def gather(self) -> Iterator[Saying | None]:
         """See `Topic`; a node whose verdicts bind nobody has nothing to say."""

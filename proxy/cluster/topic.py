@@ -39,7 +39,7 @@ class Topic(Protocol):
     def gather(self) -> Iterator[Saying | None]:
         """Yield what has changed since the last time, some of it at a time; None: the end of a step.
 
-        When it goes on after a saying, that is in `hearsay`.
+        When it goes on after a saying, that is in `hearsay`. If it yields nothing, nothing is left to look at.
         """
 
     def check(self, word: Word) -> None:

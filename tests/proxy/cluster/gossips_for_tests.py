@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 from fastpath import BAN_TABLE_BYTES, BanTable, Epochs, Standing, parse_address, parse_network
@@ -27,10 +28,11 @@ from proxy.verdicts import Verdicts
 from tests.proxy.wardens_for_tests import FakeNode, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from proxy.cluster.command import Command
+    from proxy.cluster.listener import Gap
     from proxy.cluster.store import Store
 
 SECRET = ClusterSecret("s" * 32)
@@ -45,6 +47,7 @@ class FakeServer:
         hashes: Sealed words by key and field.
         published: All that ever was, in order.
         down: Whether it answers nobody.
+        asked: How often it was asked anything.
 
     """
 
@@ -54,13 +57,16 @@ class FakeServer:
         self.hashes: dict[bytes, dict[bytes, bytes]] = {}
         self.published: list[Message] = []
         self.down = False
+        self.asked = 0
 
     def publish(self, channel: bytes, data: bytes) -> None:
         """Publish."""
+        self.asked += 1
         self.published.append(Message(Family(channel.decode().rpartition(":")[2]), data))
 
     def do(self, command: Command) -> Any:
         """Answer a command."""
+        self.asked += 1
         if self.down:
             raise StoreDown("it is down")
         time = [b"%d" % (self.now_us // 10**6), b"%d" % (self.now_us % 10**6)]
@@ -100,6 +106,13 @@ class FakeStore:
         if self._server.down:
             raise StoreDown("it is down")
         self._server.publish(self.keys.channel(family), data)
+
+    async def listen(self, *_families: Family) -> AsyncIterator[Message | Gap]:
+        """Hear nothing: tests hand over what a node is to hear."""
+        nothing: tuple[Message | Gap, ...] = ()
+        for each in nothing:
+            yield each
+        await asyncio.Event().wait()
 
 
 class GossipNode(FakeNode):
@@ -142,6 +155,7 @@ class GossipNode(FakeNode):
             courtesy=Courtesy(lambda: None),
             now=now,
         )
+        self.warden.outbox.changed = self.standings.changed = self.gossip.wake
 
     def reload(self, **settings: str) -> None:
         """Reload with other settings."""

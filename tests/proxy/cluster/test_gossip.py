@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fastpath import Standing, parse_network
 from models.steps import whole
-from proxy.cluster.gossip import READY_NS
+from proxy.cluster.gossip import LOOK_SECONDS, READY_NS, TURN_SECONDS, WORDS_PER_TURN
 from proxy.cluster.keys import Family
 from proxy.cluster.listener import Gap, Message
 from proxy.cluster.shared_bans import BAN
@@ -19,11 +19,12 @@ from proxy.cluster.word import AHEAD_US, Word
 from proxy.plugins.events import BanLifted, BanPlaced
 from proxy.policy.offender import Origin
 from proxy.settings.kinds import SECOND
-from tests.proxy.cluster.gossips_for_tests import GossipNode, Nodes
+from tests.proxy.cluster.gossips_for_tests import FakeServer, GossipNode, Nodes
+from tests.proxy.cluster.virtual_time import run
 from tests.proxy.test_warden import do
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
     from random import Random
 
@@ -429,6 +430,96 @@ async def test_a_gap_asks_for_the_whole(nodes: Nodes) -> None:
     await nodes.talk()
     assert nodes["b"].epochs.of(0) == before + 1
     assert nodes.server.published == []
+
+
+# When it is said.
+
+AT_ONCE = 0.001  # s
+
+
+async def _publishes(server: FakeServer, within_s: float) -> int:
+    """Return how many messages there are more after so long."""
+    before = len(server.published)
+    await asyncio.sleep(within_s)
+    return len(server.published) - before
+
+
+async def _talking(folder: Path, test: Callable[[GossipNode, FakeServer], Awaitable[None]]) -> None:
+    """Let a test do something to a node that has nothing more to say."""
+    nodes = Nodes(folder, "a")
+    await nodes.meet()
+    running = asyncio.create_task(nodes["a"].gossip.run())
+    await asyncio.sleep(2.1)  # it has read all once more, and is between two looks
+    await test(nodes["a"], nodes.server)
+    running.cancel()
+
+
+def _upload(node: GossipNode) -> None:
+    node.epochs.advance(7)
+    node.gossip.look()
+
+
+def test_who_has_nothing_to_say_asks_nobody(tmp_path: Path) -> None:
+    """A quiet node costs the store nothing."""
+
+    async def quiet(_node: GossipNode, server: FakeServer) -> None:
+        before = server.asked
+        await asyncio.sleep(60)
+        assert server.asked == before
+
+    run(_talking(tmp_path, quiet))
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [
+        lambda node: do(node, f"ban {X} 1h"),
+        lambda node: do(node, f"unban {X}"),
+        lambda node: do(node, f"trap {X}"),
+        lambda node: node.accuse(9, X),
+        _upload,
+    ],
+    ids=["ban", "lift", "offence", "verdict", "upload"],
+)
+def test_news_go_out_at_once(tmp_path: Path, happens: Callable[[GossipNode], None]) -> None:
+    """What a quiet node has to say waits for no turn."""
+
+    async def one(node: GossipNode, server: FakeServer) -> None:
+        happens(node)
+        assert await _publishes(server, AT_ONCE) > 0
+
+    run(_talking(tmp_path, one))
+
+
+def test_news_that_follow_go_together(tmp_path: Path) -> None:
+    """What comes in the same turn is said at its end, and what is too much for one in the next."""
+
+    async def many(node: GossipNode, server: FakeServer) -> None:
+        do(node, f"ban {X} 1h")
+        assert await _publishes(server, AT_ONCE) == 1
+        for number in range(3 * WORDS_PER_TURN + 5):
+            node.warden.ban(f"198.51.{number // 250}.{number % 250}", length_ns=600 * SECOND)
+        assert await _publishes(server, TURN_SECONDS / 2) == 0
+        for _ in range(3):
+            assert await _publishes(server, TURN_SECONDS) == WORDS_PER_TURN
+        assert await _publishes(server, TURN_SECONDS) == 5
+
+    run(_talking(tmp_path, many))
+
+
+def test_news_while_the_store_is_away(tmp_path: Path) -> None:
+    """Nobody is asked then, and soon after it is back all is said."""
+
+    async def away(node: GossipNode, server: FakeServer) -> None:
+        server.down = True
+        before = server.asked
+        do(node, f"ban {X} 1h")
+        await asyncio.sleep(60)
+        assert server.asked == before
+        server.down = False
+        assert await _publishes(server, LOOK_SECONDS + TURN_SECONDS + AT_ONCE) == 1
+
+    run(_talking(tmp_path, away))
 
 
 # Convergence.

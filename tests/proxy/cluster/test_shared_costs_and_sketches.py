@@ -56,8 +56,7 @@ def test_a_fat_subject_is_told_once() -> None:
     for service_us in (80_000, 81_000, 160_000):
         memory.note(SUBJECT, service_us, 5, NOW_NS)
         costs.feed(record(subject_hash=SUBJECT, upstream_us=service_us))
-        for saying in costs.gather():
-            assert saying is not None
+        for saying in filter(None, costs.gather()):
             told.append(saying.body)
             costs.hearsay.take(Word(saying.thing, "a", NOON_US + len(told), NOON_US + 10**9, saying.body))
     assert [int.from_bytes(body[:4]) for body in told] == [80_000, 160_000]
