@@ -24,14 +24,14 @@ from typing import Final, NamedTuple
 from rich.table import Table
 
 from bench.processes import free_port, running, scratch
-from bench.redis_wire import Flow, MadeUpWire, RealWire, Wire, packed, request
+from bench.redis_wire import Flow, MadeUpWire, RealWire, Wire, answered, packed, request
 from models.steps import whole
 from proxy.cluster.beat import Capacity, Held
 from proxy.cluster.command import Answer, Command
 from proxy.cluster.exchange import LEVELS, MOST_OF_CALL, Exchange, interval_ns, most_of_turn
 from proxy.cluster.followed import Seen
 from proxy.cluster.keys import Family, Keys
-from proxy.cluster.ledger import LINGER_NS, Ledger, Place, Size
+from proxy.cluster.ledger import LINGER_NS, MOST_MARK, Ledger, Place, Size
 from proxy.cluster.members import BEAT_S, MEMBERS_A_SECOND, Members
 from proxy.cluster.seal import Seal
 from proxy.cluster.secret import ClusterSecret
@@ -155,8 +155,9 @@ def _sample(levels: int) -> tuple[int, int]:
     name = KEYS.key(Family.LIMIT, _caller(1), 1)
     keys = [KEYS.key(Family.LIMIT, KEYS.name_of(bytes([number])), 1) for number in range(levels)]
     told_us, base_us, most_us, level_us = TOKEN_NS // 1000, 6_000_000, 150_000_000, 6_000_000
-    command = Command(LEVELS, (name, *keys), (10_000, 86_400_000, *[told_us, base_us, most_us] * levels))
-    return len(request(command)), len(f"*{levels}\r\n") + levels * len(f":{level_us}\r\n")
+    mark = MOST_MARK // 2
+    command = Command(LEVELS, (name, *keys), (10_000, 86_400_000, 0, *[told_us, base_us, most_us, mark] * levels))
+    return len(request(command)), len(answered([1, *[level_us, mark] * levels]))
 
 
 def _caller(number: int) -> str:

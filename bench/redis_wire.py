@@ -2,7 +2,7 @@
 
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Final, Protocol
 
@@ -10,6 +10,7 @@ import hiredis
 
 from proxy.cluster.command import Answer, Command, Script
 from proxy.cluster.exchange import LEVELS
+from proxy.cluster.ledger import MOST_MARK
 
 READ_BYTES: Final = 1 << 20
 PATIENCE_S: Final = 10.0
@@ -64,6 +65,11 @@ def request(command: Command) -> bytes:
     if isinstance(command.what, Script):
         return packed("EVALSHA", command.what.sha, len(command.keys), *command.keys, *command.args)
     return packed(command.what, *command.keys, *command.args)
+
+
+def answered(numbers: Sequence[int]) -> bytes:
+    """Return an answer of numbers as it is sent."""
+    return b"*%d\r\n" % len(numbers) + b"".join(b":%d\r\n" % number for number in numbers)
 
 
 class RealWire:
@@ -136,15 +142,14 @@ class MadeUpWire:
         """See `Wire`; no call is asked again, and no level is lost."""
         assert command.what is LEVELS
         now, (_caller, *keys) = self._now_us(), command.keys
-        levels = []
-        for key, told, most in zip(keys, command.args[2::3], command.args[4::3], strict=True):
+        said = [1]
+        for key, told, most in zip(keys, command.args[3::4], command.args[5::4], strict=True):
             full = max(now, min(max(now, self._full.get(key, 0)) + int(told), now + int(most)))
             self._full[key] = full
-            levels.append(full - now)
-        answer = b"*%d\r\n" % len(levels) + b"".join(b":%d\r\n" % level for level in levels)
-        more = Flow(calls=1, commands=4 + 2 * len(keys), in_bytes=len(request(command)), out_bytes=len(answer))
+            said += [full - now, MOST_MARK]
+        more = Flow(calls=1, commands=4 + 2 * len(keys), in_bytes=len(request(command)), out_bytes=len(answered(said)))
         self._flow = self._flow.plus(more)  # EVALSHA, TIME, GET and SET of the caller; GET and SET of each bucket
-        return levels
+        return said
 
     def count(self) -> Flow:
         """See `Wire`."""

@@ -36,11 +36,26 @@ there is an answer; the script has kept the number of the last call of this node
 call that was held up on its way, and comes after later ones, adds nothing at all. Meanwhile what was told in vain
 fades (`ledger.pyx`), so that it does not count for more than it did.
 
-**A store that has lost its data** knows no number of ours any more, and each question carries the level on which the
-cluster had agreed: the bucket begins with that, or is raised to it by the first call of another node. A bucket that was
-evicted alone begins with it as well. Forgotten is what others told since, below that level; and what a node knows whose
-first call is about other buckets, or who does not ask. A call that is asked again, because its answer was lost with the
-data, counts twice if others had heard of it. The client has one limit more each time, at the most.
+**A store that has lost its data** neither forgets nor doubles. The record of a bucket has a birth mark, the time at
+which it was made, and counts what it was told since. A node that agreed with the cluster in a record of another mark
+knows that this one is lost. Nothing of what it had heard there was told to the new one, which then is full at
+
+    max(when it would be, when it would have been when the node agreed + what the record was told since its birth)
+
+as one bucket would be that had all of it: a TAT is a maximum of sums, so it does not matter which node comes first, or
+comes twice. A bucket that was full again meanwhile has nothing to lose, and the question about it has no mark.
+
+A call that is asked again may have been told to the lost record, and others may have heard of it. So what it told
+belongs to what its node knows, and is not added. If it was not done after all, and others know of more, as much of it
+is forgotten as they know. Its number tells whether it was done, and may be lost with the data; so the first call of a
+node and shard tells nothing, and from then on a number that is not there is one that was lost. A node that hears of
+that, or comes back to the store, tells again all on which the cluster had agreed, for clients may ask elsewhere now.
+If the data is lost again before, the store has at least what any one node knows.
+
+What is left: a node that has nothing at all to tell, and was never cut off, notices nothing. Nobody misses what came
+back between the loss and the question that tells it again. A failover to a replica that lags changes no mark: the store
+forgets what the lag has swallowed, though not those nodes that let it through; and what was told then without an answer
+may count twice. So it may if Redis throws away a record, and later the number of the call that made the next one.
 
 **While the store is away** the limits of each node are divided by the number of nodes last seen (`Control.SHARE`), and
 if k of N nodes have lost it they let through k/N of the limit more. What was spent then, and has not come back yet, is
@@ -59,7 +74,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from proxy.cluster.command import Command, Refusal, Script
-from proxy.cluster.keys import Family, ttl_ms
+from proxy.cluster.keys import SHARDS, Family, ttl_ms
 from proxy.cluster.ledger import MICROSECOND, Ledger, Place, Question
 from proxy.settings.kinds import SECOND
 
@@ -70,28 +85,60 @@ if TYPE_CHECKING:
     from proxy.cluster.command import Answer, Argument
     from proxy.cluster.keys import Keys
 
-LEVELS: Final = Script("""
+RECORDS: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local last = tonumber(redis.pcall('GET', KEYS[1])) -- the last call of this node
-local again = last and tonumber(ARGV[1]) <= last
-local levels = {}
-for i = 2, #KEYS do
-  local told, base, most = tonumber(ARGV[3 * i - 3]), tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1])
-  local stored = redis.pcall('GET', KEYS[i])
-  local full = type(stored) == 'string' and tonumber(stored) or 0 -- when it will be
-  if full ~= full then full = 0 end -- not a number: somebody else wrote here
+local number, retry = tonumber(ARGV[1]), ARGV[3] == '1'
+
+-- The last call of this node: its number, 1 if the one before it was known, else 0, and likewise for what it granted.
+local stored = redis.pcall('GET', KEYS[1])
+local last, said = string.match(type(stored) == 'string' and stored or '', '^(%d+) ([01]+)$')
+last = tonumber(last)
+local done = last and number <= last
+local known = done and string.sub(said, 1, 1) or last and '1' or '0'
+
+-- Tell a bucket so much; return when it will be full, what it was told since its birth, its mark, and whether it may
+-- have been told before. `perhaps`: what the first try of this call told, if it was done.
+local function tell(key, told, perhaps, base, most, mark)
+  local stored = redis.pcall('GET', key)
+  local full, since, born = 0, 0, 0
+  if type(stored) == 'string' and #stored == 24 then full, since, born = struct.unpack('<ddd', stored) end
+  local valid = full == full and since == since and born >= 1 and born <= 1000000000 -- and no nan
+  if not valid then full, since, born = now, 0, now % 1000000000 + 1 end
   full = math.max(now, math.min(full, now + most))
-  if not again then
-    if not last or not stored then full = math.max(full, now + base) end
-    full = math.max(now, math.min(full + told, now + most))
-    redis.call('SET', KEYS[i], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000) + 1)
-  end
-  levels[i - 1] = full - now
+  local again, lost = number == last, mark > 0 and mark ~= born
+  if done and not (again and retry and mark ~= born) then return full, since, born, true end
+  local before = again or retry and not last
+  if before then base, told = base + perhaps, 0 end
+  if lost and not again then base = base + since end
+  if lost or before then full = math.max(full, now + math.min(base, most)) end
+  local after = math.max(now, math.min(full + told, now + most))
+  return after, since + after - full, born, before
 end
-if not again then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
-return levels
-""")
+
+local function keep(key, full, since, born)
+  redis.call('SET', key, struct.pack('<ddd', full, since, born), 'PX', math.ceil((full - now) / 1000) + 1)
+end
+
+local function finish(granted)
+  if not done then redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. known .. granted, 'PX', ARGV[2]) end
+end
+"""
+LEVELS: Final = Script(
+    RECORDS
+    + """
+local answers = {tonumber(known)}
+for i = 2, #KEYS do
+  local told, base = tonumber(ARGV[4 * i - 4]), tonumber(ARGV[4 * i - 3])
+  local most, mark = tonumber(ARGV[4 * i - 2]), tonumber(ARGV[4 * i - 1])
+  local full, since, born = tell(KEYS[i], told, told, base, most, mark)
+  keep(KEYS[i], full, since, born)
+  answers[2 * i - 2], answers[2 * i - 1] = full - now, born
+end
+finish('')
+return answers
+"""
+)
 CALLS_KEPT_MS: Final = 24 * 3600 * 1000  # the number of the last call
 MOST_OF_CALL: Final = 32  # buckets in one call: 0.2 ms to ask, and as long of Redis
 MOST_CALLS: Final = 128  # on one server
@@ -103,11 +150,12 @@ STORE_PER_SECOND: Final = 100_000
 class Call:
     """One call of the script, until it is answered. `shard`: where its number is kept."""
 
-    def __init__(self, shard: int, number: int, questions: list[Question]) -> None:
+    def __init__(self, shard: int, number: int, questions: list[Question], *, heard: bool) -> None:
         """Begin; `number` is greater than those of this node before it."""
         self.shard = shard
         self.number = number
         self.questions = questions
+        self.heard = heard  # one of this shard was answered before: Redis knows its number, or has lost it
         self.doubtful = False  # it may have been done
 
 
@@ -139,6 +187,7 @@ class Exchange:
         self._spread = spread
         self._number = 0
         self._calls: dict[int, Call] = {}  # by shard: one at a time
+        self._heard: set[int] = set()  # shards of which a call was answered
         self._asked: set[Place] = set()
         self._names = lru_cache(MOST_NAMES)(self._key_of)
 
@@ -154,6 +203,9 @@ class Exchange:
     def begin(self, most: int, now_ns: int) -> Steps[list[Call]]:
         """Return the calls of a turn: those without answer first, and then what is new."""
         questions = yield from self.ledger.questions(most, now_ns)
+        if not self._heard and not self._calls:
+            for shard in range(SHARDS if self._spread else 1):
+                self._open(shard)
         for count, question in enumerate(questions):
             place = question.place
             call = None if place in self._asked or place in self.elsewhere else self._call_of(place)
@@ -171,11 +223,15 @@ class Exchange:
         for shard in (self._keys.shard_of(data_of(place)),) if self._spread else range(MOST_CALLS):
             call = self._calls.get(shard)
             if call is None:
-                self._number += 1
-                call = self._calls[shard] = Call(shard, self._number, [])
+                call = self._open(shard)
             if not call.doubtful and len(call.questions) < MOST_OF_CALL:
                 return call
         return None
+
+    def _open(self, shard: int) -> Call:
+        self._number += 1
+        call = self._calls[shard] = Call(shard, self._number, [], heard=shard in self._heard)
+        return call
 
     def _key_of(self, place: Place) -> bytes:
         data = data_of(place)
@@ -184,13 +240,14 @@ class Exchange:
     def command(self, call: Call, now_ns: int) -> Command:
         """Return what a call asks, as it is now."""
         names = [self._keys.key(Family.LIMIT, self._name, call.shard)]
-        arguments: list[Argument] = [call.number, ttl_ms(Family.LIMIT, CALLS_KEPT_MS)]
+        arguments: list[Argument] = [call.number, ttl_ms(Family.LIMIT, CALLS_KEPT_MS), int(call.doubtful)]
         for question in call.questions:
             self.ledger.ask(question, now_ns)
             names.append(self._names(question.place))
             # As text already: redis-py takes its time with other things.
-            told, base, most = question.told_ns, question.base_ns, question.most_ns
-            arguments += (b"%d" % (told // MICROSECOND), b"%d" % (base // MICROSECOND), b"%d" % (most // MICROSECOND))
+            told, base, most = question.told_ns if call.heard else 0, question.base_ns, question.most_ns
+            arguments += (b"%d" % (told // MICROSECOND), b"%d" % (base // MICROSECOND))
+            arguments += (b"%d" % (most // MICROSECOND), b"%d" % question.mark)
         return Command(LEVELS, tuple(names), tuple(arguments))
 
     def answered(self, call: Call, answer: Answer, now_ns: int) -> None:
@@ -199,12 +256,19 @@ class Exchange:
             call.doubtful = True
             return
         self._end(call)
-        if not isinstance(answer, list) or len(answer) != len(call.questions):
+        if not isinstance(answer, list) or len(answer) != 1 + 2 * len(call.questions):
             self.ledger.hostile += 1
             return
-        for question, level in zip(call.questions, answer, strict=True):
-            self.ledger.answered(question, level * MICROSECOND if isinstance(level, int) else -1, now_ns)
-        self.told += len(answer)
+        self._heard.add(call.shard)
+        if call.heard and answer[0] != 1:
+            self.ledger.recall()
+        if not call.heard:
+            for question in call.questions:
+                self.ledger.take_back(question)
+        for question, level, mark in zip(call.questions, answer[1::2], answer[2::2], strict=True):
+            level_ns = level * MICROSECOND if isinstance(level, int) else -1
+            self.ledger.answered(question, level_ns, mark if isinstance(mark, int) else 0, now_ns)
+        self.told += len(call.questions)
 
     def failed(self, calls: Iterable[Call], *, maybe_done: bool) -> None:
         """Keep what was not answered."""
@@ -236,7 +300,7 @@ def portions(calls: Iterable[Call]) -> list[list[Call]]:
     found: list[list[Call]] = []
     room = 0
     for call in calls:
-        if len(call.questions) > room:
+        if not found or len(call.questions) > room:
             found.append([])
             room = MOST_OF_CALL
         found[-1].append(call)

@@ -22,7 +22,9 @@ exchange was quicker to tell.
 
 **Answers that never come.** The call is made again with the same number, until there is an answer. The script keeps,
 beside the number of the last call, what it granted, and says that again. Nobody waits for it any more, but the ledger
-has to know what is told. A bucket is asked about by one call at a time, either of an exchange or of claims.
+has to know what is told. If the number was lost with all data, all of the call is told as granted, for its requests
+went on; the first call of a node and shard has no claims (`exchange.py`). A bucket is asked about by one call at a
+time, either of an exchange or of claims.
 
 Hot buckets of strict classes are exchanged like any other: so a node that refuses a client by its own bucket does so
 without a question, and that is nearly always, once the bucket is empty.
@@ -34,9 +36,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.cluster.command import Command, Refusal, Script
-from proxy.cluster.exchange import CALLS_KEPT_MS, Call, data_of
-from proxy.cluster.keys import Family, ttl_ms
-from proxy.cluster.ledger import MICROSECOND, Place, Size
+from proxy.cluster.exchange import CALLS_KEPT_MS, RECORDS, Call, data_of
+from proxy.cluster.keys import SHARDS, Family, ttl_ms
+from proxy.cluster.ledger import MICROSECOND, MOST_MARK, Place, Size
 from proxy.policy.claim import Answer as Said
 from proxy.policy.claim import Decision
 from proxy.settings.kinds import MILLISECOND
@@ -50,48 +52,47 @@ if TYPE_CHECKING:
     from proxy.cluster.ledger import Question
     from proxy.policy.claim import Claim, Take
 
-GRANT: Final = Script("""
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local kept = redis.pcall('GET', KEYS[1]) -- the last call of this node: its number, and 1 for each grant, else 0
-local last, granted = string.match(type(kept) == 'string' and kept or '', '^(%d+) ([01]*)$')
-last = tonumber(last)
-local again = last and tonumber(ARGV[1]) <= last
-local answers, full, count, grants = {}, {}, #KEYS - 1, {}
-for i = 1, count do
-  local told, base, most = tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1]), tonumber(ARGV[3 * i + 2])
-  local stored = redis.pcall('GET', KEYS[i + 1])
-  local at = type(stored) == 'string' and tonumber(stored) or 0 -- when it will be full
-  if at ~= at then at = 0 end -- not a number: somebody else wrote here
-  at = math.max(now, math.min(at, now + most))
-  if not again then
-    if not last or not stored then at = math.max(at, now + base) end
-    at = math.max(now, math.min(at + told, now + most))
-  end
-  full[i] = at
+GRANT: Final = Script(
+    RECORDS
+    + """
+local count = #KEYS - 1
+local claims, costs = (#ARGV - 3 - 4 * count) / 3, {} -- what they cost in each bucket, if it is done, or may be
+for j = 1, claims do
+  local first = 4 * count + 3 * j + 1
+  local i = tonumber(ARGV[first])
+  if not done or string.sub(said, j + 1, j + 1) == '1' then costs[i] = (costs[i] or 0) + tonumber(ARGV[first + 1]) end
 end
-for j = 1, (#ARGV - 2) / 3 - count do
-  local first = 3 * (count + j)
+local full, since, born, before = {}, {}, {}, {}
+for i = 1, count do
+  local told, base, most, mark =
+    tonumber(ARGV[4 * i]), tonumber(ARGV[4 * i + 1]), tonumber(ARGV[4 * i + 2]), tonumber(ARGV[4 * i + 3])
+  local perhaps = told + (costs[i] or 0)
+  full[i], since[i], born[i], before[i] = tell(KEYS[i + 1], told, perhaps, base, most, mark)
+end
+local answers, grants = {tonumber(known)}, {}
+for j = 1, claims do
+  local first, at = 4 * count + 3 * j + 1, 1 + 2 * count + j
   local i, cost, room = tonumber(ARGV[first]), tonumber(ARGV[first + 1]), tonumber(ARGV[first + 2])
   local over = full[i] + cost - now - room
-  if again then
-    answers[count + j] = string.sub(granted, j, j) == '1' and 0 or -1
+  if done then
+    answers[at] = string.sub(said, j + 1, j + 1) == '1' and 0 or -1
+  elseif before[i] then
+    answers[at], grants[j] = 0, '1' -- nobody waits for it any more: it went on
   elseif over > 0 then
-    answers[count + j], grants[j] = -over, '0'
+    answers[at], grants[j] = -over, '0'
   else
-    full[i] = full[i] + cost
-    answers[count + j], grants[j] = full[i] - now, '1'
+    full[i], since[i] = full[i] + cost, since[i] + cost
+    answers[at], grants[j] = full[i] - now, '1'
   end
 end
 for i = 1, count do
-  answers[i] = full[i] - now
-  if not again then
-    redis.call('SET', KEYS[i + 1], string.format('%.0f', full[i]), 'PX', math.ceil((full[i] - now) / 1000) + 1)
-  end
+  keep(KEYS[i + 1], full[i], since[i], born[i])
+  answers[2 * i], answers[2 * i + 1] = full[i] - now, born[i]
 end
-if not again then redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. table.concat(grants), 'PX', ARGV[2]) end
+finish(table.concat(grants))
 return answers
-""")
+"""
+)
 MOST_WAITING: Final = 1024  # parts of claims
 LOOK_BACK_NS: Final = 50 * MILLISECOND
 MOST_AT_ONCE: Final = 128  # of them that are asked about in one turn: a millisecond or two
@@ -150,9 +151,11 @@ class Batch(Call):
 
     """
 
-    def __init__(self, shard: int, number: int, questions: list[Question], parts: list[tuple[Part, int]]) -> None:
+    def __init__(
+        self, shard: int, number: int, questions: list[Question], parts: list[tuple[Part, int]], *, heard: bool
+    ) -> None:
         """Begin; see `Call`."""
-        super().__init__(shard, number, questions)
+        super().__init__(shard, number, questions, heard=heard)
         self.parts = parts
         self.costs_us: list[int] = []
         self.waits = True
@@ -169,6 +172,7 @@ class Grants:
         self._name = f"{name}.strict"
         self._number = 0
         self._batches: dict[int, Batch] = {}  # by shard: one at a time
+        self._heard: set[int] = set()  # as in the exchange
         self._asked: set[Place] = set()
         self._waiting: dict[int, deque[Part]] = {}  # by shard
         self._count = 0
@@ -191,17 +195,19 @@ class Grants:
         for batch in batches:
             batch.waits = True
         most = MOST_AT_ONCE
-        for shard in [shard for shard in self._waiting if shard not in self._batches]:
-            parts = self._take(shard, most, now_ns)
+        shards = self._waiting if self._heard else range(SHARDS)
+        for shard in [shard for shard in shards if shard not in self._batches]:
+            heard = shard in self._heard
+            parts = self._take(shard, most, now_ns) if heard else []  # after a call that tells nothing
             most -= len(parts)
-            if parts:
+            if parts or not heard:
                 batches.append(self._batch(shard, parts, now_ns))
         return batches
 
     def command(self, batch: Batch, now_ns: int) -> Command:
         """Return what a call asks, as it is now."""
         names = [self._keys.key(Family.LIMIT, self._name, batch.shard)]
-        arguments: list[Argument] = [batch.number, ttl_ms(Family.LIMIT, CALLS_KEPT_MS)]
+        arguments: list[Argument] = [batch.number, ttl_ms(Family.LIMIT, CALLS_KEPT_MS), int(batch.doubtful)]
         for question in batch.questions:
             self._ledger.ask(question, now_ns)
             names.append(self._keys.key(Family.LIMIT, self._keys.name_of(data_of(question.place)), batch.shard))
@@ -212,7 +218,8 @@ class Grants:
             untold_us[index] -= cost_us
             batch.costs_us.append(cost_us)
         for question, left_us in zip(batch.questions, untold_us, strict=True):
-            arguments += [left_us, question.base_ns // MICROSECOND, question.most_ns // MICROSECOND]
+            base_us, most_us = question.base_ns // MICROSECOND, question.most_ns // MICROSECOND
+            arguments += [left_us, base_us, most_us, question.mark]
         for (part, index), cost_us in zip(batch.parts, batch.costs_us, strict=True):
             arguments += [index + 1, cost_us, part.take.room_ns // MICROSECOND]
         return Command(GRANT, tuple(names), tuple(arguments))
@@ -223,17 +230,22 @@ class Grants:
             self.failed(batch, maybe_done=True)
             return
         self._end(batch)
-        said_ns = _read(batch, answer)
-        if not said_ns:
+        said = _read(batch, answer)
+        if not said:
             self._ledger.hostile += 1
             self._give_up(batch)
             return
-        levels_ns, answers_ns = said_ns[: len(batch.questions)], said_ns[len(batch.questions) :]
+        self._heard.add(batch.shard)
+        if batch.heard and said[0] == 0:
+            self._ledger.recall()
+        first = 1 + 2 * len(batch.questions)
+        marks = said[2:first:2]
+        levels_ns, answers_ns = ([each * MICROSECOND for each in some] for some in (said[1:first:2], said[first:]))
         for (_, index), cost_us, answer_ns in zip(batch.parts, batch.costs_us, answers_ns, strict=True):
             if answer_ns < 0:
                 self._ledger.keep(batch.questions[index], cost_us * MICROSECOND)
-        for question, level_ns in zip(batch.questions, levels_ns, strict=True):
-            self._ledger.answered(question, level_ns, now_ns)
+        for question, level_ns, mark in zip(batch.questions, levels_ns, marks, strict=True):
+            self._ledger.answered(question, level_ns, mark, now_ns)
         for (part, index), answer_ns in zip(batch.parts, answers_ns, strict=True):
             part.case.settle(part.take, answer_ns, levels_ns[index])
 
@@ -275,13 +287,15 @@ class Grants:
 
     def _batch(self, shard: int, parts: list[Part], now_ns: int) -> Batch:
         by_place: dict[Place, list[Take]] = {}
-        since_ns = min(part.case.claim.since_ns for part in parts)
+        since_ns = min((part.case.claim.since_ns for part in parts), default=now_ns)
         for part in parts:
             by_place.setdefault(part.place, []).append(part.take)
         questions = [self._question(place, takes, since_ns, now_ns) for place, takes in by_place.items()]
         index = {place: number for number, place in enumerate(by_place)}
         self._number += 1
-        batch = Batch(shard, self._number, questions, [(part, index[part.place]) for part in parts])
+        batch = Batch(
+            shard, self._number, questions, [(part, index[part.place]) for part in parts], heard=shard in self._heard
+        )
         self._batches[shard] = batch
         self._asked.update(by_place)
         return batch
@@ -309,21 +323,21 @@ class Grants:
 
 
 def _read(batch: Batch, answer: Answer) -> list[int]:
-    """Return levels and answers to the parts, ns; none if something in there cannot be."""
-    if not isinstance(answer, list) or len(answer) != len(batch.questions) + len(batch.parts):
+    """Return an answer; nothing if something in there cannot be."""
+    bounds = [*_bounds(batch)]
+    if not isinstance(answer, list) or len(answer) != len(bounds):
         return []
     if not all(isinstance(each, int) for each in answer):
         return []
-    said_ns = [each * MICROSECOND for each in answer]
-    return (
-        said_ns if all(low <= each <= high for each, (low, high) in zip(said_ns, _bounds(batch), strict=True)) else []
-    )
+    return answer if all(low <= each <= high for each, (low, high) in zip(answer, bounds, strict=True)) else []
 
 
 def _bounds(batch: Batch) -> Iterator[tuple[int, int]]:
-    """Yield what may be said to each question and each part."""
+    """Yield what may be said: whether our last call is known, then to each question and to each part."""
+    yield 0, 1
     for question in batch.questions:
-        yield 0, question.most_ns
+        yield 0, question.most_ns // MICROSECOND
+        yield 1, MOST_MARK
     for part, index in batch.parts:
         most_ns = batch.questions[index].most_ns
-        yield -most_ns - part.take.cost_ns, min(most_ns, part.take.room_ns)
+        yield -(most_ns + part.take.cost_ns) // MICROSECOND, min(most_ns, part.take.room_ns) // MICROSECOND

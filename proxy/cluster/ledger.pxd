@@ -21,6 +21,7 @@ cdef class Question:
     cdef readonly int64_t told_ns
     cdef readonly int64_t base_ns
     cdef readonly int64_t most_ns
+    cdef readonly int mark
     cdef int64_t full_ns
     cdef int64_t agreed_ns
     cdef int64_t alone_ns
@@ -28,6 +29,7 @@ cdef class Question:
     cdef int64_t own_ns
     cdef int64_t seen_ns
     cdef int64_t asked_ns
+    cdef int64_t first_ns
 
 
 cdef class Ledger:
@@ -41,6 +43,7 @@ cdef class Ledger:
     cdef int64_t count
     cdef int64_t capacity
     cdef int64_t hand
+    cdef int64_t doubted
     cdef uint64_t k0
     cdef uint64_t k1
     cdef bint certain
@@ -55,6 +58,7 @@ cdef class Ledger:
         self, uint64_t key, int number, int64_t token_ns, int64_t full_ns, int64_t since_ns, int64_t tokens,
         int64_t now_ns,
     ) except -1
+    cdef void list(self, Account *account) noexcept
     cdef Account *find(self, uint64_t key, int number) noexcept
     cdef Account *first_of(self, uint64_t key, int number) noexcept
     cdef Account *open(self, uint64_t key, int number, int64_t now_ns) noexcept

@@ -20,6 +20,10 @@ MICROSECOND: Final = 1_000
 MOST_LEVEL_NS: Final[int]
 """Of an answer, and of anything that is reckoned with: 36 years."""
 
+MOST_MARK: Final[int]
+"""Of a record in the store, from 1 on."""
+RECALLED_AT_ONCE: Final = 4096
+
 class Place(NamedTuple):
     """A bucket. `number`: 0..11 of the client `key`; from 12 on a `BudgetKind`, and `key` is that of the bucket."""
 
@@ -76,10 +80,13 @@ class Question:
         """Spent here, or given back if negative; whole microseconds, as the store reckons."""
     @property
     def base_ns(self) -> int:
-        """The level that the store is to begin with if it has lost this one."""
+        """The level on which the cluster agreed, which the store may have lost; below 0 it is past, at a second try."""
     @property
     def most_ns(self) -> int:
         """The highest level that can be."""
+    @property
+    def mark(self) -> int:
+        """The mark of the record in which it agreed; 0 if there is none, or the bucket was full again since."""
 
 class Ledger:
     """The accounts of one node."""
@@ -91,7 +98,7 @@ class Ledger:
             levels: The buckets of this node.
             now_ns: Monotonic, as in all methods.
             successor: Another ledger was kept of them before: what is in a bucket was told, perhaps.
-            most: Accounts, rounded up to a multiple of eight; 104 bytes each, once used.
+            most: Accounts, rounded up to a multiple of eight; 112 bytes each, once used.
 
         """
 
@@ -129,9 +136,11 @@ class Ledger:
         """
     def ask(self, question: Question, now_ns: int) -> None:
         """Fill in how the bucket stands; again if the question is asked again, for its answer never came."""
-    def answered(self, question: Question, level_ns: int, now_ns: int) -> None:
-        """Fold an answer into the bucket."""
+    def answered(self, question: Question, level_ns: int, mark: int, now_ns: int) -> None:
+        """Fold an answer into the bucket; `mark`: of the record that it came from."""
     def keep(self, question: Question, ns: int) -> None:
         """Keep a part of what was to be told, before its answer is folded: the cluster had no room for it."""
+    def recall(self) -> None:
+        """Tell again, in the next turns, all on which the cluster agreed: the store may have lost it."""
     def take_back(self, question: Question) -> None:
         """Keep what was to be told: it certainly was not."""

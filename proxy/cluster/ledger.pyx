@@ -61,12 +61,16 @@ WAIT_NS = 200 * MILLISECOND  # for a record; they are read each tenth of a secon
 LOOKS_AT_ONCE = 512  # in a step
 MICROSECOND = 1_000
 MOST_LEVEL_NS = 2**60  # of an answer, and of anything that is reckoned with: 36 years
+MOST_MARK = 10**9
+RECALLED_AT_ONCE = 4096  # accounts that are looked through for what the store has lost, in a step
 
 cdef enum:
     WAYS = 8
 
 cdef int64_t _KEPT = KEPT
 cdef int64_t _MOST_SWEPT = MOST_SWEPT
+cdef int64_t _MOST_MARK = MOST_MARK
+cdef int64_t _RECALLED_AT_ONCE = RECALLED_AT_ONCE
 cdef int64_t _LINGER_NS = LINGER_NS
 cdef int64_t _SETTLE_NS = SETTLE_NS
 cdef int64_t _WAIT_NS = WAIT_NS
@@ -79,6 +83,8 @@ cdef struct Account:  # what is known of one bucket; times ns
     int number
     bint hot  # others are told
     bint listed  # it is looked at in each turn
+    bint recalled  # the store has lost it, perhaps: others are told, though nothing was spent
+    int mark  # of the record of the last answer
     int64_t token_ns
     int64_t full_ns
     int64_t seen_ns  # the TAT, as it was at the last look or was made by an answer
@@ -180,6 +186,7 @@ cdef class Ledger:
         if alone != self.alone:
             if self.alone:
                 self.was_alone_ns += now_ns - self.turned_ns
+                self.recall()
             self.alone, self.turned_ns = alone, now_ns
         self.nodes = max(1, nodes)
         cdef int64_t share = self.nodes if alone else 1
@@ -208,11 +215,15 @@ cdef class Ledger:
         account.token_ns, account.full_ns = token_ns, full_ns
         self.look(account, since_ns, most_ns, now_ns)
         account.heard_ns = now_ns
+        self.list(account)
+        return 0
+
+    cdef void list(self, Account *account) noexcept:
+        """Have each turn look at an account."""
         if not account.listed:
             account.listed = True
             self.listed[self.length] = account
             self.length += 1
-        return 0
 
     def questions(self, int64_t most, int64_t now_ns):
         cdef Question question
@@ -226,6 +237,9 @@ cdef class Ledger:
             at += self.look_at(at, found if most > 0 else None, now_ns)
         self.sweep(now_ns)
         yield
+        while self.doubted > 0:
+            self.sweep(now_ns)
+            yield
         if len(found) > most:
             found.sort(key=lambda each: _fullness(each, now_ns), reverse=True)
             del found[most:]
@@ -242,7 +256,7 @@ cdef class Ledger:
         if self.waits(account, tat_ns, now_ns):
             return 1
         self.reckon(account, tat_ns, account.reckoned_ns, _MOST_NS, now_ns)
-        if account.hot and whole(account.untold_ns) != 0:
+        if account.hot and (whole(account.untold_ns) != 0 or account.recalled):
             account.heard_ns = now_ns
             if found is not None:
                 found.append(question_of(account))
@@ -279,14 +293,14 @@ cdef class Ledger:
     cdef void tell(self, Question question, Account *account, int64_t ns) noexcept:
         question.told_ns = whole(ns)
         account.untold_ns -= question.told_ns
-        question.alone_ns, question.agreed_ns = account.alone_ns, account.agreed_ns
+        question.alone_ns, question.agreed_ns, question.mark = account.alone_ns, account.agreed_ns, account.mark
 
     def ask(self, Question question not None, int64_t now_ns):
         cdef Account *account = self.find(question.key, question.number)
         cdef int64_t lonely_ns
         if account is not NULL:
             self.look(account, account.reckoned_ns if account.listed else now_ns, _MOST_NS, now_ns)
-            question.full_ns, question.agreed_ns = account.full_ns, account.agreed_ns
+            question.full_ns, question.agreed_ns, question.mark = account.full_ns, account.agreed_ns, account.mark
             question.kept_ns, question.own_ns, question.seen_ns = account.untold_ns, account.own_ns, account.seen_ns
         else:  # forgotten: nothing is given back
             question.kept_ns, question.seen_ns = 0, self.tat(question.key, question.number)
@@ -294,12 +308,16 @@ cdef class Ledger:
         lonely_ns = min(self.alone_ns(now_ns) - question.alone_ns, now_ns - question.agreed_ns)
         question.told_ns = whole(self.faded(question.told_ns, lonely_ns, 0))
         question.alone_ns = self.alone_ns(now_ns)
-        question.base_ns = max(0, question.agreed_ns - now_ns)
+        if question.first_ns == 0:
+            question.first_ns = now_ns
+        if question.agreed_ns <= question.first_ns:  # it was full again: its record is over
+            question.mark = 0
+        question.base_ns = max(question.agreed_ns, question.first_ns) - now_ns
         question.most_ns = (self.nodes + 1) * min(question.full_ns, _MOST_NS // (self.nodes + 1))
         question.seen_ns, question.asked_ns = max(question.seen_ns, now_ns), now_ns
 
-    def answered(self, Question question not None, level_ns, int64_t now_ns):
-        if not 0 <= level_ns <= question.most_ns:
+    def answered(self, Question question not None, level_ns, mark, int64_t now_ns):
+        if not (0 <= level_ns <= question.most_ns and 0 < mark <= _MOST_MARK):
             self.hostile += 1
             return
         cdef Account *account = self.find(question.key, question.number)
@@ -308,7 +326,7 @@ cdef class Ledger:
         if delta_ns:
             self.levels.add(question.place, delta_ns, question.most_ns, now_ns)
         if account is not NULL:
-            account.agreed_ns = agreed_ns
+            account.agreed_ns, account.mark, account.recalled = agreed_ns, mark, False
             if delta_ns:
                 account.seen_ns = shifted(account.seen_ns, delta_ns, question.most_ns, now_ns)
 
@@ -318,6 +336,9 @@ cdef class Ledger:
             account.untold_ns += ns
         question.told_ns -= ns
         question.kept_ns += ns
+
+    def recall(self):
+        self.doubted = self.capacity
 
     def take_back(self, Question question not None):
         self.keep(question, question.told_ns)
@@ -358,7 +379,7 @@ cdef class Ledger:
             self.certain = False
         listed = account.listed
         account[0] = Account(
-            key, number, False, listed, 1, 1, 0, 0, 0, 0, now_ns, self.alone_ns(now_ns), now_ns, 0
+            key, number, False, listed, False, 0, 1, 1, 0, 0, 0, 0, now_ns, self.alone_ns(now_ns), now_ns, 0
         )
         return account
 
@@ -434,12 +455,17 @@ cdef class Ledger:
         return self.was_alone_ns + (now_ns - self.turned_ns if self.alone else 0)
 
     cdef void sweep(self, int64_t now_ns) noexcept:
-        """Close some accounts of buckets that are full and that nobody need be told of."""
+        """Close some accounts of buckets that are full and that nobody need be told of; list what was lost, perhaps."""
         cdef Account *account
         cdef int64_t _
-        for _ in range(min(_MOST_SWEPT, self.capacity)):
+        for _ in range(min(max(_MOST_SWEPT, min(self.doubted, _RECALLED_AT_ONCE)), self.capacity)):
             account = self.accounts + self.hand
             self.hand = (self.hand + 1) % self.capacity
+            if self.doubted > 0:
+                self.doubted -= 1
+                if account.key != 0 and account.agreed_ns > now_ns:
+                    account.recalled = True
+                    self.list(account)
             if account.key != 0 and not account.listed:
                 self.fade(account, now_ns)
                 if over(account, now_ns):

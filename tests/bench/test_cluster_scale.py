@@ -8,6 +8,7 @@ from bench.cluster_scale import BUCKETS, Load, exchanged, row, simulated, standi
 from bench.redis_wire import Flow, MadeUpWire, packed, request
 from proxy.cluster.command import Command
 from proxy.cluster.exchange import LEVELS, STORE_PER_SECOND
+from proxy.cluster.ledger import MOST_MARK
 
 FIGURES = ("calls", "levels", "commands", "in_bytes", "out_bytes")
 
@@ -53,12 +54,12 @@ def test_made_up_redis_adds_and_forgets() -> None:
     wire = MadeUpWire(lambda: now[0])
 
     def told(us: int) -> object:
-        return wire.ask(Command(LEVELS, (b"caller", b"bucket"), (1, 1000, us, 0, 500)))
+        return wire.ask(Command(LEVELS, (b"caller", b"bucket"), (1, 1000, 0, us, 0, 500, 7)))
 
-    assert told(300) == [300]
+    assert told(300) == [1, 300, MOST_MARK]
     now[0] += 100
-    assert told(100) == [300]
-    assert told(400) == [500]
+    assert told(100) == [1, 300, MOST_MARK]
+    assert told(400) == [1, 500, MOST_MARK]
     assert wire.count().calls == 3
     assert wire.count().commands == 3 * (4 + 2)
 

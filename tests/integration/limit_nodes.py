@@ -6,6 +6,7 @@ That is all that a failure of Redis has to do with limits, and takes no time to 
 from __future__ import annotations
 
 import asyncio
+import struct
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -111,11 +112,12 @@ class LimitNodes:
         answers: list[Any] = self.nodes[0].do(store.pipeline(commands, seconds=5.0))
         full, (seconds, microseconds) = answers
         now_us = 10**6 * int(seconds) + int(microseconds)
-        return max(0.0, (int(full or 0) - now_us) / 1e6 / PERIOD_SECONDS)
+        full_us, _, _ = struct.unpack("<ddd", full) if full else (0.0, 0.0, 0.0)
+        return max(0.0, (full_us - now_us) / 1e6 / PERIOD_SECONDS)
 
-    def await_level(self, address: str, tokens: int, *, forgotten: int = 0) -> None:
-        """Wait until it is told that a client has spent so much, less what may be forgotten, and no more."""
-        least, most = tokens - forgotten - HALF, tokens + HALF
+    def await_level(self, address: str, tokens: int) -> None:
+        """Wait until it is told that a client has spent so much, and no more."""
+        least, most = tokens - HALF, tokens + HALF
         until(lambda: self.level(address) > least, f"{tokens} are told")
         time.sleep(AGREED_SECONDS)
         assert least < self.level(address) < most

@@ -80,6 +80,11 @@ def lose_majority(masters: Sequence[Server]) -> Callable[[], object]:
     return lambda: [mend() for mend in mends]
 
 
+def flush(one: Server) -> None:
+    """Have somebody delete all keys; nobody is disconnected."""
+    one.ask("FLUSHALL")
+
+
 def evict(one: Server) -> None:
     """Have it throw away all keys for want of memory, between two commands of others, and go on."""
     with (

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from proxy.cluster.ledger import KEPT
 from tests.integration.black_hole import ADDRESSES, far_server
-from tests.integration.limit_nodes import BURST, NODES, LimitNodes, limit_nodes
+from tests.integration.limit_nodes import AGREED_SECONDS, BURST, HALF, NODES, LimitNodes, limit_nodes
 from tests.integration.programs import LOOPBACK, until
 from tests.integration.redis_servers import (
     CLUSTER_COMMANDS,
@@ -31,6 +31,7 @@ from tests.integration.store_failures import (
     demote,
     evict,
     fill,
+    flush,
     hang,
     kill_and_restart_empty,
     lose_majority,
@@ -75,16 +76,13 @@ def begin(nodes: LimitNodes) -> int:
     return SPENT + nodes.agree(BEFORE)
 
 
-def check_alone_and_together(
-    nodes: LimitNodes, fail: Callable[[], Callable[[], object]], *, in_vain: int = 0, forgotten: int = 0
-) -> None:
+def check_alone_and_together(nodes: LimitNodes, fail: Callable[[], Callable[[], object]], *, in_vain: int = 0) -> None:
     """Take the store away from nodes, and give it back.
 
     Args:
         nodes: All of them.
         fail: Takes the store away; returns what gives it back.
         in_vain: How much BEFORE spends when it is away and nobody knows.
-        forgotten: How much of what was told before may be.
 
     """
     spent = begin(nodes)
@@ -96,7 +94,7 @@ def check_alone_and_together(
     assert 0 < more <= BURST  # as the documentation says: the limit once more
     mend()
     nodes.until(up=True)
-    nodes.await_level(BEFORE, spent + in_vain + more, forgotten=forgotten)
+    nodes.await_level(BEFORE, spent + in_vain + more)
     nodes.await_level(NEW, BURST)
     nodes.await_level(NEW, BURST + nodes.agree(NEW))
     assert nodes.spend(NEW, 4 * NODES) == 0
@@ -118,8 +116,7 @@ def told_once(*, changes: float = 1) -> Iterator[None]:
 def test_a_store_that_fails(one: Server, tmp_path: Path, fail: Callable[[Server], Callable[[], object]]) -> None:
     """Killed and empty again, hanging, full, a replica: each node has its share, and tells later what it let in."""
     with told_once(), limit_nodes([url_of(one.port)], tmp_path) as nodes:
-        empty = fail is kill_and_restart_empty
-        check_alone_and_together(nodes, lambda: fail(one), forgotten=NODES if empty else 0)
+        check_alone_and_together(nodes, lambda: fail(one))
 
 
 @pytest.mark.parametrize(("fail", "in_vain"), [(lose_slots, 0), (lose_majority, NODES)])
@@ -186,7 +183,49 @@ def test_keys_that_are_evicted(one: Server, tmp_path: Path) -> None:
         spent = begin(nodes)
         assert one.ask("ACL", "LOG") == []
         evict(one)
-        nodes.await_level(BEFORE, spent + nodes.spend(BEFORE, NODES), forgotten=NODES)
+        nodes.await_level(BEFORE, spent + nodes.spend(BEFORE, NODES))
+
+
+@pytest.mark.parametrize("lose", [flush, evict, kill_and_restart_empty])
+def test_a_store_that_loses_its_data_in_steps(
+    one: Server, tmp_path: Path, lose: Callable[[Server], Callable[[], object] | None]
+) -> None:
+    """Nothing is forgotten, not even what a single node knew which the client has left, and nothing counts twice."""
+    with limit_nodes([url_of(one.port)], tmp_path) as nodes:
+        spent, of_new = begin(nodes), SPENT
+        assert sum(nodes.nodes[0].ask(NEW) for _ in range(of_new)) == of_new
+        nodes.await_level(NEW, of_new)
+        for _ in range(3):
+            if mend := lose(one):
+                nodes.until(up=False)
+                mend()
+                nodes.until(up=True)
+            spent += nodes.spend(BEFORE, NODES)
+            nodes.await_level(BEFORE, spent)
+            nodes.await_level(NEW, of_new)
+        assert sum(nodes.nodes[1].ask(NEW) for _ in range(2)) == 2  # two are told, so that it hears of the others
+        nodes.await_level(NEW, of_new + 2)
+        assert nodes.nodes[1].missing(NEW) > of_new
+
+
+@pytest.mark.parametrize("times", [1, BURST])
+def test_a_store_that_loses_its_data_under_load(one: Server, tmp_path: Path, times: int) -> None:
+    """All that was let through counts, once; if that goes on and on, at least all that any one node knows."""
+    with told_once(changes=0), limit_nodes([url_of(one.port)], tmp_path) as nodes:
+        nodes.until(up=True)
+        spent = 0
+        for turn in range(BURST // 2):
+            spent += nodes.nodes[turn % NODES].ask(BEFORE) + nodes.nodes[turn * turn % NODES].ask(BEFORE)
+            time.sleep(0.013)  # now within an exchange, now between two
+            if turn % (BURST // times) == 0:
+                flush(one)
+        assert spent > BURST // 2
+        spent += nodes.spend(BEFORE, NODES)
+        if times == 1:
+            nodes.await_level(BEFORE, spent)
+        time.sleep(AGREED_SECONDS)
+        known = max(each.missing(BEFORE) for each in nodes)
+        assert known - HALF < nodes.level(BEFORE) < spent + HALF
 
 
 def test_some_nodes_are_cut_off(need: Need, tmp_path: Path) -> None:

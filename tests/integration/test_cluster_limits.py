@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import time
+from math import inf, nan
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ import pytest
 
 from proxy.cluster.command import Command
 from proxy.cluster.exchange import CALLS_KEPT_MS, LEVELS
-from proxy.cluster.ledger import KEPT
+from proxy.cluster.ledger import KEPT, MOST_MARK
 from tests.certs_for_tests import armored, form, key, packet, user_id
 from tests.integration.cluster_guards import await_joined
 from tests.integration.http_client import Connection, Question, ask_once
@@ -46,10 +48,14 @@ def redis(store_program: str, tmp_path: Path) -> Iterator[Server]:
         yield started
 
 
-def call(number: int, *rows: tuple[bytes, int, int, int], node: bytes = b"n") -> Command:
-    """Return a call of the script: names, told, base, most."""
+Row = tuple[bytes, int, int, int, int]  # name, told, base, most, mark
+MOST_US = 90 * SECOND_US
+
+
+def call(number: int, *rows: Row, node: bytes = b"n", retry: bool = False) -> Command:
+    """Return a call of the script."""
     arguments = [argument for _, *numbers in rows for argument in numbers]
-    return Command(LEVELS, (node, *(name for name, *_ in rows)), (number, CALLS_KEPT_MS, *arguments))
+    return Command(LEVELS, (node, *(name for name, *_ in rows)), (number, CALLS_KEPT_MS, int(retry), *arguments))
 
 
 def run(redis: Server, command: Command) -> list[int]:
@@ -62,49 +68,77 @@ def test_the_script_does_what_the_simulation_takes_it_to_do(redis: Server) -> No
     """Told once or again, by several nodes, of buckets known or not: the levels are those of the specification."""
     random, twin = Random(5), ScriptedStore()  # noqa: S311 - the same each time
     numbers = {b"n": 1, b"m": 1}
+    marks: dict[bytes, tuple[int, int]] = {}  # what each of the two has said
 
-    def row(name: bytes) -> tuple[bytes, int, int, int]:
-        ends_soon = 0 < twin.values.get(name, 0) < time.time_ns() // 1_000 + SECOND_US  # or has just ended
-        base = 0 if ends_soon else random.choice([0, 7])
-        return name, random.choice([0, 5, 20, -10]) * SECOND_US, base * SECOND_US, 90 * SECOND_US
+    def lose(*names: bytes) -> None:
+        for name in names:
+            redis.ask("DEL", name.decode())
+            twin.records.pop(name, None)
+            twin.calls.pop(name, None)
 
-    for _ in range(300):
-        node = random.choice(list(numbers))
+    def rows(name: bytes) -> tuple[Row, Row]:
+        if name in twin.records and twin.records[name].full < time.time_ns() // 1_000 + SECOND_US:
+            lose(name)  # so that it ends for both
+        told, base = random.choice([0, 5, 20, -10]) * SECOND_US, random.choice([-3, 0, 7]) * SECOND_US
+        known = random.choice([(0, 0), marks.get(name, (0, 0)), (5, 5)])
+        return (name, told, base, MOST_US, known[0]), (name, told, base, MOST_US, known[1])
+
+    for _ in range(400):
+        node, retry = random.choice(list(numbers)), random.random() < 0.5
         numbers[node] = max(1, numbers[node] + random.choice([1, 1, 0, -1]))
-        command = call(numbers[node], *map(row, random.sample([b"a", b"b", b"c"], 2)), node=node)
-        found, expected = run(redis, command), twin.run(command, time.time_ns() // 1_000)
-        assert found == pytest.approx(expected, abs=SLACK_US)
-        if random.random() < 0.05:
-            redis.ask("FLUSHALL")
-            twin.values.clear()
+        names = random.sample([b"a", b"b", b"c"], 2)
+        ours, twins = zip(*map(rows, names), strict=True)
+        found = run(redis, call(numbers[node], *ours, node=node, retry=retry))
+        expected = twin.run(call(numbers[node], *twins, node=node, retry=retry), time.time_ns() // 1_000)
+        assert found[0] == expected[0]
+        assert found[1::2] == pytest.approx(expected[1::2], abs=SLACK_US)
+        marks |= dict(zip(names, zip(found[2::2], expected[2::2], strict=True), strict=True))
+        if random.random() < 0.1:
+            lose(*random.choice([(b"a",), (b"n",), (b"a", b"b", b"c", b"n", b"m")]))
 
 
 @pytest.mark.parametrize("planted", ["nan", "-nan", "inf", "-inf", "1e999", "-5", "x", "", "0x1F", "9" * 400])
 def test_what_others_write_is_bounded(redis: Server, planted: str) -> None:
-    """Whatever stands in the database, a level is between nothing and the most that there can be."""
-    redis.ask("SET", "a", planted)
-    for number in (1, 2):
-        (level,) = run(redis, call(number, (b"a", SECOND_US, 0, 90 * SECOND_US)))
-        assert SECOND_US - SLACK_US <= level <= 90 * SECOND_US
+    """Whatever stands in the database, a level is between nothing and the most that there can be, a mark is a mark."""
+    redis.ask("SET", "n", planted + " 1")
+    for number in (3, 4):
+        known, level, _ = run(redis, call(number, (b"a", SECOND_US, 0, MOST_US, 0)))
+        assert known in {0, 1}
+        assert 0 <= level <= MOST_US
+    redis.ask("DEL", "n")
+    check_planted(redis, planted)
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.parametrize("planted", [nan, inf, -inf, -5.0, 0.0, 0.5, 1e308])
+def test_what_others_write_as_a_record_is_bounded(redis: Server, planted: float, which: int) -> None:
+    """Likewise what looks like a record: when the bucket is full, what it was told, its mark."""
+    record = [time.time_ns() / 1e3, 0.0, 5.0]
+    record[which] = planted
+    check_planted(redis, struct.pack("<ddd", *record))
+
+
+def check_planted(redis: Server, planted: str | bytes) -> None:
+    """Check what becomes of a record that somebody else wrote."""
+    redis.ask("SET", "a", planted)  # type: ignore[arg-type]
+    for number, mark in ((1, 0), (2, 5)):
+        _, level, born = run(redis, call(number, (b"a", SECOND_US, 0, MOST_US, mark)))
+        assert SECOND_US - SLACK_US <= level <= MOST_US
+        assert 1 <= born <= MOST_MARK
     assert 0 < redis.ask("PTTL", "a") <= 91_000
-    redis.ask("SET", "n", planted)
-    (level,) = run(redis, call(3, (b"a", SECOND_US, 0, 90 * SECOND_US)))
-    assert 0 <= level <= 90 * SECOND_US
 
 
 def test_keys_of_another_type(redis: Server) -> None:
     """A list where a level should be is replaced; the script does not fail half-way."""
     redis.ask("RPUSH", "a", "1")
-    assert run(redis, call(1, (b"b", SECOND_US, 0, 90 * SECOND_US), (b"a", SECOND_US, 0, 90 * SECOND_US))) == [
-        SECOND_US,
-        SECOND_US,
-    ]
+    told = SECOND_US, 0, MOST_US, 0
+    assert run(redis, call(1, (b"b", *told), (b"a", *told)))[1::2] == [SECOND_US, SECOND_US]
     assert redis.ask("TYPE", "a") == b"string"
 
 
 def test_every_key_has_an_end(redis: Server) -> None:
     """Nothing stays in the database for longer than it is of use."""
-    run(redis, call(1, (b"a", 3 * SECOND_US, 0, 90 * SECOND_US), (b"b", 0, 0, 90 * SECOND_US)))
+    run(redis, call(1, (b"a", 3 * SECOND_US, 0, MOST_US, 0), (b"b", 0, 0, MOST_US, 0)))
     assert 2_000 < redis.ask("PTTL", "a") <= 3_001
     assert redis.ask("PTTL", "b") <= 1
     assert 0 < redis.ask("PTTL", "n") <= CALLS_KEPT_MS

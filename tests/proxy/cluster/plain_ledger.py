@@ -27,6 +27,8 @@ class Account:
     hot: bool = False
     active: bool = False
     found_ns: int = 0
+    recalled: bool = False
+    mark: int = 0
 
     def over(self, now_ns: int) -> bool:
         """Whether there is nothing to remember."""
@@ -42,12 +44,14 @@ class Question:
     told_ns: int
     alone_ns: int
     agreed_ns: int
+    mark: int
     base_ns: int = 0
     most_ns: int = 0
     kept_ns: int = 0
     own_ns: int = 0
     seen_ns: int = 0
     asked_ns: int = 0
+    first_ns: int = 0
 
 
 class PlainLedger:
@@ -60,6 +64,7 @@ class PlainLedger:
         self.certain = not successor
         self.nodes = self.share = 1
         self.alone = True
+        self.doubted = False
         self.turned_ns, self.was_alone_ns, self.divided_until_ns = now_ns, 0, 0
 
     def account(self, place: Place) -> Known:
@@ -74,6 +79,7 @@ class PlainLedger:
         if alone != self.alone:
             if self.alone:
                 self.was_alone_ns += now_ns - self.turned_ns
+                self.recall()
             self.alone, self.turned_ns = alone, now_ns
         self.nodes = max(1, nodes)
         share = self.nodes if alone else 1
@@ -101,17 +107,24 @@ class PlainLedger:
         for place, account in self.accounts.items():
             if account.active and not self.waits(place, account, now_ns):
                 self.look(place, account, account.reckoned_ns, now_ns)
-                if account.hot and abs(account.untold_ns) >= MICROSECOND:
+                if account.hot and (abs(account.untold_ns) >= MICROSECOND or account.recalled):
                     account.heard_ns = now_ns
                     found.append(self.told_of(place, account, account.untold_ns))
                 elif now_ns - account.heard_ns > LINGER_NS:
                     account.active = False
         for place, account in [*self.accounts.items()]:
+            if self.doubted and account.agreed_ns > now_ns:
+                account.recalled = account.active = True
             if not account.active:
                 self.fade(account, now_ns)
                 if account.over(now_ns):
                     del self.accounts[place]
+        self.doubted = False
         return found
+
+    def recall(self) -> None:
+        """See `Ledger`."""
+        self.doubted = True
 
     def waits(self, place: Place, account: Account, now_ns: int) -> bool:
         """Tell whether a change is left to its record."""
@@ -139,7 +152,7 @@ class PlainLedger:
         """Return a question that tells so much of a bucket."""
         told_ns = whole(ns)
         account.untold_ns -= told_ns
-        return Question(place, account.size.full_ns, told_ns, account.alone_ns, account.agreed_ns)
+        return Question(place, account.size.full_ns, told_ns, account.alone_ns, account.agreed_ns, account.mark)
 
     def ask(self, question: Question, now_ns: int) -> None:
         """See `Ledger`."""
@@ -150,23 +163,26 @@ class PlainLedger:
         else:
             self.look(question.place, account, account.reckoned_ns if account.active else now_ns, now_ns)
             question.kept_ns, own_ns, seen_ns = account.untold_ns, account.own_ns, account.seen_ns
-            question.full_ns, question.agreed_ns = account.size.full_ns, account.agreed_ns
+            question.full_ns, question.agreed_ns, question.mark = account.size.full_ns, account.agreed_ns, account.mark
         alone_ns = self.alone_ns(now_ns)
         lonely_ns = min(alone_ns - question.alone_ns, now_ns - question.agreed_ns)
         question.told_ns = whole(self.faded(question.told_ns, lonely_ns, 0))
         question.alone_ns, question.own_ns = alone_ns, own_ns
-        question.base_ns = max(0, question.agreed_ns - now_ns)
+        question.first_ns = question.first_ns or now_ns
+        if question.agreed_ns <= question.first_ns:
+            question.mark = 0
+        question.base_ns = max(question.agreed_ns, question.first_ns) - now_ns
         question.most_ns = (self.nodes + 1) * question.full_ns
         question.seen_ns, question.asked_ns = max(seen_ns, now_ns), now_ns
 
-    def answered(self, question: Question, level_ns: int, now_ns: int) -> None:
+    def answered(self, question: Question, level_ns: int, mark: int, now_ns: int) -> None:
         """See `Ledger`."""
         agreed_ns = question.asked_ns + level_ns
         delta_ns = max(agreed_ns + question.kept_ns, question.own_ns, question.asked_ns) - question.seen_ns
         if delta_ns:
             self.levels.add(question.place, delta_ns, question.most_ns, now_ns)
         if account := self.accounts.get(question.place):
-            account.agreed_ns = agreed_ns
+            account.agreed_ns, account.mark, account.recalled = agreed_ns, mark, False
             if delta_ns:
                 account.seen_ns = shift(account.seen_ns, delta_ns, question.most_ns, now_ns)
 

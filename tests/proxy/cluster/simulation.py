@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from fastpath._gcra_py import Limit, spend
 from models.steps import whole
 from proxy.cluster.exchange import Exchange
-from proxy.cluster.grants import GRANT
 from proxy.cluster.keys import Keys
 from proxy.cluster.ledger import KEPT, Ledger, Place, Size
 from proxy.cluster.secret import ClusterSecret
@@ -28,66 +27,101 @@ if TYPE_CHECKING:
 SECOND = 10**9
 MS = 10**6
 PLACE = Place(7, 1)
+OTHER, OTHERS_SIZE = Place(8, 1), Size(SECOND // 20, 2 * SECOND)  # of another client
 KEYS = Keys("t", ClusterSecret(64 * "s"))
 
 
+class Record(NamedTuple):
+    """What the store keeps of a bucket: when it will be full, µs, what it was told since its birth, its mark."""
+
+    full: int
+    since: int
+    born: int
+
+
 class ScriptedStore:
-    """What the scripts do to the database, in Python; tests with a real server compare the two."""
+    """What the scripts do to the database, in Python; tests with a real server compare the two.
+
+    Attributes:
+        records: Of buckets.
+        calls: The last one of each node: its number, whether the one before it was known, and what it granted.
+
+    """
 
     def __init__(self) -> None:
         """Begin empty."""
-        self.values: dict[bytes, int] = {}  # of levels, µs of its clock
-        self.grants: dict[bytes, list[bool]] = {}  # of the last call of a node
+        self.records: dict[bytes, Record] = {}
+        self.calls: dict[bytes, tuple[int, bool, list[bool]]] = {}
+
+    def lose(self) -> None:
+        """Lose all data."""
+        self.records.clear()
+        self.calls.clear()
 
     def run(self, command: Command, now_us: int) -> list[int]:
         """Run one call of a script."""
-        if command.what is not GRANT:
-            return self._run(command, now_us)
+        number, _, retry, *arguments = (int(each) for each in command.args)
         mine, *names = command.keys
-        buckets = 2 + 3 * len(names)
-        again = int(command.args[0]) <= self.values.get(mine, 0)
-        levels = self._run(command._replace(args=command.args[:buckets]), now_us)
-        claims = [int(each) for each in command.args[buckets:]]
-        if again:
-            return levels + [int(each) - 1 for each in self.grants[mine]]
-        self.grants[mine] = []
-        answers = []
-        for index, cost, room in zip(claims[::3], claims[1::3], claims[2::3], strict=True):
-            over = levels[index - 1] + cost - room
-            self.grants[mine].append(over <= 0)
-            levels[index - 1] += cost if over <= 0 else 0
-            answers.append(-over if over > 0 else levels[index - 1])
-        self.values |= {name: now_us + level for name, level in zip(names, levels, strict=True)}
-        return levels + answers
+        rows = [arguments[4 * index : 4 * index + 4] for index in range(len(names))]
+        claims = arguments[4 * len(names) :]
+        claims = [*zip(claims[::3], claims[1::3], claims[2::3], strict=True)]  # type: ignore[assignment]
+        last, known, granted = self.calls.get(mine, (0, False, []))
+        done = number <= last
+        answers, grants = [], []
+        found = []
+        for index, (name, row) in enumerate(zip(names, rows, strict=True), 1):
+            costs = [cost for at, (of, cost, _) in enumerate(claims) if of == index and (not done or granted[at])]
+            found.append(self._tell(name, row, sum(costs), (number, last, retry), now_us))
+        for at, (index, cost, room) in enumerate(claims):
+            record, before = found[index - 1]
+            level = record.full - now_us + cost
+            if done or before:
+                grants.append(not done or granted[at])
+                answers.append(0 if grants[-1] else -1)
+            else:
+                grants.append(level <= room)
+                answers.append(level if grants[-1] else room - level)
+                if grants[-1]:
+                    record = record._replace(full=record.full + cost, since=record.since + cost)
+                    found[index - 1] = record, before
+        self.records |= {name: record for name, (record, _) in zip(names, found, strict=True)}
+        if not done:
+            known = last > 0
+            self.calls[mine] = number, known, grants
+        return [int(known), *(each for record, _ in found for each in (record.full - now_us, record.born)), *answers]
 
-    def _run(self, command: Command, now_us: int) -> list[int]:
-        number, _, *arguments = (int(each) for each in command.args)
-        mine, *names = command.keys
-        last = self.values.get(mine, 0)
-        again = number <= last
-        levels = []
-        for index, name in enumerate(names):
-            told, base, most = arguments[3 * index : 3 * index + 3]
-            stored = self.values.get(name)
-            if stored is not None and stored + 2_000 < now_us:
-                stored = None  # its time to live is over
-            full = max(now_us, min(stored or 0, now_us + most))
-            if not again:
-                if not last or stored is None:
-                    full = max(full, now_us + base)
-                full = max(now_us, min(full + told, now_us + most))
-                self.values[name] = full
-            levels.append(full - now_us)
-        if not again:
-            self.values[mine] = number
-        return levels
+    def _tell(
+        self, name: bytes, row: list[int], costs: int, call: tuple[int, int, int], now_us: int
+    ) -> tuple[Record, bool]:
+        """Tell a bucket what is new; return its record, and whether nothing is."""
+        told, base, most, mark = row
+        number, last, retry = call
+        record = self.records.get(name)
+        if record is None or record.full + 2_000 < now_us:  # its time to live is over
+            record = Record(0, 0, now_us % 10**9 + 1)
+        full = max(now_us, min(record.full, now_us + most))
+        lost = mark not in {0, record.born}
+        if last > number or (last == number and (not retry or mark == record.born)):
+            return record._replace(full=full), True
+        before = last == number or (bool(retry) and not last)
+        known = now_us + base + (told + costs if before else 0) + (record.since if lost and last != number else 0)
+        if lost or before:
+            full = max(full, min(known, now_us + most))
+        after = max(now_us, min(full + (0 if before else told), now_us + most))
+        return Record(after, record.since + after - full, record.born), before
 
     def level_ns(self, place: Place, now_ns: int) -> int:
         """Return the level of a bucket."""
         data = place.number.to_bytes(1, "little") + place.key.to_bytes(8, "little")
         name = KEYS.name_of(data)
-        full = max((value for key, value in self.values.items() if key.endswith(name)), default=0)
+        full = max((record.full for key, record in self.records.items() if key.endswith(name)), default=0)
         return max(0, full * 1_000 - now_ns)
+
+
+def say_hello(exchange: Exchange, store: ScriptedStore) -> None:
+    """Do the first call of a node, which tells nothing."""
+    for call in whole(exchange.begin(0, 0)):
+        exchange.answered(call, store.run(exchange.command(call, 0), 0), 0)
 
 
 @dataclass
@@ -139,6 +173,7 @@ class Cluster:
     Attributes:
         admitted: When the client was let through, ns.
         ideal_ns: The TAT of one bucket that all of it was taken from.
+        known_ns: Of each node, the TAT of all that it has heard of or let through itself.
 
     """
 
@@ -151,6 +186,7 @@ class Cluster:
         self.now_ns = SECOND
         self.admitted: list[int] = []
         self.ideal_ns = 0
+        self.known_ns = [0] * nodes
         self.nodes = [
             Node(index, random.randrange(SECOND, 10**6 * SECOND), 1 + random.uniform(-1, 1) * 1e-4)
             for index in range(nodes)
@@ -160,6 +196,7 @@ class Cluster:
             ledger = Ledger(node.buckets, node.clock(self.now_ns))
             ledger.stand(nodes, alone=False, now_ns=node.clock(self.now_ns))
             self.exchanges.append(Exchange(ledger, KEYS, f"node-{node.number}"))
+            say_hello(self.exchanges[-1], self.store)
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
         for node in self.nodes:
@@ -198,7 +235,21 @@ class Cluster:
         if decision.allowed:
             self.admitted.append(self.now_ns)
             self.ideal_ns = max(self.ideal_ns, self.now_ns) + self.limit.emission_interval_ns
+            known_ns = max(self.known_ns[node.number], self.now_ns) + self.limit.emission_interval_ns
+            self.known_ns[node.number] = known_ns
         return decision.allowed
+
+    def chat(self) -> None:
+        """Let another client come to all nodes all the time, so that each has something to tell."""
+        for node in self.nodes:
+            now_ns = node.clock(self.now_ns)
+            node.buckets.charge(OTHER, OTHERS_SIZE.token_ns, now_ns)
+            self.exchanges[node.number].ledger.note(OTHER, OTHERS_SIZE, now_ns, 1, now_ns)
+        self.later(50 * MS, self.chat)
+
+    def untold_ns(self, node: Node) -> int:
+        """Return what a node has not told of the client."""
+        return self.exchanges[node.number].ledger.account(PLACE).untold_ns
 
     def divide(self, share: int, nodes: int | None = None) -> None:
         """Let all nodes, or so many of them, find out that the store is away (`share` above 1), or back."""
@@ -247,6 +298,7 @@ class Cluster:
         if lost != "question":
             self.later(network.there_ns, lambda: replies.extend(self._run(each) for each in commands))
         replies: list[list[int]] = []
+        done_ns = self.now_ns + network.there_ns
         after_ns = network.timeout_ns if lost else network.there_ns + network.back_ns
 
         def end() -> None:
@@ -255,6 +307,9 @@ class Cluster:
             else:
                 for call, answer in zip(calls, replies, strict=True):
                     exchange.answered(call, answer, node.clock(self.now_ns))
+                    levels = {each.place: level for each, level in zip(call.questions, answer[1::2], strict=True)}
+                    known_ns = done_ns + levels.get(PLACE, 0) * 1_000
+                    self.known_ns[node.number] = max(self.known_ns[node.number], known_ns)
             self.later(max(0, network.interval_ns - after_ns), lambda: self._turn(node))
 
         self.later(after_ns, end)

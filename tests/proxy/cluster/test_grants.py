@@ -16,11 +16,11 @@ from proxy.cluster.command import Refusal
 from proxy.cluster.exchange import Exchange
 from proxy.cluster.grants import LOOK_BACK_NS, MOST_WAITING, Grants
 from proxy.cluster.keys import Keys
-from proxy.cluster.ledger import Ledger, Place, Size
+from proxy.cluster.ledger import MOST_MARK, Ledger, Place, Size
 from proxy.cluster.secret import ClusterSecret
 from proxy.policy.claim import Answer, Claim, Decision, Take, take_of
 from tests.proxy.cluster.buckets_for_tests import Buckets
-from tests.proxy.cluster.simulation import ScriptedStore
+from tests.proxy.cluster.simulation import ScriptedStore, say_hello
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,6 +67,8 @@ class Node(Buckets):
         self.exchange = Exchange(self.ledger, KEYS, name)
         self.grants = Grants(self.exchange, KEYS, name)
         self._number = 0
+        say_hello(self.exchange, world.data)
+        self.decide()  # which tells nothing: a node begins with that
 
     def take(self, place: Place = ALICE, limit: Limit = LIMIT) -> Take | None:
         """Let a request take a token here; None if it is refused."""
@@ -329,14 +331,18 @@ def test_waits_are_those_of_the_cluster(one: Node, other: Node) -> None:
         b"OK",
         [],
         [0],
-        [0, 0, 0],
-        [b"0", 0],
-        [0, None],
-        [-1, 10_000_000],
-        [2**63, 10_000_000],
-        [10_000_000, 2**63],
-        [10_000_000, BURST * 10_000_000 + 1],
-        [10_000_000, -(2**63)],
+        [1, 0, 7, 0, 0],
+        [1, b"0", 7, 0],
+        [1, 0, 7, None],
+        [2, 10_000_000, 7, 10_000_000],
+        [1, -1, 7, 10_000_000],
+        [1, 2**63, 7, 10_000_000],
+        [1, 10_000_000, 0, 10_000_000],
+        [1, 10_000_000, b"7", 10_000_000],
+        [1, 10_000_000, MOST_MARK + 1, 10_000_000],
+        [1, 10_000_000, 7, 2**63],
+        [1, 10_000_000, 7, BURST * 10_000_000 + 1],
+        [1, 10_000_000, 7, -(2**63)],
     ],
 )
 def test_nonsense_is_no_answer(one: Node, answer: Any) -> None:
@@ -461,3 +467,18 @@ def test_whatever_happens_counts_once(steps: list[tuple[int, str]]) -> None:
     let_through = len(granted_ns) + play.in_vain
     come_back = (play.world.now_ns - NOW) / TOKEN
     assert let_through - come_back - 0.01 <= play.world.tokens() <= let_through + LOOK_BACK * len(steps) + 0.01
+
+
+def test_the_first_call_of_a_node_tells_nothing(world: World, one: Node, other: Node) -> None:
+    """If its answer is lost nobody could tell whether it was done: what it was about is told later, once."""
+    for node, tokens in ((one, 3), (other, 4)):
+        for _ in range(tokens):
+            node.take()
+        node.ledger.note(ALICE, SIZE, NOW, tokens, world.now_ns)
+    one.exchange._heard.clear()
+    calls = whole(one.exchange.begin(100, world.now_ns))
+    one.exchange.command(*calls, world.now_ns)
+    one.exchange.failed(calls, maybe_done=True)
+    assert (other.exchanged(), world.tokens()) == ([4], 4)
+    one.exchanged()
+    assert (one.exchanged(), world.tokens()) == ([3], 7)

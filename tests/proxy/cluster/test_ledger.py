@@ -17,6 +17,7 @@ SIZE = Size(TOKEN, BURST * TOKEN)
 LIMIT = Limit(name="x", burst=BURST, count=1, period_ns=TOKEN)
 ALICE, BOB = Place(7, 1), Place(8, 1)
 NODES = 4
+MARK = 7
 
 
 class Desk:
@@ -50,7 +51,7 @@ class Desk:
         """Return the tokens that a turn tells, all of which are answered by nothing more."""
         questions = self.ask()
         for each in questions:
-            self.ledger.answered(each, each.told_ns, self.now_ns)
+            self.ledger.answered(each, each.told_ns, MARK, self.now_ns)
         return [each.told_ns / TOKEN for each in questions]
 
 
@@ -93,7 +94,7 @@ def test_an_answer_makes_room_for_what_others_spent() -> None:
     desk.spend(5)
     (question,) = desk.ask()
     desk.buckets.charge(ALICE, 2 * TOKEN, desk.now_ns)
-    desk.ledger.answered(question, 30 * TOKEN, desk.now_ns)
+    desk.ledger.answered(question, 30 * TOKEN, MARK, desk.now_ns)
     assert desk.missing == 32
     assert desk.told() == [2]
 
@@ -104,7 +105,7 @@ def test_what_is_looked_at_between_question_and_answer_counts_once() -> None:
     desk.spend(5)
     (question,) = desk.ask()
     desk.spend(2)
-    desk.ledger.answered(question, 30 * TOKEN, desk.now_ns)
+    desk.ledger.answered(question, 30 * TOKEN, MARK, desk.now_ns)
     assert desk.missing == 32
     assert desk.told() == [2]
 
@@ -116,7 +117,7 @@ def test_a_question_that_is_asked_again_leaves_what_was_spent_since() -> None:
     (question,) = desk.ask()
     desk.spend(2)
     desk.ledger.ask(question, desk.now_ns)
-    desk.ledger.answered(question, 30 * TOKEN, desk.now_ns)
+    desk.ledger.answered(question, 30 * TOKEN, MARK, desk.now_ns)
     assert desk.missing == 32
     assert desk.told() == [2]
 
@@ -127,7 +128,7 @@ def test_no_answer_leaves_less_than_this_node_has_spent(level: int, expected: in
     desk = Desk()
     desk.spend(5)
     (question,) = desk.ask()
-    desk.ledger.answered(question, level * TOKEN, desk.now_ns)
+    desk.ledger.answered(question, level * TOKEN, MARK, desk.now_ns)
     assert desk.missing == expected
 
 
@@ -137,7 +138,7 @@ def test_impossible_answers_change_nothing(level_ns: int) -> None:
     desk = Desk()
     desk.spend(5)
     (question,) = desk.ask()
-    desk.ledger.answered(question, level_ns, desk.now_ns)
+    desk.ledger.answered(question, level_ns, MARK, desk.now_ns)
     assert (desk.ledger.hostile, desk.missing) == (1, 5)
 
 
@@ -157,7 +158,7 @@ def test_an_eviction_gives_nothing_of_others_back(left: int | None) -> None:
     desk = Desk()
     desk.spend(5)
     (question,) = desk.ask()
-    desk.ledger.answered(question, 30 * TOKEN, desk.now_ns)
+    desk.ledger.answered(question, 30 * TOKEN, MARK, desk.now_ns)
     if left is None:
         del desk.buckets.tats[ALICE]
     else:
@@ -277,7 +278,7 @@ def test_what_was_spent_alone_fades_at_the_rate_of_the_share() -> None:
     desk = Desk()
     desk.spend(8)
     (question,) = desk.ask()
-    desk.ledger.answered(question, 10 * TOKEN, desk.now_ns)
+    desk.ledger.answered(question, 10 * TOKEN, MARK, desk.now_ns)
     desk.ledger.stand(NODES, alone=True, now_ns=desk.now_ns)
     desk.spend(4, share=NODES)
     desk.now_ns += 10 * TOKEN

@@ -87,11 +87,16 @@ class Twins(RuleBasedStateMachine):
         for question, twin in self.asked:
             self.ledger.ask(question, self.now_ns)
             self.twin.ask(twin, self.now_ns)
-            assert (question.told_ns, question.base_ns, question.most_ns) == (twin.told_ns, twin.base_ns, twin.most_ns)
+            assert (question.told_ns, question.base_ns, question.most_ns, question.mark) == (
+                twin.told_ns,
+                twin.base_ns,
+                twin.most_ns,
+                twin.mark,
+            )
 
     @precondition(lambda self: self.asked)
-    @rule(part=st.floats(0, 1), kept=st.floats(0, 1), came=st.booleans())
-    def answer(self, part: float, kept: float, came: bool) -> None:  # noqa: FBT001 - drawn
+    @rule(part=st.floats(0, 1), kept=st.floats(0, 1), mark=st.integers(0, 2), came=st.booleans())
+    def answer(self, part: float, kept: float, mark: int, came: bool) -> None:  # noqa: FBT001 - drawn
         """Answer to one question, or take it back; a part of what it told may not count."""
         question, twin = self.asked.pop()
         if not came or not twin.asked_ns:
@@ -101,8 +106,15 @@ class Twins(RuleBasedStateMachine):
         kept_ns, level_ns = int(kept * max(0, twin.told_ns)), int(part * twin.most_ns)
         self.ledger.keep(question, kept_ns)
         self.twin.keep(twin, kept_ns)
-        self.ledger.answered(question, level_ns, self.now_ns)
-        self.twin.answered(twin, level_ns, self.now_ns)
+        self.ledger.answered(question, level_ns, mark, self.now_ns)
+        if mark:
+            self.twin.answered(twin, level_ns, mark, self.now_ns)
+
+    @rule()
+    def recall(self) -> None:
+        """Hear that the store has lost what it was told."""
+        self.ledger.recall()
+        self.twin.recall()
 
     @invariant()
     def alike(self) -> None:

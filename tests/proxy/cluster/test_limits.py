@@ -140,10 +140,13 @@ class Node:
 
 
 @pytest.fixture
-def two() -> tuple[Node, Node]:
-    """Return two nodes."""
+async def two() -> tuple[Node, Node]:
+    """Return two nodes that have done their first turn, which tells nothing."""
     data = ScriptedStore()
-    return Node(data, "one"), Node(data, "two")
+    nodes = Node(data, "one"), Node(data, "two")
+    for each in nodes:
+        await each.turn()
+    return nodes
 
 
 async def test_two_nodes_have_one_bucket(two: tuple[Node, Node]) -> None:
