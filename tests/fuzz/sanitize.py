@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 FOLDERS = (
     "tests/fastpath",
     "tests/contract",
-    "tests/proxy/cluster",
+    "tests/proxy/cluster/test_followed.py",
+    "tests/proxy/cluster/test_ledger.py",
+    "tests/proxy/cluster/test_ledger_machine.py",
     "tests/proxy/http",
     "tests/proxy/hkp",
     "tests/proxy/policy",

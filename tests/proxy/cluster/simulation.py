@@ -172,7 +172,8 @@ class Cluster:
 
     Attributes:
         admitted: When the client was let through, ns.
-        ideal_ns: The TAT of one bucket that all of it was taken from.
+        ideal_ns: The TAT of one bucket that all of it was taken from, and that holds as much as can be told: one
+            limit more than there are nodes.
         known_ns: Of each node, the TAT of all that it has heard of or let through itself.
 
     """
@@ -234,7 +235,8 @@ class Cluster:
         node.unread.append(now_ns)
         if decision.allowed:
             self.admitted.append(self.now_ns)
-            self.ideal_ns = max(self.ideal_ns, self.now_ns) + self.limit.emission_interval_ns
+            ideal_ns = max(self.ideal_ns, self.now_ns) + self.limit.emission_interval_ns
+            self.ideal_ns = min(ideal_ns, self.now_ns + (len(self.nodes) + 1) * self.size.full_ns)
             known_ns = max(self.known_ns[node.number], self.now_ns) + self.limit.emission_interval_ns
             self.known_ns[node.number] = known_ns
         return decision.allowed
