@@ -14,8 +14,6 @@ from proxy.hkp.uploads import UploadBounds, UploadKind, UploadReader, upload_kin
 # Hagrid's own pages: they take forms with files, which no keyserver protocol knows, and it looks at them itself.
 PAGES: Final = ("/upload", "/verify", "/manage")
 PROTOCOLS: Final = ("/pks/", "/vks/")
-_NO_KIND: Final = BadBody(400, "The content type of the upload is none that a keyserver reads.")
-_ENCODED: Final = BadBody(400, "The body must not have a Content-Encoding.")
 
 
 class Readers:
@@ -55,7 +53,7 @@ class Readers:
         path = target.decode("ascii").partition("?")[0]
         make = self._maker(kind, path, content_type, length)
         if make is not None and encoded:
-            raise _ENCODED
+            raise BadBody(400, "The body must not have a Content-Encoding.")
         return None if make is None else make()
 
     def _maker(self, kind: int, path: str, content_type: bytes | None, length: int) -> Callable[[], BodyReader] | None:
@@ -72,5 +70,5 @@ class Readers:
         # `curl -T` names no type, and what it puts is a file.
         wrapped = upload_kind(content_type) if path.startswith(PROTOCOLS) else UploadKind.BINARY
         if wrapped is None:
-            raise _NO_KIND
+            raise BadBody(400, "The content type of the upload is none that a keyserver reads.")
         return UploadReader(wrapped, bounds, int(self._clock()))

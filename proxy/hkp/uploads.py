@@ -88,8 +88,8 @@ class UploadReader:
 
 
 def _raise(fault: BadUpload | None) -> None:
-    if fault is not None:
-        raise fault
+    if fault is not None:  # which is kept; its traceback would know who keeps it
+        raise BadUpload(fault.status, fault.text)
 
 
 class _Wrapping(Protocol):

@@ -40,7 +40,7 @@ from proxy.hkp.endpoints import LOOKUP
 from proxy.hkp.bodies import BadBody
 from proxy.http.captive import by_browser, evidence
 from proxy.http.chunks import ChunkError
-from proxy.http.intake import NO_ROOM, Intake
+from proxy.http.intake import Intake, NoRoom
 from proxy.http.turnstile import Place
 from fastpath import BUCKETS, Mode
 from proxy.policy.actions import Action, Reason
@@ -492,7 +492,7 @@ cdef class Exchange:
 
     def _make_room(self):
         """Give this body up, which has taken longest, for the sake of others."""
-        self._give_up_body(_unwanted(NO_ROOM))
+        self._give_up_body(_unwanted(NoRoom()))
 
     cdef int _give_up_body(self, Verdict verdict) except -1:
         """Refuse a request because of its body. An upload that was read and is no good is paid for."""
@@ -804,9 +804,10 @@ cdef class Exchange:
             self.guard.cache.leave(self)
         if self.intake is not None and self.attempts:
             self.guard.cache.uploaded(self)
-        if self.taken:
+        if self.places is not None:
             for place in self.places[:self.taken]:
                 place.leave()
+            self.places = None  # they know us
             self.taken = 0
         if self.intake is not None:
             self.intake.release()
@@ -817,8 +818,9 @@ cdef class Exchange:
 
 cdef Verdict _unwanted(objection):
     """Return the verdict on a body to which its reader, or the lack of room for it, objects."""
-    cdef int reason = _BUSY if objection is NO_ROOM else _TOO_LARGE if objection.status == 413 else _UNWANTED
-    return Verdict(_LIMIT if objection is NO_ROOM else _DENY, reason, objection.status, text=objection.text)
+    cdef bint busy = isinstance(objection, NoRoom)
+    cdef int reason = _BUSY if busy else _TOO_LARGE if objection.status == 413 else _UNWANTED
+    return Verdict(_LIMIT if busy else _DENY, reason, objection.status, text=objection.text)
 
 
 cdef int _most_charge(int kind) noexcept:

@@ -12,9 +12,15 @@ from proxy.hkp.bodies import BadBody, BodyReader
 from proxy.http.body import decoder_for
 from proxy.settings.checks import BODY_PARTS
 
-TOO_LARGE: Final = BadBody(413, "This is more than the server takes in one request.")
 SMALL_BYTES: Final = 4096  # a piece
-NO_ROOM: Final = BadBody(429, "The server is busy with other uploads.")
+
+
+class NoRoom(BadBody):
+    """There is no memory for it, whatever is in it."""
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__(429, "The server is busy with other uploads.")
 
 
 class BodyStore:
@@ -32,13 +38,13 @@ class BodyStore:
         self._reading[intake] = make_room
 
     def take(self, intake: "Intake", size: int) -> None:
-        """Make room for `size` more bytes of a body; BadBody if its client has its part already."""
+        """Make room for `size` more bytes of a body; NoRoom if its client has its part already."""
         if self._by_client.get(intake.client, 0) + size > self.most_bytes // BODY_PARTS:
-            raise NO_ROOM
+            raise NoRoom
         while self.used_bytes + size > self.most_bytes:
             oldest = next((each for each in self._reading if each is not intake), None)
             if oldest is None:
-                raise NO_ROOM
+                raise NoRoom
             self._reading.pop(oldest)()
         self._by_client[intake.client] = self._by_client.get(intake.client, 0) + size  # may have made room itself
         self.used_bytes += size
@@ -99,7 +105,7 @@ class Intake:
         """
         payload = self._decoder.feed(data)
         if self.size + len(payload) > self._most_bytes:
-            raise TOO_LARGE
+            raise BadBody(413, "This is more than the server takes in one request.")
         self._store.take(self, len(payload))
         self.size += len(payload)
         self._keep(payload)
@@ -109,7 +115,8 @@ class Intake:
         except BadBody as objection:
             if not self._tolerant:
                 raise
-            self.objection, self._reader = objection, None
+            # Without its traceback, which knows us: a cycle is left to the collector, who stops everybody.
+            self.objection, self._reader = objection.with_traceback(None), None
         if self.done:
             self._store.complete(self)
         return self.rest
