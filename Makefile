@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-SOURCES := $(shell find proxy fastpath -name '*.pyx' -o -name '*.pxd')
+SOURCES := $(shell find proxy fastpath models -name '*.pyx' -o -name '*.pxd')
 
 .PHONY: run test setup check lint types unit integration bench train record fuzz sanitize lock clean
 
@@ -87,4 +87,4 @@ lock:
 
 clean:
 	rm -rf build dist *.egg-info $(VENV)
-	find proxy fastpath bench -name '*.c' -delete -o -name '*.so' -delete
+	find proxy fastpath models bench -name '*.c' -delete -o -name '*.so' -delete

@@ -6,7 +6,7 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-FOLDERS = ("fastpath", "proxy")
+FOLDERS = ("fastpath", "models", "proxy")
 
 
 def extensions() -> list[Extension]:

@@ -36,7 +36,7 @@ from fastpath.key_arrays import network_keys
 from models.coldness import SECOND_NS, proven
 from models.detector import Finding
 from models.features import NAMES
-from models.strands import FORGET_NS
+from models.marks import FORGET_NS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -82,6 +82,22 @@ NETWORKS: Final = {
     NetworkKind.RESIDENTIAL: "in one of homes",
 }
 FEATURES: Final = (*_OF_BEHAVIOUR, *(_network(kind, text) for kind, text in NETWORKS.items()))
+_OF_REQUESTS: Final = {
+    "identity_share": "identities",
+    "words_share": "words",
+    "upload_share": "uploads",
+    "page_share": "pages",
+    "rare_share": "rare",
+    "unknown_share": "unknown",
+    "malformed_share": "malformed",
+    "unfinished_share": "unfinished",
+    "odd_method_share": "odd_methods",
+    "http_1_0_share": "http_1_0",
+    "domain_share": "domains",
+    "overlap_share": "overlaps",
+    "burst_share": "burst",
+}
+"""Of what the features that are shares of all requests are."""
 BEHAVIOUR: Final = slice(0, len(_OF_BEHAVIOUR))
 NETWORK: Final = slice(len(_OF_BEHAVIOUR), len(FEATURES))
 NAMES: Final = tuple(feature.name for feature in FEATURES)
@@ -116,24 +132,15 @@ def of_networks(kinds: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _figures(columns: Columns) -> dict[str, Figures]:
     """Return each feature of behaviour by its name, some of them a little out of their range."""
-    requests, certs, identities = columns["requests"], columns["certs"], columns["identities"]
+    certs, identities, words = columns["certs"], columns["identities"], columns["words"]
     sorted_steps = columns["rises"] + columns["falls"]
     pauses, uploads = columns["pauses"], columns["uploads"]
     step = _mean(columns["step_octaves"], columns["steps"], RANDOM_STEP * OCTAVE) / OCTAVE
+    of_requests = np.array([columns[name] for name in _OF_REQUESTS.values()])
     return {
-        "identity_share": _mean(identities, requests),
-        "words_share": _mean(columns["words"], requests),
-        "upload_share": _mean(uploads, requests),
-        "page_share": _mean(columns["pages"], requests),
-        "rare_share": _mean(columns["rare"], requests),
-        "unknown_share": _mean(columns["unknown"], requests),
-        "malformed_share": _mean(columns["malformed"], requests),
-        "unfinished_share": _mean(columns["unfinished"], requests),
-        "odd_method_share": _mean(columns["odd_methods"], requests),
-        "http_1_0_share": _mean(columns["http_1_0"], requests),
-        "distinct_share": _mean(different(columns["members"]), certs + identities + columns["words"], 1.0),
+        **dict(zip(_OF_REQUESTS, _mean(of_requests, columns["requests"]), strict=True)),
+        "distinct_share": _mean(different(columns["members"]), certs + identities + words, 1.0),
         "missed_share": _mean(columns["missed"], columns["searches"]),
-        "domain_share": _mean(columns["domains"], requests),
         "same_domain_share": _mean(columns["same_domain"], identities),
         "odd_text_share": _mean(columns["odd_bytes"], columns["text_bytes"]),
         "key_id_share": _mean(columns["key_ids"], certs),
@@ -142,8 +149,6 @@ def _figures(columns: Columns) -> dict[str, Figures]:
         "pause": _mean(columns["pause_octaves"], pauses) / OCTAVE,
         "pause_spread": _deviation(columns["pause_octaves"], columns["pause_squares"], pauses),
         "least_pause": (SLOWEST - columns["haste"]) / OCTAVE,
-        "overlap_share": _mean(columns["overlaps"], requests),
-        "burst_share": _mean(columns["burst"], requests),
         "upload_size": _mean(columns["upload_octaves"], uploads) / OCTAVE,
         "upload_spread": _deviation(columns["upload_octaves"], columns["upload_squares"], uploads),
     }

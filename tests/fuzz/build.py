@@ -20,8 +20,8 @@ from Cython.Build import cythonize
 from setuptools import Distribution, Extension
 
 ROOT = Path(__file__).resolve().parents[2]
-COMPILED = ("fastpath", "proxy")
-COPIED = (*COMPILED, "models", "geo", "bench", "tests", "docs", "pyproject.toml", "README.md", "CHANGELOG.md")
+COMPILED = ("fastpath", "models", "proxy")
+COPIED = (*COMPILED, "geo", "bench", "tests", "docs", "pyproject.toml", "README.md", "CHANGELOG.md")
 DIRECTIVES = "# cython:"
 LEFT_OUT = {".so", ".c", ".pyc"}
 CHECKS = {

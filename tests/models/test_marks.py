@@ -1,4 +1,4 @@
-"""What one record adds: numbers that mean the same as in the folder above, and steps of octaves."""
+"""What one record adds: numbers that mean the same as in the folder above."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from models import marks
-from models.marks import MARKS, PEAKS, SLOWEST, SUMS, octaves
-from models.strands import FORGET_NS
+from models.marks import FORGET_NS, PEAKS, SLOWEST, SUMS
+from models.panes import PANE_BYTES, octaves
 from models.windows import PANE, WINDOW, Windows
 from proxy.hkp.classes import OperationClass
 from proxy.policy.actions import Action, Reason
 from proxy.telemetry import numbers
-from tests.models import windows_for_tests
 from tests.models.traffic_for_tests import IDENTITY, WORDS, records, visit
 
 
@@ -31,27 +28,13 @@ def test_numbers_mean_the_same() -> None:
     assert marks.FLAG_HTTP_1_0 == numbers.FLAG_HTTP_1_0
 
 
-@pytest.mark.parametrize(
-    ("value", "steps"), [(0, 0), (1, 16), (2, 24), (3, 32), (7, 48), (1023, 160), (2**64 - 1, 1024)]
-)
-def test_octaves(value: int, steps: int) -> None:
-    """One octave is twice as much, in sixteen steps."""
-    assert octaves(np.array([value], np.uint64)).tolist() == [steps]
-
-
-@given(st.lists(st.integers(0, 2**64 - 1)))
-def test_octaves_are_those_of_plain_arithmetic(values: list[int]) -> None:
-    """For any numbers of 64 bits, however many at a time."""
-    assert octaves(np.array(values, np.uint64)).tolist() == [windows_for_tests.octaves(value) for value in values]
-
-
 def test_sums_fit_their_columns() -> None:
     """The largest marks of two whole panes stay below 2**31."""
-    longest_pause = octaves(np.array([FORGET_NS // 1000]))[0]
+    longest_pause = octaves(FORGET_NS // 1000)
     assert longest_pause <= SLOWEST
     assert 2 * PANE * max(SLOWEST, 64 * 16, 64) ** 2 < 2**31
     assert (*SUMS, *PEAKS, "members") == WINDOW.names
-    assert WINDOW.itemsize == MARKS.itemsize + 32 == 156
+    assert WINDOW.itemsize == PANE_BYTES == 156
 
 
 def added(*rows: dict[str, Any]) -> dict[str, int]:
@@ -131,3 +114,11 @@ def test_the_order_of_key_ids_does_not_count() -> None:
 def test_the_same_again_is_no_step() -> None:
     """Who asks for one key over and over is not near to it."""
     assert "steps" not in added({}, {}, {})
+
+
+@pytest.mark.parametrize(("length", "same"), [(31, 0), (32, 1)])
+def test_the_beginning_of_a_domain_is_looked_at(length: int, same: int) -> None:
+    """Domains that differ after their 32nd byte only are taken for one."""
+    domain = b"d" * length
+    rows = [{"operation": IDENTITY, "subject": b"a@" + domain + end} for end in (b"x", b"y")]
+    assert added(*rows).get("same_domain", 0) == same

@@ -7,8 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from models import windows
-from models.marks import MARKS, PEAKS
-from models.strands import FORGET_NS
+from models.marks import FORGET_NS, PEAKS, SUMS
 from models.windows import WINDOW
 from proxy.hkp.classes import OperationClass as Kind
 from proxy.policy.actions import Action, Reason
@@ -71,7 +70,7 @@ class SlowWindows:
         visit = self.visits[client]
         pane = (len(visit) - 1) // windows.PANE
         start = max(0, pane - 1) * windows.PANE
-        total: dict[str, Any] = dict.fromkeys(MARKS.names or (), 0)
+        total: dict[str, Any] = dict.fromkeys((*SUMS, *PEAKS), 0)
         members = set()
         for place in range(start, len(visit)):
             for name, value in marks(visit[: place + 1]).items():
