@@ -48,6 +48,12 @@ def slow_head(number: int) -> Script:
 
 def slow_body(_number: int) -> Script:
     """Announce an upload, send it byte by byte: RUDY."""
+    yield _POST + b"Content-Length: 65536\r\n\r\nkeytext=-----BEGIN+PGP+PUBLIC+KEY+BLOCK-----%0AComment:+"
+    yield from slowly(repeat(b"A"))
+
+
+def bad_body(_number: int) -> Script:
+    """Do the same, but with a first byte that is of no certificate."""
     yield _POST + b"Content-Length: 65536\r\n\r\nkeytext="
     yield from slowly(repeat(b"A"))
 

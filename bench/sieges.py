@@ -95,6 +95,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         Scenario(
             key="slow-body", title="uploads byte by byte", script=scripts.slow_body, each_bytes=4 * KIB
         ),  # a parked exchange
+        Scenario(key="bad-body", title="uploads of no certificate", script=scripts.bad_body, each_bytes=4 * KIB),
         Scenario(
             key="slow-reader",
             title="500 KB taken in sips",

@@ -10,7 +10,7 @@ from proxy.http.head import HeadError, read_request
 
 HEAD_BYTES, TARGET_BYTES = 16 * 1024, 8 * 1024
 SLOW_HEADS = ("slow-head", "huge-head")
-WHOLE_HEADS = ("slow-body", "slow-reader", "idle", "pipelining", "chunk-ext", "banned", "scanners")
+WHOLE_HEADS = ("slow-body", "bad-body", "slow-reader", "idle", "pipelining", "chunk-ext", "banned", "scanners")
 
 
 def _said(key: str, steps: int = 6) -> bytes:
