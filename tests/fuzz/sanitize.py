@@ -7,8 +7,8 @@ undefined arithmetic or memory that nothing refers to any more ends the run with
 
 - LD_PRELOAD: Python itself is not built for it, so the runtimes have to be there before it.
 - PYTHONMALLOC=malloc: else Python's allocator hides from them where one object ends.
-- Leaks are looked for at the end of each process. CPython 3.11 itself ends without any. numpy does not: that is why
-  pytest-randomly, which would import it, stays out.
+- Leaks are looked for at the end of each process. CPython 3.11 itself ends without any. numpy does not, and is imported
+  while nobody looks.
 - Output of C goes past pytest (`--capture=sys`): a report that it holds back would die with the process.
 """
 
@@ -45,6 +45,15 @@ LIBRARIES = ("libasan.so", "libubsan.so")
 # pydantic keeps what it makes at its import. Each look at `SSLSocket.session`, which only tests take, costs CPython
 # 3.11 a session of OpenSSL's; we use OpenSSL through Python's `ssl` alone, and its objects are still looked for.
 SUPPRESSED = ("_pydantic_core", "libcrypto")
+# A suppression would have to find numpy on stacks that end before it. Programs without the runtimes read this as well.
+FIRST = """
+import ctypes
+runtimes = ctypes.CDLL(None)
+if hasattr(runtimes, "__lsan_disable"):
+    runtimes.__lsan_disable()
+    import numpy
+    runtimes.__lsan_enable()
+"""
 
 
 def library(name: str) -> str:
@@ -58,10 +67,12 @@ def environment(tree: Path) -> dict[str, str]:
     """Return the environment in which the sanitizers run."""
     suppressions = tree / "leaks.txt"
     suppressions.write_text("".join(f"leak:{name}\n" for name in SUPPRESSED))
+    (tree / "sitecustomize.py").write_text(FIRST)
     return {
         **os.environ,
         "LD_PRELOAD": " ".join(map(library, LIBRARIES)),
         "PYTHONMALLOC": "malloc",
+        "PYTHONPATH": str(tree),
         "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=0",
         "LSAN_OPTIONS": f"suppressions={suppressions}:print_suppressions=0",
         "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
