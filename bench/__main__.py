@@ -297,6 +297,7 @@ def swapped(*, rounds: Rounds = 5, seconds: Seconds = 4.0) -> None:
 def with_redis(*, rounds: Rounds = 4, seconds: Seconds = SECONDS) -> None:
     """Measure what Redis costs, there and lost; exit code 1 if the guard's CPU or p99 grows by more than 5 %."""
     seclusion.seclude()
+    precedence.take()
     about = machine.describe()
     measured: list[cluster.Round] = []
     with faults_end_it():
