@@ -9,7 +9,7 @@ node run beside the load generator, for they would be on other machines. In turn
 - lost: the same node while a filter drops all packets to Redis, since long enough for the node to have noticed.
 
 Beside it, at a rate that it can stand, a limiter that asks Redis about each request (`bench.asking`), in the same three
-states. The filter is in this command's own network (`bench.seclusion`). All of them go before the machine's other programs
+states. The filter is in this command's own network (`bench.seclusion`). All go before the machine's other programs
 (`bench.precedence`): after a pause that those make, calm clients come so fast that others are told of them.
 """
 
