@@ -238,7 +238,7 @@ class Node:
     def close(self) -> None:
         """End it."""
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(30)
         assert not self._thread.is_alive()
         self._loop.close()
 

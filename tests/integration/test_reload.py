@@ -124,7 +124,7 @@ async def test_bad_file_changes_nothing(reloading: Reloading) -> None:
     await reloading.reload(BAD)
     [fault] = [each for each in reloading.guard.messages() if each["level"] == "error"]
     assert len(fault["faults"]) == 2
-    assert reloading.guard.readyz() == (200, REFUSED)
+    await asyncio.to_thread(until, lambda: reloading.guard.readyz() == (200, REFUSED), "the reload is refused")
     assert reloading.guard.metric("reload_failures_total") == 1
     assert reloading.guard.metric("policy_generation") == 0
     assert await reloading.statuses() == {429}
@@ -143,7 +143,7 @@ async def test_new_settings_must_fit_those_that_stay(
     listen = f"127.0.0.1:{port}?direct=deny"
     reloading = Reloading(start_guard(start_keyserver(ok).url, CONFIG=str(file), LISTEN=listen), file)
     await reloading.reload("")
-    assert reloading.guard.readyz() == (200, REFUSED)
+    await asyncio.to_thread(until, lambda: reloading.guard.readyz() == (200, REFUSED), "the reload is refused")
     assert reloading.guard.metric("reload_failures_total") == 1
     assert reloading.guard.metric("policy_generation") == 0
     async with connected(port) as connection:
