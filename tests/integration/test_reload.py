@@ -67,10 +67,14 @@ class Reloading:
 
     async def reload(self, text: str) -> None:
         """Write the file, send SIGHUP, and wait until the supervisor has dealt with it."""
-        seen = len(self.guard.messages())
+        seen = self._told()
         self.file.write_text(text)
         self.guard.program.send(signal.SIGHUP)
-        await asyncio.to_thread(until, lambda: len(self.guard.messages()) > seen, "the guard reads the file")
+        await asyncio.to_thread(until, lambda: self._told() > seen, "the guard reads the file")
+
+    def _told(self) -> int:
+        """Return how many messages are of the supervisor; others may still be telling of the start."""
+        return sum(each["process"] == "supervisor" for each in self.guard.messages())
 
     async def await_statuses(self, wanted: set[int]) -> None:
         """Ask until both workers answer so: they take over the new configuration one after the other."""
