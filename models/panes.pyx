@@ -276,7 +276,6 @@ cdef class Panes:
         if self.rows == NULL:
             raise MemoryError
         self.count = rows
-        self.looks = looks
 
     def __dealloc__(self):
         free(self.rows)
