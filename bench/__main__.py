@@ -264,6 +264,7 @@ def replayed(*, lines: Annotated[int, typer.Option(min=1, help="Of the log that 
 @app.command("planes")
 def both_planes(*, rounds: Rounds = 6, seconds: Seconds = 4.0) -> None:
     """Measure what the analyst, with every plugin on, costs the workers."""
+    precedence.take()
     about = machine.describe()
     with faults_end_it():
         rate, measured = planes.measure(choose_cores(), rounds, seconds)

@@ -188,6 +188,7 @@ def _case(scenario: Scenario, origin: Origin, name: str, siege: Siege) -> Outcom
     )
     with _guarded(scenario, origin, name, siege.cores) as guard:
         visitors.measure(guard.port, crowd, WARM_UP_S, core=siege.cores.load)
+        precedence.concede(guard.pid, niced=True)
         quiet = _rounds(guard, crowd, siege)
         rest_bytes, kernel_before = pss_bytes(guard.pid), kernel_bytes()
         with attackers.attacking(scenario, origin, guard.port, force) as attack:

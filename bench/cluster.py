@@ -10,7 +10,8 @@ node run beside the load generator, for they would be on other machines. In turn
 
 Beside it, at a rate that it can stand, a limiter that asks Redis about each request (`bench.asking`), in the same three
 states. The filter is in this command's own network (`bench.seclusion`). All go before the machine's other programs
-(`bench.precedence`): after a pause that those make, calm clients come so fast that others are told of them.
+(`bench.precedence`): after a pause that those make, calm clients come so fast that others are told of them. Redis and
+the other node go behind, and so does what the guard nices.
 """
 
 import secrets
@@ -29,7 +30,7 @@ from typing import Final, NamedTuple
 from prometheus_client.parser import text_string_to_metric_families
 from rich.table import Table
 
-from bench import cpu, openloop, seclusion
+from bench import cpu, openloop, precedence, seclusion
 from bench.fault import MeasurementError
 from bench.load import Client, drive
 from bench.peers import PROXIES, ROOT, Launch, Program, Running, Setup, guard_environment, limits, serving, upstream
@@ -191,8 +192,11 @@ def measure(cores: Cores, rounds: int, seconds: float) -> Iterator[Round]:
         nodes = [node, bench.guard("idle", rate, idle=True)]
         plain, asking = bench.peer("plain"), bench.peer("asking", "--redis", str(bench.redis.port))
         _await(nodes, partitioned=False)
+        for program in (bench.redis, nodes[1].running):
+            precedence.concede(program.pid)
         for program, load in ((alone.running, rate), (node.running, rate), (plain, PEER_RATE), (asking, PEER_RATE)):
             openloop.measure(program.port, load, WARM_UP_S, core=cores.load, crowd=True)
+            precedence.concede(program.pid, niced=True)
         for _ in range(rounds):
             yield bench.round(GUARD, State.WITHOUT, alone.running, rate, seconds)
             yield bench.round(GUARD, State.WITH, node.running, rate, seconds)

@@ -1,21 +1,52 @@
 """Going before all other programs."""
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from bench import precedence
 
+NICED = "import os, sys; os.nice(5) if sys.argv[1:] else None; print(flush=True); sys.stdin.read()"
+Given = list[tuple[int, int, os.sched_param]]
 
-def test_the_process_is_put_into_a_real_time_class(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lowest place of it: among themselves those who go first are equal."""
-    given = []
-    monkeypatch.setattr(os, "sched_setscheduler", lambda pid, kind, place: given.append((pid, kind, place)))
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> Given:
+    """Return what is asked of the kernel, which says that this process goes first."""
+    asked: Given = []
+    monkeypatch.setattr(os, "sched_setscheduler", lambda pid, kind, place: asked.append((pid, kind, place)))
+    monkeypatch.setattr(os, "sched_getscheduler", lambda _pid: os.SCHED_RR)
+    return asked
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., int]]:
+    """Return what starts a process that waits, and returns its id."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def begin(*arguments: str) -> int:
+        command = [sys.executable, "-c", NICED, *arguments]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        started.append(process)
+        assert process.stdout is not None
+        process.stdout.readline()
+        return process.pid
+
+    yield begin
+    for process in started:
+        process.communicate()
+
+
+def test_the_process_is_put_into_a_real_time_class(given: Given) -> None:
+    """Not at the lowest place of it, where those are who go behind."""
     precedence.take()
-    assert given == [(0, os.SCHED_RR, os.sched_param(1))]
+    assert given == [(0, os.SCHED_RR, os.sched_param(2))]
 
 
-def test_where_it_is_denied_all_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_it_is_denied_all_goes_on(monkeypatch: pytest.MonkeyPatch, start: Callable[..., int]) -> None:
     """Only the superuser may, and not in every container; the figures say how they were measured."""
 
     def deny(*_: object) -> None:
@@ -24,3 +55,28 @@ def test_where_it_is_denied_all_goes_on(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(os, "sched_setscheduler", deny)
     precedence.take()
     assert not precedence.is_taken()
+    precedence.concede(start())
+
+
+def test_a_program_goes_behind(given: Given, start: Callable[..., int]) -> None:
+    """At the lowest place, which is still before all programs of no such class."""
+    pid = start()
+    precedence.concede(pid)
+    assert given == [(pid, os.SCHED_RR, os.sched_param(1))]
+
+
+def test_who_is_niced_goes_behind(given: Given, start: Callable[..., int]) -> None:
+    """And nobody else of his family: niceness means nothing among those who go first."""
+    polite = start("polite")
+    precedence.concede(start(), niced=True)
+    assert given == []
+    precedence.concede(polite, niced=True)
+    assert given == [(polite, os.SCHED_RR, os.sched_param(1))]
+
+
+def test_who_has_ended_is_left_out(given: Given) -> None:
+    """A helper may end while it is looked for."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    precedence.concede(ended.pid)
+    assert given == []
