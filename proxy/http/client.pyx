@@ -13,7 +13,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 
 from fastpath.clock cimport monotonic_ns
 from fastpath.keys cimport address_text
-from proxy.http.exchange cimport WAITING, Exchange
+from proxy.http.exchange cimport Exchange
 from proxy.http.guard cimport Guard
 from proxy.http.head cimport RequestHead, read_request
 from proxy.http.stream cimport Stream
@@ -98,7 +98,7 @@ cdef class ClientConnection:
         cdef Exchange exchange = self.exchange
         if exchange is None:
             self._close()  # after the reply that may still be going out
-        elif exchange.phase == WAITING or exchange.body_unfinished():
+        elif exchange.waits() or exchange.body_unfinished():
             self.stream.abort()
         else:
             exchange.reusable = False

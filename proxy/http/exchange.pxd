@@ -103,6 +103,7 @@ cdef class Exchange:
     cdef int _settle(self, int64_t first_byte_ns) except -1
     cdef int serve(self, int status, bytes reply, Parcel rest) except -1
     cdef int _dispatch(self) except -1
+    cdef bint waits(self)
     cdef bint repeatable(self)
     cdef int repeat(self, UpstreamConnection lost) except -1
     cdef bint wants_body(self)

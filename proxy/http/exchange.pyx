@@ -509,6 +509,10 @@ cdef class Exchange:
         self.guard.upstreams.dispatch(self)
         return 0
 
+    cdef bint waits(self):
+        """Whether it waits: for its time, or for a connection to the upstream."""
+        return self.phase == WAITING or self in self.guard.upstreams.waiting
+
     cdef bint repeatable(self):
         """Whether it may be sent again after a connection died without a reply (RFC 9110 section 9.2.2)."""
         return self.intake is None and self.head.method in SAFE_METHODS
@@ -770,6 +774,7 @@ cdef class Exchange:
         if self.timer is not None:
             self.wait_ns = self.wait_ns - (self.due_ns - monotonic_ns())  # it left before its time had come
         self.verdict = self.verdict.because(_GONE)
+        self.guard.upstreams.forget(self)
         self.upstream = None
         if upstream is not None:
             upstream.abandon()

@@ -59,6 +59,7 @@ cdef class Upstreams:
     cdef bint sending  # `redispatch` is at work
 
     cpdef dispatch(self, Exchange exchange)
+    cdef int forget(self, Exchange exchange) except -1
     cdef bint _send(self, Exchange exchange) except -1
     cdef Upstream _choose(self, Exchange exchange)
     cdef bint _serve_waiting(self, UpstreamConnection connection) except -1

@@ -14,7 +14,7 @@ from proxy.http.stream cimport Stream
 from proxy.http.upstream cimport UpstreamConnection
 
 import socket
-from collections import deque
+from collections import OrderedDict
 from errno import EINPROGRESS
 
 from fastpath import parse_address
@@ -201,7 +201,7 @@ cdef class Upstreams:
     def __init__(self, loop, config):
         self.loop = loop
         self.all = ()
-        self.waiting = deque()  # (exchange, time when it gives up)
+        self.waiting = OrderedDict()  # the time when it gives up, of each exchange
         self.reload(config)
 
     def reload(self, config):
@@ -229,8 +229,13 @@ cdef class Upstreams:
         if len(self.waiting) >= MOST_WAITING:
             exchange.upstream_failed()
             return
-        self.waiting.append((exchange, monotonic_ns() + self.first_byte_ns))
+        self.waiting[exchange] = monotonic_ns() + self.first_byte_ns
         self.redispatch()
+
+    cdef int forget(self, Exchange exchange) except -1:
+        """Let others have the place of a request that need not be sent any more."""
+        self.waiting.pop(exchange, None)
+        return 0
 
     cdef bint _send(self, Exchange exchange) except -1:
         """Send the request over an idle connection or a new one; false if none may be opened just now."""
@@ -268,13 +273,12 @@ cdef class Upstreams:
     cdef bint _serve_waiting(self, UpstreamConnection connection) except -1:
         """Give a free connection to the request that waits longest."""
         cdef Exchange exchange
-        while self.waiting:
-            exchange = self.waiting.popleft()[0]
-            if exchange.phase != FINISHED:
-                connection.upstream.outstanding += 1
-                connection.start(exchange)
-                return True
-        return False
+        if not self.waiting:
+            return False
+        exchange = self.waiting.popitem(False)[0]
+        connection.upstream.outstanding += 1
+        connection.start(exchange)
+        return True
 
     def redispatch(self):
         """Send what waits, the longest waiting first, as far as connections allow; who waits keeps its place."""
@@ -284,14 +288,11 @@ cdef class Upstreams:
         self.sending = True
         try:
             while self.waiting:
-                exchange = self.waiting[0][0]
-                if exchange.phase != FINISHED:
-                    first = self.waiting.popleft()
-                    if not self._send(exchange):
-                        self.waiting.appendleft(first)
-                        return
-                else:
-                    self.waiting.popleft()
+                exchange, gives_up_ns = self.waiting.popitem(False)
+                if not self._send(exchange):
+                    self.waiting[exchange] = gives_up_ns
+                    self.waiting.move_to_end(exchange, False)
+                    return
         finally:
             self.sending = False
 
@@ -302,12 +303,11 @@ cdef class Upstreams:
         for upstream in self.all:
             upstream.expire(now_ns)
         while self.waiting:
-            exchange, gives_up_ns = self.waiting[0]
-            if exchange.phase != FINISHED and gives_up_ns >= now_ns:
+            exchange, gives_up_ns = next(iter(self.waiting.items()))
+            if gives_up_ns >= now_ns:
                 return
-            self.waiting.popleft()
-            if exchange.phase != FINISHED:
-                exchange.upstream_failed()
+            del self.waiting[exchange]
+            exchange.upstream_failed()
 
     def close(self):
         """Close the idle connections."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.proxy.http.harness import Keyserver, get, ok, turns, unused_port
+from proxy.policy.actions import Reason
+from tests.proxy.http.harness import Keyserver, get, ok, turns, until, unused_port
 
 if TYPE_CHECKING:
     from tests.proxy.http.conftest import Start
@@ -233,6 +234,19 @@ async def test_waiting_request_is_served_although_the_one_before_it_left(start: 
     assert b"n=2" in await again.head()
     await again.send(ok())
     assert (await waiting.reply()).status == 200
+
+
+@pytest.mark.parametrize("leave", ["close", "break_off", "finish"])
+async def test_who_leaves_the_line_for_connections_gives_up_its_place(start: Start, leave: str) -> None:
+    """Else a handful of clients that ask and leave, again and again, would fill the line for everybody."""
+    node = await start({"POOL__CONNECTIONS": "1"})
+    await node.begin(get())
+    gone = await node.connect(tcp=True)
+    await gone.send(get())
+    await until(lambda: len(node.guard.upstreams.waiting) == 1)
+    getattr(gone, leave)()
+    await until(lambda: not node.guard.upstreams.waiting)
+    assert node.records()[-1].reason == Reason.GONE
 
 
 async def test_request_that_waits_too_long_for_a_connection(start: Start) -> None:
