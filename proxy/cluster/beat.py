@@ -36,7 +36,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local node, life, left, beat = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local most, free_ms, purge_ms, most_bytes = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local answer = 'ok'
-if redis.call('HLEN', KEYS[1]) > most then redis.call('DEL', KEYS[1]) end
+local size = redis.pcall('HLEN', KEYS[1])
+if type(size) ~= 'number' or size > most then redis.call('DEL', KEYS[1]) end
 if beat ~= '' then
   local held = redis.call('HGET', KEYS[1], node)
   local other = held and string.sub(held, 14, 29) ~= life and string.sub(held, 30, 30) == '0'

@@ -28,6 +28,9 @@ MOST_OF_PAGE: Final = 1024  # small hashes are given as a whole
 
 SAY: Final = Script("""
 local words, ends, most = KEYS[1], KEYS[2], tonumber(ARGV[1])
+-- What somebody has put there instead is replaced.
+if type(redis.pcall('HLEN', words)) ~= 'number' then redis.call('DEL', words) end
+if type(redis.pcall('ZCARD', ends)) ~= 'number' then redis.call('DEL', ends) end
 local function drop(fields)
   if #fields > 0 then
     redis.call('HDEL', words, unpack(fields))
@@ -56,7 +59,8 @@ return {time[1], time[2]}
 """)
 
 READ: Final = Script("""
-local page = redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
+local page = redis.pcall('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
+if page.err then page = {'0', {}} end  -- no hash: there are none
 local time, longest, most = redis.call('TIME'), tonumber(ARGV[3]), tonumber(ARGV[4])
 local found = {}
 for at = 2, #page[2], 2 do

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from bench.cluster_scale import BUCKETS, Load, exchanged, row, simulated, standing, table
@@ -10,6 +13,8 @@ from proxy.cluster.command import Command
 from proxy.cluster.exchange import LEVELS, STORE_PER_SECOND
 from proxy.cluster.ledger import MOST_MARK
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "cluster.md"
+SIZES = r"\| ([\d,]+) \| ([\d,]+) \| (\d+) ms \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| ([\d.]+) \| ([\d.]+) \|"
 FIGURES = ("calls", "levels", "commands", "in_bytes", "out_bytes")
 
 
@@ -19,6 +24,22 @@ def test_formula_tells_what_a_run_asks(load: Load) -> None:
     formula, run = exchanged(load), simulated(load, 2)
     for name in FIGURES:
         assert 0.8 < getattr(run, name) / getattr(formula, name) < 1.05, name
+
+
+@pytest.mark.parametrize("told", re.findall(SIZES, DOCUMENT.read_text(encoding="utf-8")), ids=str)
+def test_documentation_tells_what_the_formula_says(told: tuple[str, ...]) -> None:
+    """Each row of the table in docs/cluster.md is that of the bench, rounded."""
+    nodes, clients, *figures = (float(each.replace(",", "")) for each in told)
+    load = Load(round(nodes), round(clients))
+    flow = exchanged(load).plus(standing(load.nodes))
+    counts = (1000 * load.interval_s, flow.calls, flow.levels, flow.commands)
+    assert figures[:4] == pytest.approx(counts, rel=0.03)
+    assert figures[4:] == pytest.approx((flow.in_bytes / 1e6, flow.out_bytes / 1e6), abs=0.1)
+
+
+def test_documentation_tells_of_many_nodes() -> None:
+    """There are rows for ten, a hundred and a thousand."""
+    assert {row[0] for row in re.findall(SIZES, DOCUMENT.read_text(encoding="utf-8"))} == {"10", "100", "1,000"}
 
 
 @pytest.mark.parametrize("nodes", [1, 10, 100, 1000])

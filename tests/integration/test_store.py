@@ -24,6 +24,7 @@ from tests.integration.keyserver import ok
 from tests.integration.programs import LOOPBACK, free_port, run, until
 from tests.integration.redis_servers import (
     CLUSTER_COMMANDS,
+    ON_REDIS,
     PASSWORD,
     SECRET,
     Server,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from tests.integration.conftest import StartGuard, StartKeyserver
+    from tests.integration.guard import Guard
     from tests.integration.redis_servers import Node
 
 
@@ -397,6 +399,8 @@ def test_guard_goes_on(one: Server, start_guard: Any) -> None:
     url = f"redis://hkpguard:{PASSWORD}@{LOOPBACK}:{one.port}"
     guard = start_guard(REDIS_URL=url, CLUSTER__SECRET="0123456789abcdef" * 2, CLUSTER__TIMEOUT="250ms")
     guard.await_metric("store_partitioned", 0)
+    # What cannot ask the store does not wait for it.
+    assert [has_client(guard, child) for child in ("analyst", "worker-0")] == [True, False]
     one.program.send(signal.SIGSTOP)
     guard.await_metric("store_partitioned", 1)
     assert guard.readyz().status == 200
@@ -423,9 +427,30 @@ def test_guard_that_starts_without_its_store(
     assert [each["event"] for each in guard.messages() if each["event"] in {OUT, IN}] == [OUT, IN]
 
 
-def test_guard_without_a_store(start_guard: Any) -> None:
+@ON_REDIS
+@pytest.mark.parametrize(("kept", "share"), [("4", 4), (None, 1)])
+def test_share_of_a_guard_that_starts_alone(
+    one: Server, start_guard: StartGuard, tmp_path: Path, kept: str | None, share: int
+) -> None:
+    """Limits are divided by the nodes that it saw before it was started again; they are whole if it never saw any."""
+    one.kill()
+    nodes = tmp_path / "state" / "cluster" / "nodes"
+    nodes.parent.mkdir(parents=True)
+    if kept:
+        nodes.write_text(kept)
+    url = f"redis://hkpguard:{PASSWORD}@{LOOPBACK}:{one.port}"
+    guard = start_guard(REDIS_URL=url, CLUSTER__SECRET=SECRET, STATE_DIR=str(tmp_path / "state"))
+    guard.await_metric("store_partitioned", 1)
+    guard.await_metric("cluster_share", share)
+
+
+def test_guard_without_a_store(start_guard: StartGuard) -> None:
     """A guard that stands alone has no such metric, and no process of it has loaded the client."""
     guard = start_guard()
     assert "hkpguard_store_partitioned" not in guard.metrics()
-    for child in ("analyst", "worker-0"):
-        assert "hiredis" not in Path(f"/proc/{guard.pid(child)}/maps").read_text()
+    assert [has_client(guard, child) for child in ("analyst", "worker-0")] == [False, False]
+
+
+def has_client(guard: Guard, child: str) -> bool:
+    """Tell whether a process can ask a store."""
+    return "hiredis" in Path(f"/proc/{guard.pid(child)}/maps").read_text()

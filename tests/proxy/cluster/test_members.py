@@ -12,6 +12,7 @@ from proxy.cluster.beat import MOST_MEMBERS, PROTOCOL, SEALED_AS, Beat, Capacity
 from proxy.cluster.command import StoreDown
 from proxy.cluster.keys import Family
 from proxy.cluster.members import Members
+from proxy.cluster.seal import MAC_BYTES
 from tests.proxy.cluster.fake_redis import FakeRedis, FakeStore
 from tests.proxy.cluster.virtual_time import VirtualLoop, run
 
@@ -166,8 +167,9 @@ def _sealed(writer: Node, **fields: Any) -> bytes:
         lambda node: _sealed(node, node="a b"),
         lambda node: _sealed(node, version="9" * 65),
         _sealed,
+        lambda node: bytes(MAC_BYTES) + _sealed(node, at_ms=node.members.now_ms)[MAC_BYTES:],
     ],
-    ids=["forged", "another kind", "no beat", "bad name", "long version", "of long ago"],
+    ids=["forged", "another kind", "no beat", "bad name", "long version", "of long ago", "sealed by nobody"],
 )
 def test_what_others_write_is_no_node(tmp_path: Path, plant: Any) -> None:
     """Whatever somebody puts into the table, it is counted as nobody, and disturbs nobody."""

@@ -17,6 +17,8 @@ from tests.proxy.cluster.release_nodes import events_of, held, make
 from tests.proxy.cluster.virtual_time import run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.proxy.cluster.release_nodes import FakeNode
 
 ONE, TWO, THREE = b"one", b"two", b"three" * 100_000
@@ -258,17 +260,25 @@ def test_of_two_that_were_in_force_one_is() -> None:
 
 @pytest.mark.parametrize(
     "plant",
-    [b"\x00" * 500, b"x" * 100_000, b""],
-    ids=["forged", "long", "nothing"],
+    [
+        lambda _: b"\x00" * 500,
+        lambda said: said.replace(b'"generation":1,', b'"generation":9,'),
+        lambda _: b"x" * 100_000,
+        lambda _: b"",
+    ],
+    ids=["forged", "changed under its seal", "long", "nothing"],
 )
-def test_what_others_write_is_no_release(plant: bytes) -> None:
+def test_what_others_write_is_no_release(plant: Callable[[bytes], bytes]) -> None:
     """Whatever somebody writes where the release is, nodes keep what they have, and put it back."""
 
     async def work() -> None:
         redis = FakeRedis()
         nodes = make(redis, "ab")
         await nodes["a"].releases.push(ONE)
-        redis.values[nodes["a"].store.keys.key(Family.RELEASE, "policy:active")] = plant
+        key = nodes["a"].store.keys.key(Family.RELEASE, "policy:active")
+        said = redis.values[key]
+        redis.values[key] = plant(said)
+        assert redis.values[key] != said
         await asyncio.sleep(LOOKS_S)
         assert held(nodes) == {(1, ONE)}
         release = active(redis, nodes["a"])

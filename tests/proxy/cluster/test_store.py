@@ -6,13 +6,14 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
+from fastpath import monotonic_ns
 from proxy.cluster import store as store_module
 from proxy.cluster.circuit import Cause, Trouble
 from proxy.cluster.command import MOST_BYTES, MOST_COMMANDS, Command, Refusal, StoreDown
@@ -21,6 +22,7 @@ from proxy.cluster.seal import Forged
 from proxy.cluster.store import MOST_CALLERS, Store
 from proxy.plugins.events import StoreBack, StoreLost
 from tests.proxy.cluster.stub_for_tests import config_of, turns_until
+from tests.proxy.cluster.virtual_time import VirtualLoop, run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -84,12 +86,12 @@ class FakeLink:
 class Node:
     """A store that runs, and what it told."""
 
-    def __init__(self, link: FakeLink, **settings: str) -> None:
+    def __init__(self, link: FakeLink, *, clock: Callable[[], int] = monotonic_ns, **settings: str) -> None:
         """Make it, with deadlines of 10 ms."""
         self.link = link
         self.events: list[Event] = []
         config = config_of(**{"CLUSTER__TIMEOUT": "10ms"} | settings)
-        self.store = Store(config, publish=self.events.append, link=link)  # type: ignore[arg-type]
+        self.store = Store(config, publish=self.events.append, clock=clock, link=link)  # type: ignore[arg-type]
 
     def metric(self, name: str, **labels: str) -> float | None:
         """Return a sample."""
@@ -198,6 +200,32 @@ async def test_no_answer() -> None:
             await node.store.pipeline([GET])
         assert not caught.value.maybe_done
         assert len(node.link.sent) == sent
+
+
+@pytest.mark.parametrize("busy", [True, False], ids=["busy", "idle"])
+@pytest.mark.parametrize("timeout_s", [0.01, 0.1, 0.25, 0.5, 1.0])
+def test_opens_within_a_second(monkeypatch: pytest.MonkeyPatch, timeout_s: float, *, busy: bool) -> None:
+    """A store that falls silent is down a second after the first late answer at the latest, also if nobody asks."""
+    monkeypatch.undo()  # waits are as they are
+
+    async def fall_silent() -> float:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        node = Node(FakeLink(), clock=loop.clock, CLUSTER__TIMEOUT=f"{1000 * timeout_s:.0f}ms")
+        task = asyncio.create_task(node.store.run())
+        await asyncio.sleep(5)
+        assert node.store.up
+        node.link.act, began_s = never, loop.time()
+        while node.store.up:
+            if busy:
+                with suppress(StoreDown):
+                    await node.store.pipeline([GET])
+            await asyncio.sleep(0.001)
+        task.cancel()
+        return loop.time() - began_s
+
+    unasked_s = 0 if busy else store_module.PROBE_SECONDS
+    assert run(fall_silent()) <= unasked_s + timeout_s + 1.01
 
 
 async def test_one_slow_answer() -> None:
