@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from models.scorer import SHIPPED
 from models.text import TEXT, TextScorer, letters
+from tests.keyrings_for_tests import CERTS, UNBOUNDED, debian_keyrings, walk
 
 SHIPPED_TEXT = TextScorer(SHIPPED / f"{TEXT}.onnx")
 [SURE] = SHIPPED_TEXT.manifest.accuse
@@ -39,6 +40,16 @@ def test_people(text: bytes) -> None:
 def test_injections(text: bytes) -> None:
     """Injections look like injections rather than like names, and most of them for sure."""
     assert SHIPPED_TEXT.score([text])[0].injection > 1.0
+
+
+def test_what_debian_developers_write() -> None:
+    """Of their user ids none looks like an injection, and hardly any machine-made."""
+    user_ids = {each for keyring in debian_keyrings() for cert in walk(keyring, UNBOUNDED) for each in cert.user_ids}
+    kinds = SHIPPED_TEXT.kinds([*user_ids])
+    injections, drawn = kinds.mean(axis=0)
+    assert len(kinds) > 2 * CERTS
+    assert injections == 0
+    assert drawn < 0.01
 
 
 def test_machine_made() -> None:

@@ -6,8 +6,6 @@ each is within the default bounds. pysequoia makes the newer kinds.
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,30 +13,15 @@ from pysequoia import Cert as SequoiaCert
 from pysequoia import CipherSuite, Profile, Tsk
 from pysequoia.packet import Packet, PacketPile, Tag
 
-from models.scorer import SHIPPED
-from models.text import TEXT, TextScorer
 from proxy.hkp.certs import LISTED_USER_IDS, Cert, UploadBounds
-from proxy.hkp.packets import PacketWalk
 from proxy.hkp.uploads import UploadKind, UploadReader
 from tests.certs_for_tests import armored, form
+from tests.keyrings_for_tests import CERTS, UNBOUNDED, debian_keyrings, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-KEYRINGS = ("debian-keyring", "debian-maintainers", "debian-nonupload", "debian-role-keys")
-FOLDER = Path("/usr/share/keyrings")
-CERTS = 1_178
-PIECE = 65_536
 NOW_S = 1_800_000_000
-UNBOUNDED = UploadBounds(certs=10**4, packets=10**7, cert_bytes=10**9)
-
-
-def walk(data: bytes, bounds: UploadBounds) -> tuple[Cert, ...]:
-    """Walk over certificates in binary form."""
-    walking = PacketWalk(bounds, NOW_S)
-    for start in range(0, len(data), PIECE):
-        walking.feed(data[start : start + PIECE])
-    return walking.finish()
 
 
 def read(kind: UploadKind, body: bytes) -> tuple[Cert, ...]:
@@ -75,13 +58,8 @@ def described(packets: list[Packet]) -> Cert:
 
 @pytest.fixture(scope="module")
 def keyrings() -> list[bytes]:
-    """Return Debian's keyrings; without them the test is skipped, or fails under CI=true."""
-    paths = [FOLDER / f"{name}.gpg" for name in KEYRINGS]
-    if not all(path.exists() for path in paths):
-        if os.environ.get("CI") == "true":
-            pytest.fail("CI=true, but the package debian-keyring is not installed.")
-        pytest.skip("This test needs the package debian-keyring, which this machine does not have.")
-    return [path.read_bytes() for path in paths]
+    """Return Debian's keyrings."""
+    return debian_keyrings()
 
 
 def test_debian_developers(keyrings: list[bytes]) -> None:
@@ -105,16 +83,6 @@ def test_debian_developers_may_upload(keyrings: list[bytes]) -> None:
             count += 1
         assert start == len(keyring)
     assert count >= CERTS
-
-
-def test_what_debian_developers_write(keyrings: list[bytes]) -> None:
-    """Of their user ids none looks like an injection to the model of texts, and hardly any machine-made."""
-    user_ids = {each for keyring in keyrings for cert in walk(keyring, UNBOUNDED) for each in cert.user_ids}
-    kinds = TextScorer(SHIPPED / f"{TEXT}.onnx").kinds([*user_ids])
-    injections, drawn = kinds.mean(axis=0)
-    assert len(kinds) > 2 * CERTS
-    assert injections == 0
-    assert drawn < 0.01
 
 
 def made(profile: Profile, suite: CipherSuite) -> SequoiaCert:
