@@ -351,4 +351,5 @@ def _described(key: Key, config: Config, default: Config) -> Iterator[str]:
     value, usual = key.text(config), key.text(default)
     if value != usual:
         yield f"# default: {usual or 'empty'}"
-    yield f"{key.variable}={MASK if value and key.kind.secret else masked(value)}"
+    shown = value if key.path == ("listen",) else masked(value)  # behind its question marks are options, and no keys
+    yield f"{key.variable}={MASK if value and key.kind.secret else shown}"

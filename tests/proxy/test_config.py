@@ -37,6 +37,7 @@ from proxy.settings.limits import CLASS_NAMES, LimitOverride, Period, Tokens
 from proxy.settings.listen import Listen, ListenAt
 from proxy.settings.section import Section
 from proxy.settings.store_url import StoreAt
+from tests.proxy.http.tls_harness import make_pair
 
 PREFIX = "HKPGUARD_"
 SIGNING_KEY = f"whsec_{b64encode(bytes(32)).decode()}"
@@ -454,6 +455,15 @@ def test_keys_in_urls_are_masked(variable: str, text: str) -> None:
     [fault] = faults_of({variable: f"ftp{text}?key=hush"})
     assert "?***" in fault
     assert "hush" not in fault
+
+
+def test_options_of_addresses_are_shown(tmp_path: Path) -> None:
+    """What is behind the question mark of an address to listen on, and behind its comma, is no key."""
+    pair = make_pair(tmp_path, "ec", "node")
+    listen = "https://127.0.0.1:5?direct=deny,127.0.0.1:6,http+https://127.0.0.1:7?proxy_protocol=require"
+    environ = {"LISTEN": listen, "TLS_CERT": str(pair.cert), "TLS_KEY": str(pair.key), "TRUSTED_PROXIES": "192.0.2.1"}
+    config = Config.from_env({PREFIX + name: value for name, value in environ.items()})
+    assert f"HKPGUARD_LISTEN={listen}" in config.describe()
 
 
 def test_long_values_are_cut() -> None:
