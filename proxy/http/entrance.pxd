@@ -33,4 +33,5 @@ cdef class Arrival:
     cdef int _wait_for(self, int octets) except -1
     cdef int _unwatch(self) except -1
     cdef int _welcome(self, bint encrypted) except -1
+    cdef bint may_be_shed(self) except -1
     cdef int drop(self) except -1

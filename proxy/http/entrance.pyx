@@ -16,6 +16,7 @@ from fastpath.keys cimport client_key
 from proxy.http.guard cimport Guard
 from proxy.http.proxy_header cimport ProxyHeader, read_proxy_header
 from proxy.http.tls cimport is_over
+from proxy.policy.judge cimport Client
 
 from fastpath.keys import network_key
 from proxy.http.address import Source
@@ -74,7 +75,7 @@ cdef class Arrival:
 
     cdef int begin(self) except -1:
         """Look at what is there; the rest follows by itself."""
-        self.guard.arrivals.add(self)
+        self.guard.arrivals[self] = None
         return self._look()
 
     def _readable(self):
@@ -148,12 +149,17 @@ cdef class Arrival:
         self._unwatch()
         self.fd = -1
         self.network = 0
-        guard.arrivals.discard(self)
+        guard.arrivals.pop(self, None)
         if not network:  # only now it is known whose it is
             network = network_key(self.peer)
             if not guard.enter(fd, self.peer, network, self.source, encrypted):
                 return 0
         return guard.serve(fd, self.peer, network, self.source, encrypted)
+
+    cdef bint may_be_shed(self) except -1:
+        """Whether it is of a stranger: not of a proxy, who may speak for anybody, nor of a client who is known."""
+        cdef Client client = self.guard.client_of(self.peer, _PEER)
+        return self.network != 0 and not (client.exempt or client.peer or self.guard.trusts(self.peer))
 
     cdef int drop(self) except -1:
         """Close the connection: it says nothing, or rubbish."""
@@ -161,7 +167,7 @@ cdef class Arrival:
         if fd >= 0:
             self._unwatch()
             self.fd = -1
-            self.guard.arrivals.discard(self)
+            self.guard.arrivals.pop(self, None)
             self.guard.turn_away(fd, _UNTOLD, self.peer, self.source, self.entrance.scheme == TLS)
             if self.network:
                 self.guard.admission.leave(client_key(self.peer), self.network)

@@ -35,8 +35,8 @@ cdef class Guard:
     cdef readonly object claims  # asks the cluster; None: no class is strict
     cdef readonly int strict  # which classes are: bit by OperationClass
     cdef readonly object bodies  # the memory for those that are being read
-    cdef list late  # those of them that are past their deadlines
-    cdef readonly set arrivals
+    cdef list late  # connections and arrivals that are past their deadlines
+    cdef readonly dict arrivals  # who came first is first
     cdef int64_t shed_ns
     cdef public int parked
     cdef readonly bint draining
@@ -74,7 +74,8 @@ cdef class Guard:
     cdef bint _holds_banned(self, int fd, int source) except -1
     cdef bint _asks_for_trap(self, int fd) except -1
     cdef bint _has_room(self, int64_t now_ns) except -1
-    cdef int _expire(self, list connections) except -1
+    cdef Py_ssize_t _shed_arrivals(self, Py_ssize_t most) except -1
+    cdef int _expire(self, list late) except -1
     cdef uint64_t next_request_id(self) noexcept
     cpdef Client client_of(self, bytes address, int source)
     cdef bint trusts(self, bytes peer)

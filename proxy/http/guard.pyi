@@ -27,7 +27,7 @@ class Guard:
 
     Attributes:
         connections: Open client connections.
-        arrivals: Connections whose PROXY header or first byte is still to come.
+        arrivals: Connections whose PROXY header or first byte is still to come; who came first is first.
         parked: Requests that wait for their time.
         draining: No further request is taken from a connection.
 
@@ -35,7 +35,7 @@ class Guard:
 
     loop: AbstractEventLoop
     connections: set[ClientConnection]
-    arrivals: set[Arrival]
+    arrivals: dict[Arrival, None]
     parked: int
     draining: bool
     policy: Policy

@@ -21,6 +21,7 @@ from proxy.policy.subjects cimport Subjects
 from proxy.telemetry.recorder cimport Recorder
 
 import os
+from itertools import islice
 from operator import attrgetter
 
 from fastpath import Mode, network_key
@@ -85,7 +86,7 @@ cdef class Guard:
         self.connections = set()
         self.late = []
         self.bodies = BodyStore(config.http.body_store_bytes)
-        self.arrivals = set()
+        self.arrivals = {}
         self.request_id = int.from_bytes(os.urandom(8), "little")
         self.contents = contents
         self.claims = claims
@@ -208,7 +209,7 @@ cdef class Guard:
     cdef bint _has_room(self, int64_t now_ns) except -1:
         """Whether one more connection may be open; if not, those that wait longest for their client make room."""
         cdef ClientConnection connection
-        cdef Py_ssize_t most
+        cdef Py_ssize_t most, shed
         if len(self.connections) + len(self.arrivals) < self.most_connections:
             return True
         if now_ns - self.shed_ns < SHED_NS:
@@ -219,7 +220,18 @@ cdef class Guard:
         most = (len(waiting) + SHED_PART - 1) // SHED_PART
         for connection in waiting[:most]:
             connection.stream.abort()
-        return len(waiting) > 0
+        shed = self._shed_arrivals(max(len(self.arrivals) // SHED_PART, 0 if waiting else 1))
+        return len(waiting) + shed > 0
+
+    cdef Py_ssize_t _shed_arrivals(self, Py_ssize_t most) except -1:
+        """Drop strangers among those that came first; return how many."""
+        cdef Arrival arrival
+        cdef Py_ssize_t dropped = 0
+        for arrival in list(islice(self.arrivals, most)):
+            if arrival.may_be_shed():
+                arrival.drop()
+                dropped += 1
+        return dropped
 
     cdef uint64_t next_request_id(self) noexcept:
         self.request_id += 1
@@ -239,10 +251,10 @@ cdef class Guard:
             for connection in self.connections:
                 if connection.deadline_ns < now_ns:
                     self.late.append(connection)
+            for arrival in self.arrivals:
+                if arrival.deadline_ns < now_ns:
+                    self.late.append(arrival)
             self._expire_some()
-        for arrival in list(self.arrivals):
-            if arrival.deadline_ns < now_ns:
-                arrival.drop()
         self.upstreams.expire(now_ns)
         if self.tls is not None:
             self.tls.standing.forget_some()
@@ -262,10 +274,14 @@ cdef class Guard:
         if self.late:
             self.loop.call_later(REST_SECONDS, self._expire_some)
 
-    cdef int _expire(self, list connections) except -1:
+    cdef int _expire(self, list late) except -1:
         cdef ClientConnection connection
         cdef int64_t now_ns = monotonic_ns()
-        for connection in connections:
+        for each in late:
+            if isinstance(each, Arrival):
+                (<Arrival>each).drop()
+                continue
+            connection = each
             if connection.deadline_ns >= now_ns or connection not in self.connections:  # it has said something, or gone
                 continue
             try:

@@ -173,6 +173,8 @@ cdef int _take_target(RequestHead head, const char *at, Py_ssize_t n) except -1:
     """Set `target` to the origin form, and `authority` if it came in absolute form."""
     cdef const char *end = at + n
     cdef const char *slash
+    if head.method == "CONNECT":  # in whatever form: what a server says to it may turn the connection into a tunnel
+        refuse(400, "this is no proxy to anywhere else")
     if at[0] == 47:
         head.target = PyUnicode_DecodeASCII(at, n, NULL)
     elif n == 1 and at[0] == 42 and head.method == "OPTIONS":

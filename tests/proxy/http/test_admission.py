@@ -379,14 +379,48 @@ async def test_bans_and_caps_hold_before_the_first_byte(start: Start) -> None:
     assert (await again.reply()).status == 404
 
 
-@pytest.mark.parametrize("entrance", [Entrance("http+https"), Entrance(proxy_header=True)])
-async def test_arrivals_take_a_place(start: Start, entrance: Entrance) -> None:
-    """Connections that are not served yet count among those that a worker may have open."""
+async def test_arrivals_take_a_place(start: Start) -> None:
+    """Connections that are not served yet count among those that a worker may have open; a proxy's make no room."""
     node = await start({"CONNECTIONS": "16", **NO_DEFER})
+    entrance = Entrance(proxy_header=True)
     for _ in range(16):
         await node.connect(entrance=entrance, tcp=True, peer=PROXY)
     assert await (await node.connect(entrance=entrance, tcp=True, peer=PROXY)).end() in {"closed", "reset"}
     assert (turned_away(node), len(node.guard.arrivals)) == ({"FULL": 1}, 16)
+
+
+async def test_oldest_arrivals_make_room(start: Start) -> None:
+    """Silence on a port for plain HTTP and TLS keeps nobody out, on no port: who has been silent for longest goes."""
+    both = Entrance("http+https")
+    node = await start({"CONNECTIONS": "32", **NO_DEFER})
+    silent = [await node.connect(entrance=both, tcp=True, peer=f"203.0.{number}.1") for number in range(32)]
+    client = await node.connect(get("/nowhere"), peer=OTHER)
+    assert (await client.reply()).status == 404
+    assert [await wire.end() in {"closed", "reset"} for wire in silent[:2]] == [True, True]
+    assert len(node.guard.arrivals) == 30
+
+
+@pytest.mark.parametrize("setting", ["TRUSTED_PROXIES", "ALLOW", "PEERS"])
+async def test_known_arrivals_make_no_room(start: Start, setting: str) -> None:
+    """Connections of proxies, peers and allowed networks are not closed for strangers while they are awaited."""
+    both = Entrance("http+https")
+    node = await start({"CONNECTIONS": "16", **NO_DEFER, setting: CLIENT})
+    for _ in range(16):
+        await node.connect(entrance=both, tcp=True)
+    assert await (await node.connect(get("/nowhere"), peer=OTHER, tcp=True)).end() in {"closed", "reset"}
+    assert (turned_away(node), len(node.guard.arrivals)) == ({"FULL": 1}, 16)
+
+
+async def test_many_late_arrivals_are_dropped_in_turns(start: Start) -> None:
+    """Those that are late together go a few at a time, with rests in which others are served."""
+    node = await start(NO_DEFER, proxy_header_ns=0)
+    for number in range(100):
+        await node.connect(entrance=Entrance("http+https"), tcp=True, peer=f"203.0.{number}.1")
+    node.guard.sweep()
+    assert turned_away(node) == {"UNTOLD": 8}
+    while node.loop.timers:
+        node.loop.timers[0].fire()
+    assert turned_away(node) == {"UNTOLD": 100}
 
 
 async def test_silent_arrivals_are_dropped(start: Start) -> None:

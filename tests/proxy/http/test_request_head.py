@@ -51,6 +51,8 @@ REFUSED_LINES = {
     "DEL in the target": ("GET /\x7f HTTP/1.1", 400),
     "NUL in the target": ("GET /\x00 HTTP/1.1", 400),
     "CONNECT": ("CONNECT a:443 HTTP/1.1", 400),
+    "CONNECT with a path": ("CONNECT / HTTP/1.1", 400),
+    "CONNECT with a URL": ("CONNECT http://a/ HTTP/1.1", 400),
     "star without OPTIONS": ("GET * HTTP/1.1", 400),
     "https": ("GET https://a/ HTTP/1.1", 400),
     "no authority": ("GET http:///a HTTP/1.1", 400),
