@@ -5,7 +5,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fastpath.record import FINGERPRINT_BYTES, RECORD_BYTES, SUBJECT_BYTES, Record
+from fastpath.record import (
+    FINGERPRINT_BYTES,
+    FIRST_ERROR,
+    FLAG_CACHED,
+    NO_UPSTREAM,
+    RECORD_BYTES,
+    SUBJECT_BYTES,
+    Record,
+)
 
 RECORD_DTYPE: Final = np.dtype(
     {
@@ -41,3 +49,13 @@ def record_array(raw: bytes | bytearray) -> NDArray[np.void]:
 def gather(records: NDArray[np.void], places: NDArray[np.intp]) -> NDArray[np.void]:
     """Return some records, in this order."""
     return records.view(_LUMP)[places].view(RECORD_DTYPE)
+
+
+def are_refused(records: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Tell which the guard itself answered with an error: `Record.refused` of each."""
+    refused: NDArray[np.bool_] = (
+        (records["upstream"] == NO_UPSTREAM)
+        & (records["status"] >= FIRST_ERROR)
+        & (records["flags"] & FLAG_CACHED == 0)
+    )
+    return refused

@@ -13,21 +13,18 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from fastpath import RECORD_BYTES, Record, records
-from fastpath.record_array import record_array
+from fastpath.record_array import RECORD_DTYPE, are_refused, record_array
 from models.steps import whole
 from models.totals import BY_NETWORK, BY_SUBJECT, Totals
 from proxy.telemetry.captives import Captives
 from proxy.telemetry.door import Door
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from models.steps import Steps
@@ -118,27 +115,27 @@ class History:
         watched = self._watched[by] = Watched(totals, begun_ns, 0)
         return watched
 
-    def _newest(self) -> Iterator[Record]:
-        for block in reversed(self._blocks):
-            yield from reversed(records(block))
-
     def verdicts(self, client: int) -> list[Record]:
         """Return the last records of a client, the newest first."""
-        return list(islice((each for each in self._newest() if each.client == client), VERDICTS_OF_CLIENT))
+        found: list[Record] = []
+        for block in reversed(self._blocks):
+            if len(found) >= VERDICTS_OF_CLIENT:
+                break
+            places = np.flatnonzero(np.frombuffer(block, RECORD_DTYPE)["client"] == client) * RECORD_BYTES
+            found += reversed(records(b"".join(block[place : place + RECORD_BYTES] for place in places)))
+        return found[:VERDICTS_OF_CLIENT]
 
     def top(self, most: int, now_ns: int, seconds: int = 60) -> Activity:
         """Return who asked most, `most` of them, and what was done, in at most the last `seconds`."""
-        since_ns = now_ns - seconds * NANOSECONDS
-        requests: Counter[int] = Counter()
-        refused: Counter[int] = Counter()
-        operations: Counter[tuple[int, int]] = Counter()
-        oldest_ns = now_ns
-        for record in self._newest():
-            if record.time_ns < since_ns:
-                continue  # not break: the block of another worker may hold newer ones
-            oldest_ns = min(oldest_ns, record.time_ns)
-            requests[record.client] += 1
-            refused[record.client] += record.refused
-            operations[record.operation, record.action] += 1
-        clients = [(client, count, refused[client]) for client, count in requests.most_common(most)]
-        return Activity(max(1, (now_ns - oldest_ns) // NANOSECONDS), clients, operations)
+        kept = np.frombuffer(b"".join(self._blocks), RECORD_DTYPE)
+        late = kept["time_ns"] >= now_ns - seconds * NANOSECONDS  # the block of another worker may hold newer ones
+        oldest_ns = int(kept["time_ns"][late].min(initial=now_ns))
+        clients, places, counts = np.unique(kept["client"][late], return_inverse=True, return_counts=True)
+        refused = np.bincount(places[are_refused(kept)[late]], minlength=len(clients))
+        busiest = np.argsort(-counts, kind="stable")[:most]
+        done = zip(kept["operation"][late].tolist(), kept["action"][late].tolist(), strict=True)
+        return Activity(
+            max(1, (now_ns - oldest_ns) // NANOSECONDS),
+            [(int(clients[each]), int(counts[each]), int(refused[each])) for each in busiest],
+            Counter(done),
+        )

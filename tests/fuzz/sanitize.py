@@ -39,6 +39,7 @@ FOLDERS = (
 )
 # Programs that a test starts (curl) are not to have the runtimes.
 TESTS = "import os, sys, pytest; del os.environ['LD_PRELOAD']; sys.exit(pytest.main(sys.argv[1:]))"
+# In the same order each time: the test that leaks is found by halving the run.
 PYTEST = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--capture=sys")
 INPUTS = 2_000_000
 LIBRARIES = ("libasan.so", "libubsan.so")
