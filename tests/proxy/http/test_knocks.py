@@ -66,7 +66,9 @@ KNOCKS = {
     ),
     "too many of a client": Knock(TurnedAway.CROWDED, settings={"CONNECTIONS_PER_CLIENT": "2"}, open_before=2),
     "too many of a network": Knock(TurnedAway.CROWDED, settings={"CONNECTIONS_PER_NETWORK": "2"}, open_before=2),
-    "too many of all": Knock(TurnedAway.FULL, EITHER, settings={"CONNECTIONS": "16"}, open_before=16),
+    "too many of all, who are known": Knock(
+        TurnedAway.FULL, EITHER, settings={"CONNECTIONS": "16", "ALLOW": CLIENT}, open_before=16
+    ),
     "too many of all, behind proxies": Knock(
         TurnedAway.FULL, BEHIND, peer=PROXY, settings={"CONNECTIONS": "16", **TRUSTED}, open_before=16, client=PROXY
     ),
