@@ -221,4 +221,4 @@ def _seconds(text: str) -> int:
     try:
         return BAN_LENGTH.parse(text) // SECOND
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(f"{text!r} {error}", param_hint="'--for'") from None

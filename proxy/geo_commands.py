@@ -68,7 +68,7 @@ def show(
     try:
         packed = parse_address(address)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(f"{address!r}: {error}") from None
     atlas = Atlas(sources(_config(context.obj)))
     for problem in filter(None, (atlas.problem,)):
         typer.echo(f"warning: {problem}", err=True)

@@ -45,20 +45,25 @@ class SharedExits:
 
     def _read_file(self, path: Path) -> None:
         try:
-            with path.open("rb") as file:
-                self._from_file = tuple(_networks(file.read(MOST_BYTES + 1)))
+            self._from_file = networks_in(path)
         except (OSError, ValueError) as error:
             self.problem = f"HKPGUARD_SHARED_EXITS_FILE is not in use as it is: {error}"
             self._log.error("shared exits could not be read, the list before stays", problem=str(error))
 
 
-def _networks(data: bytes) -> Iterator[Network]:
-    """Yield the networks of a file: one a line, `#` begins a comment.
+def networks_in(path: Path) -> tuple[Network, ...]:
+    """Return the networks of a file: one a line, `#` begins a comment.
 
     Raises:
+        OSError: It cannot be read.
         ValueError: A line is none, with its number; or the file is too large.
 
     """
+    with path.open("rb") as file:
+        return tuple(_networks(file.read(MOST_BYTES + 1)))
+
+
+def _networks(data: bytes) -> Iterator[Network]:
     if len(data) > MOST_BYTES:
         raise ValueError(f"more than {MOST_BYTES} bytes")
     for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), 1):

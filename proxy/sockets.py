@@ -40,7 +40,14 @@ def bind(address: Address, *, share: bool = True) -> socket.socket:
 
 
 def bind_group(address: Address, workers: int) -> list[socket.socket]:
-    """Return one listening socket for each worker, all on the same address; port 0 picks one port for all."""
+    """Return one listening socket for each worker, all on the same address; port 0 picks one port for all.
+
+    Raises:
+        ListenError: It cannot be bound, or another program of the same user listens there, such as a second guard:
+            the kernel would take that one's sockets for some of the group, and give it part of the clients.
+
+    """
+    bind(address, share=False).close()
     first = bind(address)
     port = first.getsockname()[1]
     return [first, *(bind(address._replace(port=port)) for _ in range(workers - 1))]

@@ -79,7 +79,7 @@ async def top(request: web.Request) -> web.Response:
         return problem(400, "most is not a number from 1 to 100")
     by = request.query.get("by", By.CLIENT)
     if by not in [*By]:
-        return problem(400, f"by is not {', '.join(By)}")
+        return problem(400, f"by={by[:MOST_SHOWN]} is not one of {', '.join(By)}")
     return web.json_response(request.app[STATE].top(most, By(by)))
 
 
@@ -111,7 +111,7 @@ async def ban(request: web.Request) -> web.Response:
     except NoRoom as error:
         return problem(503, "no room", str(error))
     except ValueError as error:
-        return problem(400, "not a ban", str(error))
+        return problem(400, "not a ban", f"{wanted.network[:MOST_SHOWN]!r}: {error}")
     return web.json_response(answer, status=201)
 
 

@@ -39,16 +39,18 @@ def ask(
             answer: dict[str, Any] = json.load(reply)
     except urllib.error.HTTPError as error:
         with error:
-            raise AdminError(_reason(error)) from None
+            raise AdminError(_reason(error, config)) from None
+    except urllib.error.URLError as error:
+        raise AdminError(f"no guard answers at {config.admin} (HKPGUARD_ADMIN): {error.reason}") from None
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise AdminError(f"no instance answers at {config.admin} (HKPGUARD_ADMIN): {error}") from None
+        raise AdminError(f"no guard answers at {config.admin} (HKPGUARD_ADMIN): {error}") from None
     return answer
 
 
-def _reason(error: urllib.error.HTTPError) -> str:
-    """Return what an error says of itself, in words if it is one of ours."""
+def _reason(error: urllib.error.HTTPError, config: Config) -> str:
+    """Return what an error says of itself, in words if it is one of ours; else it is another program's."""
     try:
         answer = json.load(error)
         return str(answer.get("detail") or answer["title"])
     except (OSError, ValueError, KeyError, AttributeError):
-        return f"{error.code} {error.reason}"
+        return f"what answers at {config.admin} (HKPGUARD_ADMIN) is no guard: {error.code} {error.reason}"

@@ -71,7 +71,7 @@ class IntelRoutes:
         except TooMany as error:
             return problem(429, "too many reports", str(error))
         except ValueError as error:
-            return problem(400, "not a report", str(error))
+            return problem(400, "not a report", f"{wanted.network[:MOST_SHOWN]!r}: {error}")
         return web.json_response(answer, status=202)
 
     async def about(self, request: web.Request) -> web.Response:

@@ -71,7 +71,7 @@ class PluginRoutes:
         try:
             return web.json_response(await self._manager.ask(name, route, dict(request.query)))
         except NoPlugin:
-            return problem(404, "no such route", f"{name[:MOST_SHOWN]} does not answer {route[:MOST_SHOWN]}")
+            return problem(404, "no such route", f"{name[:MOST_SHOWN]} is off, or does not answer {route[:MOST_SHOWN]}")
         except PluginFailure as error:
             return problem(503, "the plugin does not answer", str(error))
 

@@ -152,7 +152,8 @@ class IntelDesk(Collector):
         account = self._warden.account(subject)
         if account.never or not is_public(parse_address(key_text(subject).partition("/")[0])):
             self._audit(reporter, "refused", subject)
-            raise Refused("it is not public, or in HKPGUARD_ALLOW, HKPGUARD_PEERS or HKPGUARD_TRUSTED_PROXIES")
+            lists = "HKPGUARD_ALLOW, HKPGUARD_PEERS or HKPGUARD_TRUSTED_PROXIES"
+            raise Refused(f"{key_text(subject)} is no public address, or in {lists}")
         now_ns = self._clock()
         try:
             self._reports.take(subject, Report(reporter, reason, now_ns, now_ns + length_ns), now_ns)

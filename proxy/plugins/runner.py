@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from pydantic import BaseModel
+    from pydantic_core import ErrorDetails
 
     from models.steps import Steps
     from proxy.plugins.contract import Common, Detector, Heard, Plugin, Publisher, Route
@@ -81,9 +83,9 @@ class Runner:
         known = ", ".join(self.plugin.features) or "none"
         faults = [("features", f"has no feature {name}; there are: {known}") for name in unknown]
         try:
-            self.plugin.settings.model_validate_strings(given.own)
+            self._settings(given)
         except ValidationError as error:
-            faults += [("__".join(map(str, each["loc"])) or "mode", line(each["msg"])) for each in error.errors()]
+            faults += [("__".join(map(str, each["loc"])) or "mode", line(_problem(each))) for each in error.errors()]
         return Reply(faults=tuple(faults))
 
     def set_up(self, given: SetUp) -> Reply:
@@ -91,7 +93,7 @@ class Runner:
         folder = Path(given.state_dir)
         folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         host = Host(
-            config=self.plugin.settings.model_validate_strings(given.own),
+            config=self._settings(given),
             log=self.notebook,
             bus=self._bus,
             state_dir=folder,
@@ -109,6 +111,11 @@ class Runner:
             subscriptions=tuple(self._heard),
             health=line(self.plugin.health()),
         )
+
+    def _settings(self, given: SetUp) -> BaseModel:
+        """Return its own settings; a name that is none of them is a fault, unless its model says otherwise."""
+        model = self.plugin.settings
+        return model.model_validate_strings(given.own, extra=model.model_config.get("extra") or "forbid")
 
     def look(self, block: NDArray[np.void], now_ns: int) -> Steps[Reply]:
         """Let its detectors look at records, step by step."""
@@ -163,9 +170,13 @@ def line(text: str) -> str:
     return " ".join(text.split())[:MOST_TEXT]
 
 
+def _problem(error: ErrorDetails) -> str:
+    return "is unknown" if error["type"] == "extra_forbidden" else error["msg"]
+
+
 def reason_of(error: BaseException) -> str:
     """Return what was raised, in one line; of what is not valid only where it stood, for it may be a secret."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
-        return line(": ".join((".".join(map(str, first["loc"])), first["msg"])))
+        return line(": ".join((".".join(map(str, first["loc"])), _problem(first))))
     return line(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)

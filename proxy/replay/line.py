@@ -134,6 +134,15 @@ def checked_bytes(size: int) -> int:
     return size
 
 
+def checked_text(text: str) -> str:
+    """Return a text; BadLine if no bytes mean it: JSON can escape halves of characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadLine("half a character") from None
+    return text
+
+
 def origin_form(target: str) -> str:
     """Return path and query of a target as clients write it; an absolute one is sent to proxies."""
     if target.startswith("/"):

@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from proxy.settings.key_file import read_keys
 from proxy.settings.kinds import DAY, SECOND, Duration
 from proxy.settings.limits import LONGEST_PERIOD_NS
 from proxy.settings.sources import SettingPath
+from proxy.shared_exits import networks_in
 
 BODY_PARTS: Final = 8  # one client may have one of so many parts of the memory for bodies
 YEAR: Final = 365 * DAY
@@ -64,6 +66,8 @@ def _certificate(config: "Config") -> Iterator[Conflict]:
     if not config.tls_cert or not config.tls_key:
         return
     try:
+        for path in (config.tls_cert, config.tls_key):
+            Path(path).open("rb").close()  # for an error that names the file: that of `ssl` does not
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(config.tls_cert, config.tls_key, password="")
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         yield Conflict((("tls_cert",), ("tls_key",)), f"cannot be used with HKPGUARD_TLS_KEY: {error}")
@@ -86,7 +90,18 @@ def warnings(config: "Config") -> list[str]:
         *_public_admin(config),
         *_trusting_all(config),
         *_store_in_clear(config),
+        *_exits_file(config),
     ]
+
+
+def _exits_file(config: "Config") -> Iterator[str]:
+    """Tell of a file without which a guard starts all the same: a list that somebody else writes keeps no node down."""
+    if config.shared_exits_file is None:
+        return
+    try:
+        networks_in(Path(config.shared_exits_file))
+    except (OSError, ValueError) as error:
+        yield f"HKPGUARD_SHARED_EXITS_FILE={config.shared_exits_file} would not be in use: {error}."
 
 
 def _sizes(config: "Config") -> Iterator[Conflict]:

@@ -228,6 +228,23 @@ echo garbage >"$LIST"
 """
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("nftables",), "no list at file:///none (HKPGUARD_BLOCKLIST_URL)"),
+        (("nftables", "--ports", "11371;443"), "--ports 11371;443: not numbers with commas"),
+        (("haproxy", "/none.sock", "map"), "HAProxy does not answer at /none.sock: "),
+    ],
+)
+def test_blocklist_names_what_is_wrong(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    """A timer runs it: the journal has to tell what was not there."""
+    (tmp_path / "list").write_text("")
+    url = "file:///none" if words == ("nftables",) else f"file://{tmp_path / 'list'}"
+    done = run(sys.executable, BLOCKLIST, *words, environ=os.environ | {"HKPGUARD_BLOCKLIST_URL": url})
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"blocklist: {said}")
+
+
 def test_nftables(guard: Guard, need: Need, tmp_path: Path) -> None:
     """In a network of its own nftables drops whom the guard has banned, and lets pass who is no longer."""
     need("nft", "ip", "unshare", "curl")

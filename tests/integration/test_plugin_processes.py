@@ -267,7 +267,7 @@ FAULTY = {  # what is wrong with which plugin, and what is said of it
         "import os; os.write(3, b'x' * 99); os.write(4, b'x' * 99); os._exit(0)",
         "MODE=shadow: cannot be loaded",
     ),
-    "strange": ("", "MOST=5: Extra inputs are not permitted"),
+    "strange": ("", "MOST=5: is unknown"),
     "plain": ("", "FEATURES=words:5: has no feature words; there are: none"),
     "lonely": ("    needs = ('nobody',)", "MODE=shadow: needs nobody, which is off or not there"),
     "round": ("    needs = ('trip',)", "MODE=shadow: needs itself: round < trip < round"),

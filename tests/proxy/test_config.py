@@ -259,7 +259,10 @@ def test_bad_value_is_one_fault_in_plain_words(name: str, value: str, words: str
             {"LISTEN": "https://127.0.0.1:443", "TLS_CERT": "/cert"},
             "HKPGUARD_TLS_KEY: must be set: HKPGUARD_LISTEN has",
         ),
-        ({"TLS_CERT": "/none", "TLS_KEY": "/none"}, "HKPGUARD_TLS_CERT=/none: cannot be used with HKPGUARD_TLS_KEY"),
+        (
+            {"TLS_CERT": "/dev/null", "TLS_KEY": "/none"},
+            "=/dev/null: cannot be used with HKPGUARD_TLS_KEY: [Errno 2] No such file or directory: '/none'",
+        ),
         ({"PROXY_PROTOCOL": "require"}, "HKPGUARD_TRUSTED_PROXIES: must name who may connect: 127.0.0.1:11371 expects"),
         ({"LISTEN": "127.0.0.1:5?direct=deny"}, "must name who may connect: 127.0.0.1:5?direct=deny denies direct"),
         ({"EVENTS__WEBHOOK__URL": "https://example.org"}, "HKPGUARD_EVENTS__WEBHOOK__SECRET: must be set"),
@@ -507,6 +510,7 @@ def test_upstream_is_required_to_serve() -> None:
         ({"ADMIN": "0.0.0.0:11380", "ADMIN_TOKEN": TOKEN}, "the token goes over the network in clear"),
         ({"ADMIN": "keys.example.org:11380", "ADMIN_TOKEN": TOKEN}, "the token goes over the network in clear"),
         ({"TRUSTED_PROXIES": "10.0.0.0/8,::/0"}, "has every address in it"),
+        ({"SHARED_EXITS_FILE": "/none"}, "HKPGUARD_SHARED_EXITS_FILE=/none would not be in use: [Errno 2] No such"),
     ],
 )
 def test_warning(environ: Mapping[str, str], words: str) -> None:

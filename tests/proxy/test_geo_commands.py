@@ -43,7 +43,9 @@ def test_show_without_databases(tmp_path: Path) -> None:
     assert shown.exit_code == 1
     assert "nothing: No such file" in shown.output
     assert "hkpguard geo fetch" in shown.output
-    assert run(tmp_path, "show", "example.org").exit_code == 2
+    unknown = run(tmp_path, "show", "example.org")
+    assert unknown.exit_code == 2
+    assert "'example.org'" in unknown.output
 
 
 def test_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,3 +33,12 @@ def test_address_that_is_taken() -> None:
         taken = Address(*sock.getsockname())
         with pytest.raises(ListenError, match=f"cannot listen on 127.0.0.1:{taken.port}: Address already in use"):
             bind(taken, share=False)
+
+
+def test_group_shares_with_nobody() -> None:
+    """A second guard on the address of the first would get part of its clients; it does not start."""
+    with ExitStack() as stack:
+        first = [stack.enter_context(sock) for sock in bind_group(LOOPBACK, 2)]
+        taken = Address(*first[0].getsockname())
+        with pytest.raises(ListenError, match=f"cannot listen on 127.0.0.1:{taken.port}: Address already in use"):
+            bind_group(taken, 2)

@@ -6,6 +6,7 @@ import json
 import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -392,7 +393,10 @@ async def test_openapi_names_what_top_may_be_asked(node: Node) -> None:
 async def test_bad_by(node: Node, by: str) -> None:
     """400 with the words that it may be."""
     status, text = await node.get(f"/api/v1/top?by={by}")
-    assert (status, "client, network, subject" in text) == (400, True)
+    assert (status, f"by={unquote(by)} is not one of client, network, subject" in json.loads(text)["title"]) == (
+        400,
+        True,
+    )
 
 
 async def test_networks_that_walk(node: Node) -> None:

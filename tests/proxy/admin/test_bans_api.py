@@ -428,8 +428,8 @@ async def test_unban_says_what_is_left(site: Site) -> None:
     ("words", "code", "said"),
     [
         (("ban", "198.51.100.7"), 1, "HKPGUARD_ALLOW"),
-        (("ban", "192.0.2.0/25"), 1, "/24"),
-        (("ban", A, "--for", "soon"), 2, "a time from 1s to 365d"),
+        (("ban", "192.0.2.0/25"), 1, "'192.0.2.0/25': not an address, a.b.c.d/32, a.b.c.0/24"),
+        (("ban", A, "--for", "soon"), 2, "'--for': 'soon' must be a time from 1s to 365d"),
         (("ban", A, "--for", "400d"), 2, "a time from 1s to 365d"),
         (("unban", A), 1, "192.0.2.1 was not banned"),
         (("unban", "../../x"), 1, "'../../x'"),
@@ -479,12 +479,12 @@ async def answer_with(reply: bytes) -> tuple[asyncio.Server, Config]:
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
-        (b"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\nOops", "500 Oops"),
-        (b"HTTP/1.1 404 Nope\r\nContent-Length: 2\r\n\r\n[]", "404 Nope"),
+        (b"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\nOops", "is no guard: 500 Oops"),
+        (b"HTTP/1.1 404 Nope\r\nContent-Length: 2\r\n\r\n[]", r"127.0.0.1:\d+ .HKPGUARD_ADMIN. is no guard: 404 Nope"),
         (b'HTTP/1.1 400 Bad\r\nContent-Length: 13\r\n\r\n{"title":"x"}', "x"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nrats", "no instance answers at 127.0.0.1:"),
-        (b"SSH-2.0-Server\r\n", "no instance answers at 127.0.0.1:"),
-        (b"", "no instance answers at 127.0.0.1:"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nrats", "no guard answers at 127.0.0.1:"),
+        (b"SSH-2.0-Server\r\n", "no guard answers at 127.0.0.1:"),
+        (b"", "no guard answers at 127.0.0.1:"),
     ],
 )
 async def test_strange_answers(reply: bytes, said: str) -> None:

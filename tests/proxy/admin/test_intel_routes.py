@@ -183,6 +183,15 @@ async def test_report_refused(site: Site, token: str, body: dict[str, Any], stat
     assert (await site.report(token, **body))[0] == status
 
 
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [("10.0.0.1", "10.0.0.1 is no public address, or in HKPGUARD_ALLOW"), ("9.8", "'9.8': not an ")],
+)
+async def test_refusal_names_the_network(site: Site, network: str, said: str) -> None:
+    """Whoever reports from a list sees which row it was."""
+    assert (await site.report(network=network))[1]["detail"].startswith(said)
+
+
 @pytest.mark.parametrize(("addresses", "named"), [("off", {}), ("on", {"network": CLIENT})])
 async def test_audit(start: Callable[..., Awaitable[Site]], addresses: str, named: dict[str, str]) -> None:
     """Each report is in the log, with its reporter and what became of it; the client only if the log has addresses."""

@@ -13,7 +13,7 @@ from proxy.plugins.wire import Reply
 
 @pytest.mark.parametrize(
     ("answer", "words"),
-    [("{", "EOF"), ('{"looks": 7}', "looks: "), (json.dumps({"\x1b\n" + "x" * 10_000: 1}), "Extra inputs|xxx")],
+    [("{", "EOF"), ('{"looks": 7}', "looks: "), (json.dumps({"\x1b\n" + "x" * 10_000: 1}), "is unknown|xxx")],
 )
 def test_answer_that_is_not_allowed(answer: str, words: str) -> None:
     """It is told in one line, however long the names are that the plugin has made up."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from proxy.plugins.contract import Plugin
 from proxy.plugins.events import MOST_TEXT
-from proxy.plugins.runner import line, reason_of
-from proxy.plugins.wire import Reply
+from proxy.plugins.runner import Runner, line, reason_of
+from proxy.plugins.wire import Reply, SetUp
 
 
 class Settings(BaseModel):
@@ -43,3 +44,17 @@ def test_reason_is_bounded() -> None:
     with pytest.raises(ValidationError) as caught:
         Reply.model_validate({"x" * 10_000: 1})
     assert len(reason_of(caught.value)) == MOST_TEXT
+
+
+class Open(Settings):
+    """Settings that may have any name."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+@pytest.mark.parametrize(("settings", "faults"), [(Settings, (("tokn", "is unknown"),)), (Open, ())])
+def test_names_of_settings(settings: type[BaseModel], faults: tuple[tuple[str, str], ...]) -> None:
+    """A name that is mistyped is a fault, also where a plugin says nothing of it; one may say that any will do."""
+    plugin = type("Named", (Plugin,), {"settings": settings})()
+    given = SetUp(own={"token": "x" * 20, "tokn": "1"}, state_dir="")
+    assert Runner(plugin).faults(given).faults == faults

@@ -64,6 +64,7 @@ def test_lines(text: str, line: Line | None) -> None:
         json.dumps(FIELDS | {"time": "1970-01-01T00:00:09Z"}),
         json.dumps(FIELDS | {"status-code": "fine"}),
         json.dumps(FIELDS | {"duration": "9" * 20 + "h"}),
+        json.dumps(FIELDS | {"GET": "/\ud800"}),
         "[" * 100_000,
         '{"GET":' + "[" * 60_000,
     ],

@@ -1,6 +1,7 @@
 """What hkpguard writes itself: read back, a request is what it was."""
 
 import io
+import json
 import struct
 from typing import Any
 
@@ -145,6 +146,7 @@ def test_what_the_log_does_not_tell_is_said(form: str) -> None:
         ('"sent": ', '"sent": 1e300, "y": '),
         ('"received": ', '"received": -1, "y": '),
         ('"action": ', '"action": 1, "x": '),
+        ('"subject": "', '"subject": "\\ud800'),
         ("{", "{{"),
     ],
 )
@@ -152,6 +154,14 @@ def test_bad_lines(old: str, new: str) -> None:
     """They are told as such."""
     with pytest.raises(BadLine):
         own_log.parse(_written(PLAIN).replace(old, new, 1))
+
+
+@pytest.mark.parametrize("method", [[], "\ud800"])
+def test_what_is_no_method(method: object) -> None:
+    """So is a request whose method is told as it was sent, and can have been sent by nobody."""
+    fields = json.loads(_written(PLAIN)) | {"operation": "unknown", "method": method}
+    with pytest.raises(BadLine):
+        own_log.parse(json.dumps(fields))
 
 
 def test_bad_words() -> None:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import lzma
+import signal
 import sys
 import tarfile
 from collections.abc import Callable
@@ -114,6 +115,21 @@ def test_bad_lines_are_quoted_only_if_asked_for(
     _, reading = _read(log, form=form, quotes=quotes)
     assert len(reading.shown) == reading.bad == 3
     assert sum("203.0.113.7" in each for each in reading.shown) == times
+
+
+def test_a_long_word_costs_no_more_than_its_length() -> None:
+    """It is looked at in every format; the alarm is for a search of each of its ends from each of its beginnings."""
+
+    def out_of_time(*_: object) -> None:
+        pytest.fail("a line takes its length squared")
+
+    before = signal.signal(signal.SIGVTALRM, out_of_time)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 20)  # of processor time, in which there are ten minutes of work
+    try:
+        assert readers.recognise(["a" * readers.LONGEST] * 10) is None
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def test_lines_without_end_do_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

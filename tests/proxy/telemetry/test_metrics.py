@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fastpath import ClientTable, Control, Counters, Region, client_key, monotonic_ns
+from fastpath.ring import RING_RECORDS, Ring
 from models.coldness import Coldness
 from proxy.budget_watch import BudgetWatch
 from proxy.config import Config
@@ -139,6 +140,16 @@ def test_no_address_is_a_label(region: Region) -> None:
         for sample in family.samples:
             assert set(sample.labels) <= LABELS
             assert not any("192.0.2" in text for text in sample.labels.values())
+
+
+def test_lost_records(region: Region) -> None:
+    """Those that found the ring of their worker full, of all workers."""
+    rest = (*range(1, 17), bytes(4), b"", b"")
+    for worker in range(2):
+        ring = Ring(region.ring(worker))
+        for number in range(RING_RECORDS + 1 + worker):
+            ring.write(number, *rest)
+    assert value(families(region)["hkpguard_records_lost"]) == 3
 
 
 def test_sums_over_the_workers(region: Region) -> None:
