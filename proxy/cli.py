@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import urllib.parse
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -46,6 +47,19 @@ app.add_typer(cluster_commands.app, name="cluster")
 app.add_typer(cluster_commands.policy, name="policy")
 app.command("replay")(replaying.replay)
 app.command("train")(model_commands.train)
+
+
+def _tell_version(asked: bool) -> None:  # noqa: FBT001 - as typer calls it
+    if asked:
+        typer.echo(version("hkpguard"))
+        raise typer.Exit
+
+
+@app.callback()
+def hkpguard(
+    *, _: Annotated[bool, typer.Option("--version", help="Print the version and exit", callback=_tell_version)] = False
+) -> None:
+    """Take what is said before any command."""
 
 
 @app.command()

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from proxy.config import Config, ConfigError
+from proxy.plugins.built_in import BUILT_IN
 from proxy.replay.detection import UNASKED, detection
 from proxy.replay.looks import Looks
 from proxy.replay.page import page
@@ -56,6 +57,8 @@ def replay(  # noqa: PLR0913 - each is an option
     present = config_of(context.obj)
     changes = dict(map(_pair, settings or []))
     configs = [present, *([config_of({**context.obj, **changes})] if changes else [])]
+    for name in configs[-1].plugins.keys() - present.plugins.keys() - BUILT_IN.keys():
+        typer.echo(f"warning: --set changes nothing for {name}: plugins that are not built in are not played", err=True)
     worlds = [_world(config, patient=pace == "wait", models=models) for config in configs]
     try:
         report = run(logs, form, worlds, changes, addresses=addresses, most=most)

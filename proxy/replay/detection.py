@@ -79,7 +79,7 @@ def _loaded(config: Config, settings: PluginConfig) -> tuple[MlAbuseDetector, Co
     from proxy.plugins.ml_abuse import MlAbuseDetector, Settings  # noqa: PLC0415 - onnxruntime may be missing
 
     detector, notebook = MlAbuseDetector(brief=True), Notebook()
-    own = Settings.model_validate_strings(dict(settings.own))
+    own = Settings.model_validate_strings(dict(settings.own), extra="forbid")
     origins, missing = origins_of(config) if own.network else (None, "")
     common = Common(Coldness(SECRET), Watch(), origins=origins)
     folder = Path(config.state_dir) / FOLDER / NAME

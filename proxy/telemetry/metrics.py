@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from fastpath import BOUNDS_SECONDS, Claimed, ClientTable, Control, Counters, Ring, monotonic_ns, total
+from fastpath import (
+    BOUNDS_SECONDS,
+    KNOCK_RECORDS,
+    Claimed,
+    ClientTable,
+    Control,
+    Counters,
+    Ring,
+    monotonic_ns,
+    total,
+)
 from fastpath.cache import used_bytes
 from proxy.hkp.operation import OperationClass
 from proxy.policy.actions import TurnedAway
@@ -44,7 +54,10 @@ class NodeMetrics:
         self._control = region.control
         self._cache, self._cache_bytes = region.cache, region.counts.reply_bytes
         self._counters = [Counters(region.counters(worker)) for worker in workers]
-        self._rings = [Ring(region.ring(worker)) for worker in workers]
+        self._rings = [
+            *(Ring(region.ring(worker)) for worker in workers),
+            *(Ring(region.knocks(worker), KNOCK_RECORDS) for worker in workers),
+        ]
         self._table = ClientTable(region.table, region.secret)
         self._registry = CollectorRegistry()
         self._registry.register(self)

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import signal
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import pytest
@@ -52,6 +53,11 @@ def guarded(start_guard: StartGuard, start_keyserver: StartKeyserver) -> Guard:
 def await_records(guarded: Guard, count: int, client: str = CLIENT) -> None:
     """Wait until the analyst has read what the workers recorded."""
     until(lambda: len(guarded.client(client)["last"]) >= count, "the analyst has read the records")
+
+
+def test_version() -> None:
+    """The command tells which one is installed."""
+    assert hkpguard(environ({}), "--version") == (0, f"{version('hkpguard')}\n", "")
 
 
 def test_check_prints_the_configuration() -> None:

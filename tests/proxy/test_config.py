@@ -510,6 +510,7 @@ def test_upstream_is_required_to_serve() -> None:
         ({"ADMIN": "0.0.0.0:11380", "ADMIN_TOKEN": TOKEN}, "the token goes over the network in clear"),
         ({"ADMIN": "keys.example.org:11380", "ADMIN_TOKEN": TOKEN}, "the token goes over the network in clear"),
         ({"TRUSTED_PROXIES": "10.0.0.0/8,::/0"}, "has every address in it"),
+        ({"GEOIP_ASN": "/none"}, "HKPGUARD_GEOIP_ASN=/none would not be in use: [Errno 2] No such"),
         ({"SHARED_EXITS_FILE": "/none"}, "HKPGUARD_SHARED_EXITS_FILE=/none would not be in use: [Errno 2] No such"),
     ],
 )

@@ -155,6 +155,7 @@ def test_the_page_stands_alone_and_runs_nothing(tmp_path: Path) -> None:
         (("LOG", "--set", "LIMITS__CERT__BURST=many"), 1, "HKPGUARD_LIMITS__CERT__BURST"),
         (("LOG", "--set", "NOTHING=1"), 1, "HKPGUARD_NOTHING"),
         (("LOG", "--set", "nothing"), 2, "NAME=VALUE"),
+        (("LOG", "--set", "PLUGINS__NOT_HERE__MODE=shadow"), 0, "warning: --set changes nothing for not-here"),
         (("LOG", "--format", "haproxy"), 1, "no request in"),
         (("LOG", "--json", "/nowhere/x.json"), 1, "/nowhere/x.json: No such file"),
     ],

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fastpath import ClientTable, Control, Counters, Region, client_key, monotonic_ns
+from fastpath import KNOCK_RECORDS, ClientTable, Control, Counters, Region, client_key, monotonic_ns
 from fastpath.ring import RING_RECORDS, Ring
 from models.coldness import Coldness
 from proxy.budget_watch import BudgetWatch
@@ -143,13 +143,16 @@ def test_no_address_is_a_label(region: Region) -> None:
 
 
 def test_lost_records(region: Region) -> None:
-    """Those that found the ring of their worker full, of all workers."""
+    """Those that found a ring full, of requests and of connections not taken on, of all workers."""
     rest = (*range(1, 17), bytes(4), b"", b"")
     for worker in range(2):
-        ring = Ring(region.ring(worker))
-        for number in range(RING_RECORDS + 1 + worker):
-            ring.write(number, *rest)
-    assert value(families(region)["hkpguard_records_lost"]) == 3
+        for ring, size in (
+            (Ring(region.ring(worker)), RING_RECORDS),
+            (Ring(region.knocks(worker), KNOCK_RECORDS), KNOCK_RECORDS),
+        ):
+            for number in range(size + 1 + worker):
+                ring.write(number, *rest)
+    assert value(families(region)["hkpguard_records_lost"]) == 6
 
 
 def test_sums_over_the_workers(region: Region) -> None:
