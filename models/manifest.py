@@ -22,10 +22,12 @@ MOST_MODEL_BYTES: Final = 4 << 20
 MOST_MANIFEST_BYTES: Final = 256 << 10
 MOST_FEATURES: Final = 256
 MOST_KNOTS: Final = 64
+MOST_WEIGHT: Final = 9.0  # log-odds, as all evidence
 MODEL_ENDING, MANIFEST_ENDING = ".onnx", ".json"
 
 Word = Annotated[str, Field(min_length=1, max_length=64)]
 Line = Annotated[str, Field(max_length=500)]
+Weight = Annotated[FiniteFloat, Field(ge=0, le=MOST_WEIGHT)]
 Kind = Literal["trees", "forest", "text"]
 
 
@@ -82,9 +84,10 @@ class Manifest(Strict):
         licence: Of the training data.
         calibration: Of its raw scores.
         accuse: Log-odds from which on a client is called an abuser, one for each of the looks of the calibration.
-        weight: Log-odds that this is worth as evidence, at least; 0: it is none.
-        networks: What it has learnt of networks: log-odds that one of a kind adds to behaviour, at most. Of kinds that
-            are not named it has learnt nothing; if none is, it does not know what a network is.
+        weight: Log-odds that this is worth as evidence, at least, 0 to MOST_WEIGHT; 0: it is none.
+        networks: What it has learnt of networks: log-odds that one of a kind, which is a feature, adds to behaviour, at
+            most, 0 to MOST_WEIGHT. Of kinds that are not named it has learnt nothing; if none is, it does not know what
+            a network is.
         metrics: What was measured on tools, or texts, that were not in training.
         made_with: Versions of the libraries that made it.
         sha256: Of the file of the model, in hexadecimal digits.
@@ -101,8 +104,8 @@ class Manifest(Strict):
     licence: Line
     calibration: Calibration
     accuse: tuple[FiniteFloat, ...]
-    weight: FiniteFloat
-    networks: dict[Word, FiniteFloat] = Field(default_factory=dict)
+    weight: Weight
+    networks: dict[Word, Weight] = Field(default_factory=dict)
     metrics: dict[Word, FiniteFloat]
     made_with: dict[Word, Word]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -113,6 +116,8 @@ class Manifest(Strict):
             raise ValueError("medians are not one for each feature")
         if len(self.accuse) != len(self.calibration.looks):
             raise ValueError("bounds are not one for each look")
+        if unknown := sorted(self.networks.keys() - set(self.features)):
+            raise ValueError(f"networks: {unknown[0]} is no feature")
         return self
 
 

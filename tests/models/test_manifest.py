@@ -51,6 +51,10 @@ def test_a_good_one(path: Path) -> None:
         ({"more": 1}, "more"),
         ({"accuse": "high"}, "accuse"),
         ({"accuse": [1.0]}, "bounds are not one for each look"),
+        ({"weight": -0.1}, "weight: Input should be greater than or equal to 0"),
+        ({"weight": 9.1}, "weight: Input should be less than or equal to 9"),
+        ({"networks": {"hosting": -0.1}}, "networks.hosting: Input should be greater than or equal to 0"),
+        ({"networks": {"moon": 0.5}}, "moon is no feature"),
     ],
 )
 def test_what_does_not_fit(path: Path, fields: dict[str, Any], said: str) -> None:
