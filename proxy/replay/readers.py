@@ -138,7 +138,7 @@ def _in_order(batches: Iterator[list[Line]], reading: Reading) -> Iterator[list[
         late = bisect_left(held, now_ns, key=_START)
         held[:late] = [line._replace(start_ns=now_ns) for line in held[:late]]
         reading.late += late
-        count = _ripe(held)
+        count = _ripe(held, batch)
         if count:
             yield held[:count]
             now_ns = held[count - 1].start_ns
@@ -153,11 +153,15 @@ def _sort_in(batch: Sequence[Line], held: list[Line]) -> None:
         held[place:] = sorted((*held[place:], *batch), key=_START)
 
 
-def _ripe(held: Sequence[Line]) -> int:
-    """Return how many of the lines that are held back need not wait any longer."""
-    if not held:
+def _ripe(held: Sequence[Line], batch: Sequence[Line]) -> int:
+    """Return how many of the lines that are held back need not wait any longer.
+
+    The present is the median of the lines that came last: else a few of a clock that is fast would make all others late.
+    """
+    if not batch:
         return 0
-    ripe = bisect_right(held, held[-1].start_ns - HOLD_NS, key=_START)
+    present_ns = sorted(map(_START, batch))[len(batch) // 2]
+    ripe = bisect_right(held, present_ns - HOLD_NS, key=_START)
     return max(ripe, len(held) - MOST_HELD)
 
 

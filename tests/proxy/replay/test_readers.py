@@ -158,6 +158,21 @@ def test_what_ended_early_and_began_late_changes_places(tmp_path: Path) -> None:
     assert [line.start_ns for line in lines] == sorted(line.start_ns for line in lines)
 
 
+def test_clocks_that_are_fast_make_nobody_late(tmp_path: Path) -> None:
+    """Lines that say a time far ahead, again and again, come at the end, and all others where they belong."""
+    ahead = range(1900, 3600, 2 * HOLD_S)  # the nearer ones far before the farther ones
+    seconds = [*range(10 * HOLD_S)]
+    for place, second in enumerate(ahead):
+        seconds.insert(place * HOLD_S + 7, second)
+    log = tmp_path / "access.log"
+    log.write_text("".join(map(_line, seconds)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readers, "CHUNK_BYTES", 2000)  # some lines at a time
+        lines, reading = _read(log)
+    assert _targets(lines) == [f"/a{second}" for second in sorted(seconds)]
+    assert reading.late == 0
+
+
 def test_logs_are_merged(tmp_path: Path) -> None:
     """Rotated ones, and those of several servers, in any order."""
     for name, seconds in (("a", (1, 4, 9)), ("b", (2, 3, 10)), ("c", (0,))):
