@@ -156,7 +156,7 @@ def _sort_in(batch: Sequence[Line], held: list[Line]) -> None:
 def _ripe(held: Sequence[Line], batch: Sequence[Line]) -> int:
     """Return how many of the lines that are held back need not wait any longer.
 
-    The present is the median of the lines that came last: else a few of a clock that is fast would make all others late.
+    The present is the median of the lines that came last: else a few of a fast clock would make all others late.
     """
     if not batch:
         return 0
