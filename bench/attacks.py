@@ -27,7 +27,7 @@ from rich.table import Table
 
 from bench import attackers, precedence, visitors
 from bench.attackers import AttackError, Force
-from bench.cpu import Meter, ProcessGoneError
+from bench.cpu import Meter, ProcessGoneError, busiest
 from bench.defenders import DEFENDERS, KEYSERVER, prove
 from bench.load import Client
 from bench.memory import kernel_bytes, pss_bytes
@@ -188,7 +188,7 @@ def _case(scenario: Scenario, origin: Origin, name: str, siege: Siege) -> Outcom
     )
     with _guarded(scenario, origin, name, siege.cores) as guard:
         visitors.measure(guard.port, crowd, WARM_UP_S, core=siege.cores.load)
-        precedence.concede(guard.pid, niced=True)
+        precedence.concede(guard.pid, but=busiest(guard.pid))
         quiet = _rounds(guard, crowd, siege)
         rest_bytes, kernel_before = pss_bytes(guard.pid), kernel_bytes()
         with attackers.attacking(scenario, origin, guard.port, force) as attack:

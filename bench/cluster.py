@@ -196,7 +196,7 @@ def measure(cores: Cores, rounds: int, seconds: float) -> Iterator[Round]:
             precedence.concede(program.pid)
         for program, load in ((alone.running, rate), (node.running, rate), (plain, PEER_RATE), (asking, PEER_RATE)):
             openloop.measure(program.port, load, WARM_UP_S, core=cores.load, crowd=True)
-            precedence.concede(program.pid, niced=True)
+            precedence.concede(program.pid, but=cpu.busiest(program.pid))
         for _ in range(rounds):
             yield bench.round(GUARD, State.WITHOUT, alone.running, rate, seconds)
             yield bench.round(GUARD, State.WITH, node.running, rate, seconds)

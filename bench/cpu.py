@@ -64,6 +64,12 @@ def snapshot(pid: int, proc: Path = PROC) -> dict[int, int]:
     return {member: run_ns(member, proc) for member in tree(pid, proc)}
 
 
+def busiest(pid: int, proc: Path = PROC) -> int:
+    """Return who of the tree of `pid` has run longest: the worker, as each proxy has one."""
+    ran = snapshot(pid, proc)
+    return max(ran, key=ran.__getitem__)
+
+
 def spent(before: Mapping[int, int], after: Mapping[int, int]) -> Spent:
     """Return what a tree used between two snapshots.
 

@@ -3,7 +3,7 @@
 One guard, one worker, every plugin on; analyst and worker on the same core, as on a machine that has no other. The
 load is open-loop at half of the most that the guard takes. An analyst that is stopped (SIGSTOP) has to catch up when
 it goes on, so there is a pause after each round, and no round is longer than the supervisor's patience with it. All go
-before the machine's other programs, the analyst, which is niced, behind the worker (`bench.precedence`).
+before the machine's other programs, the analyst behind the worker (`bench.precedence`).
 """
 
 import os
@@ -67,7 +67,7 @@ def measure(cores: Cores, rounds: int, seconds: float) -> tuple[float, list[Roun
         running = stack.enter_context(serving(program, folder, upstream=server.port, core=cores.proxy))
         rate = HALF * drive(running.port, Client.KEEPALIVE, WARM_UP_S, core=cores.load).rate
         guard = told_apart(running, cores)
-        precedence.concede(running.pid, niced=True)
+        precedence.concede(running.pid, but=guard.worker)
         measured = [
             _round(guard, rate, min(seconds, MOST_SECONDS), cores, at_work=at_work)
             for _ in range(rounds)

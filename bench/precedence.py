@@ -4,13 +4,13 @@ Whoever else computes on it, and be it a thread of its kernel, may keep a core f
 a client, the guard or the keyserver waits for it: a few such slices a second are a p99. Programs in a real-time class
 wait for each other alone.
 
-Niceness means nothing in such a class. So who is niced, or stands for a program of another machine, is put behind the
-others of the class: still before all who are in none.
+Time slices mean nothing in such a class. Workers ask for short ones, and so go before the other processes of their
+guard when they wake up (`fastpath.slices`). So these are put behind, and so is who stands for a program of another
+machine: still before all who are in no such class.
 """
 
 import os
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from bench import cpu
@@ -30,22 +30,17 @@ def is_taken() -> bool:
     return os.sched_getscheduler(0) == os.SCHED_RR
 
 
-def concede(pid: int, *, niced: bool = False) -> None:
-    """Put `pid` and its descendants behind, or those of them alone that are `niced`; nothing if nobody goes first."""
+def concede(pid: int, *, but: int = 0) -> None:
+    """Put `pid` and its descendants behind, all `but` one; nothing if nobody goes first."""
     if not is_taken():
         return
-    for thread in _threads(pid):
-        with suppress(ProcessLookupError):
-            if not niced or os.getpriority(os.PRIO_PROCESS, thread) > 0:
+    for member in cpu.tree(pid):
+        for thread in _threads(member) if member != but else ():
+            with suppress(ProcessLookupError):
                 os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(BEHIND))
 
 
 def _threads(pid: int) -> list[int]:
-    tasks = (cpu.PROC / str(member) / "task" for member in cpu.tree(pid))
-    return [int(task.name) for folder in tasks for task in _listed(folder)]
-
-
-def _listed(folder: Path) -> list[Path]:
     with suppress(FileNotFoundError):
-        return list(folder.iterdir())
+        return [int(task.name) for task in (cpu.PROC / str(pid) / "task").iterdir()]
     return []

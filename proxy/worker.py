@@ -31,6 +31,7 @@ from fastpath import (
     TarpitMode,
     monotonic_ns,
 )
+from fastpath.slices import shorten_slice
 from proxy.channel import Channel
 from proxy.hkp.classes import OperationClass
 from proxy.hkp.operation import STATIC_PREFIXES, Classifier, ClassifierOptions
@@ -66,6 +67,8 @@ DRAINED_SECONDS = 0.02
 TARPIT_TURNS = 5  # in the time of a sweep: each takes a millisecond at most
 # Nothing on the request path leaves cycles behind, so the collector has little to find: let it look more rarely.
 GC_THRESHOLDS = (20_000, 50, 100)
+# 0.5 ms: so a worker that wakes up goes before the analyst, and before all else that has the usual slices.
+SLICE_NS = 500_000
 
 
 def classifier(config: Config) -> Classifier:
@@ -281,6 +284,7 @@ def run(config: Config, region: Region, place: Place, channel: socket.socket) ->
     gc.freeze()  # what start-up made lives on: the collector need not look at it again
     gc.set_threshold(*GC_THRESHOLDS)
     region.touch_sightings()
+    shorten_slice(SLICE_NS)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     made = Worker(loop, config, region, place.number, place.context, claims=place.claims)

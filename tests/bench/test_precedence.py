@@ -9,7 +9,7 @@ import pytest
 
 from bench import precedence
 
-NICED = "import os, sys; os.nice(5) if sys.argv[1:] else None; print(flush=True); sys.stdin.read()"
+WAITING = "import sys; print(flush=True); sys.stdin.read()"
 Given = list[tuple[int, int, os.sched_param]]
 
 
@@ -23,13 +23,12 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Given:
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[..., int]]:
+def start() -> Iterator[Callable[[], int]]:
     """Return what starts a process that waits, and returns its id."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def begin(*arguments: str) -> int:
-        command = [sys.executable, "-c", NICED, *arguments]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    def begin() -> int:
+        process = subprocess.Popen([sys.executable, "-c", WAITING], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         started.append(process)
         assert process.stdout is not None
         process.stdout.readline()
@@ -46,7 +45,7 @@ def test_the_process_is_put_into_a_real_time_class(given: Given) -> None:
     assert given == [(0, os.SCHED_RR, os.sched_param(2))]
 
 
-def test_where_it_is_denied_all_goes_on(monkeypatch: pytest.MonkeyPatch, start: Callable[..., int]) -> None:
+def test_where_it_is_denied_all_goes_on(monkeypatch: pytest.MonkeyPatch, start: Callable[[], int]) -> None:
     """Only the superuser may, and not in every container; the figures say how they were measured."""
 
     def deny(*_: object) -> None:
@@ -58,20 +57,18 @@ def test_where_it_is_denied_all_goes_on(monkeypatch: pytest.MonkeyPatch, start: 
     precedence.concede(start())
 
 
-def test_a_program_goes_behind(given: Given, start: Callable[..., int]) -> None:
+def test_a_program_goes_behind(given: Given, start: Callable[[], int]) -> None:
     """At the lowest place, which is still before all programs of no such class."""
     pid = start()
     precedence.concede(pid)
     assert given == [(pid, os.SCHED_RR, os.sched_param(1))]
 
 
-def test_who_is_niced_goes_behind(given: Given, start: Callable[..., int]) -> None:
-    """And nobody else of his family: niceness means nothing among those who go first."""
-    polite = start("polite")
-    precedence.concede(start(), niced=True)
+def test_a_worker_stays_before_the_rest(given: Given, start: Callable[[], int]) -> None:
+    """What its short time slices do for it where there are any."""
+    pid = start()
+    precedence.concede(pid, but=pid)
     assert given == []
-    precedence.concede(polite, niced=True)
-    assert given == [(polite, os.SCHED_RR, os.sched_param(1))]
 
 
 def test_who_has_ended_is_left_out(given: Given) -> None:
