@@ -3,7 +3,7 @@
 import random
 
 COUNT = 20_000  # distinct fingerprints: no cache of heads or keys can flatter anybody
-BUSY, CALM = 20, 5000  # clients of a crowd
+BUSY, CALM = 20, 1000  # clients of a crowd
 BODY_BYTES = 2048
 BODY_END = b"-----END PGP PUBLIC KEY BLOCK-----\n"
 

@@ -1,40 +1,36 @@
 """How long a process works at a stretch while others wait for its core."""
 
+import ctypes
 import os
-import subprocess
-import sys
+import platform
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-# `sched_getattr` says in its 25th byte how long slices are, since Linux 6.12 also of ordinary threads.
-ASK = """
-import ctypes, os, platform, sys
 from fastpath.slices import shorten_slice
-os.sched_setscheduler(0, int(sys.argv[1]), os.sched_param(0))
-asked = shorten_slice(int(sys.argv[2]))
-attributes = (ctypes.c_uint64 * 6)()
-number = {"x86_64": 315, "aarch64": 275}[platform.machine()]
-assert ctypes.CDLL(None).syscall(number, 0, attributes, ctypes.sizeof(attributes), 0) == 0
-print(asked, os.sched_getscheduler(0), attributes[3])
-"""
+
+GETS_ATTRIBUTES = {"x86_64": 315, "aarch64": 275}  # sched_getattr
 MS = 1_000_000
 
 
 def asked(policy: int, ns: int) -> tuple[bool, int, int]:
-    """Return what a process of this class is told, the class it is in then, and how long its slices are, ns."""
-    done = subprocess.run([sys.executable, "-c", ASK, str(policy), str(ns)], capture_output=True, text=True, check=True)
-    answer, policy_then, slice_ns = done.stdout.split()
-    return answer == "True", int(policy_then), int(slice_ns)
+    """Return what a thread of this class is told, the class it is in then, and how long its slices are, ns."""
 
+    def ask() -> tuple[bool, int, int]:
+        os.sched_setscheduler(0, policy, os.sched_param(0))
+        answer = shorten_slice(ns)
+        attributes = (ctypes.c_uint64 * 6)()
+        call = GETS_ATTRIBUTES[platform.machine()]
+        assert ctypes.CDLL(None).syscall(call, 0, attributes, ctypes.sizeof(attributes), 0) == 0
+        return answer, os.sched_getscheduler(0), attributes[3]
 
-def knows_slices() -> bool:
-    """Whether this kernel tells of slices."""
-    return asked(os.SCHED_OTHER, MS)[2] != 0
+    with ThreadPoolExecutor(1) as thread:  # all this is of the thread alone
+        return thread.submit(ask).result()
 
 
 def test_slices_are_short() -> None:
     """As short as was asked for, in the class in which it was before."""
-    if not knows_slices():
+    if not asked(os.SCHED_OTHER, MS)[2]:
         pytest.skip("Linux before 6.12 has no slices to ask for.")
     assert asked(os.SCHED_OTHER, MS // 2) == (True, os.SCHED_OTHER, MS // 2)
 
