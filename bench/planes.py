@@ -2,8 +2,8 @@
 
 One guard, one worker, every plugin on; analyst and worker on the same core, as on a machine that has no other. The
 load is open-loop at half of the most that the guard takes. An analyst that is stopped (SIGSTOP) has to catch up when
-it goes on, so there is a pause after each round, and no round is longer than the supervisor's patience with it. All go
-before the machine's other programs, the analyst behind the worker (`bench.precedence`).
+it goes on, so there is a pause after each round, and no round is longer than the supervisor's patience with it. All but
+the analyst go before the machine's other programs (`bench.precedence`).
 """
 
 import os

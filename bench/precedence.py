@@ -5,8 +5,9 @@ a client, the guard or the keyserver waits for it: a few such slices a second ar
 wait for each other alone.
 
 Time slices mean nothing in such a class. Workers ask for short ones, and so go before the other processes of their
-guard when they wake up (`fastpath.slices`). So these are put behind, and so is who stands for a program of another
-machine: still before all who are in no such class.
+guard when they wake up (`fastpath.slices`). So these stay among the machine's other programs, and so does who stands for
+a program of another machine. Not at a lower place of the class: who waits in the kernel for what such a one holds, as
+the end of a process does, would keep the core from it for ever.
 """
 
 import os
@@ -15,14 +16,13 @@ from typing import Final
 
 from bench import cpu
 
-FIRST: Final = 2
-BEHIND: Final = 1
+LOWEST: Final = 1
 
 
 def take() -> None:
     """Let this process and all that it starts go first; where that is denied they go on as everybody does."""
     with suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(FIRST))
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(LOWEST))
 
 
 def is_taken() -> bool:
@@ -31,13 +31,11 @@ def is_taken() -> bool:
 
 
 def concede(pid: int, *, but: int = 0) -> None:
-    """Put `pid` and its descendants behind, all `but` one; nothing if nobody goes first."""
-    if not is_taken():
-        return
+    """Let `pid` and its descendants, all `but` one, go on as everybody does."""
     for member in cpu.tree(pid):
         for thread in _threads(member) if member != but else ():
             with suppress(ProcessLookupError):
-                os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(BEHIND))
+                os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _threads(pid: int) -> list[int]:
