@@ -5,9 +5,9 @@ a client, the guard or the keyserver waits for it: a few such slices a second ar
 wait for each other alone.
 
 Time slices mean nothing in such a class. Workers ask for short ones, and so go before the other processes of their
-guard when they wake up (`fastpath.slices`). So these stay among the machine's other programs, and so does who stands for
-a program of another machine. Not at a lower place of the class: who waits in the kernel for what such a one holds, as
-the end of a process does, would keep the core from it for ever.
+guard when they wake up (`fastpath.slices`). So these stay among the machine's other programs, and so does who stands
+for a program of another machine. Not at a lower place of the class: who waits in the kernel for what such a one holds,
+as the end of a process does, would keep the core from it for ever.
 """
 
 import os
