@@ -54,10 +54,8 @@ class NodeMetrics:
         self._control = region.control
         self._cache, self._cache_bytes = region.cache, region.counts.reply_bytes
         self._counters = [Counters(region.counters(worker)) for worker in workers]
-        self._rings = [
-            *(Ring(region.ring(worker)) for worker in workers),
-            *(Ring(region.knocks(worker), KNOCK_RECORDS) for worker in workers),
-        ]
+        self._rings = [Ring(region.ring(worker)) for worker in workers]
+        self._knocks = [Ring(region.knocks(worker), KNOCK_RECORDS) for worker in workers]
         self._table = ClientTable(region.table, region.secret)
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -96,6 +94,7 @@ class NodeMetrics:
         yield _gauge("table_capacity", "Clients that the client table has room for", self._table.capacity)
         yield _counter("table_evictions", "Clients that lost their state for want of room", self._table.evictions)
         yield _counter("records_lost", "Records that the analyst was too slow for", sum(r.lost for r in self._rings))
+        yield _counter("knocks_lost", "The same, of connections turned away", sum(r.lost for r in self._knocks))
         yield _gauge("policy_generation", "Reloads since the start", self._control[Control.POLICY_GENERATION])
         yield _counter("reload_failures", "Configurations refused on reload", self._control[Control.RELOAD_FAILURES])
         yield _build_info()

@@ -143,16 +143,16 @@ def test_no_address_is_a_label(region: Region) -> None:
 
 
 def test_lost_records(region: Region) -> None:
-    """Those that found a ring full, of requests and of connections not taken on, of all workers."""
+    """Those that found the ring of their worker full, of all workers; of connections turned away they are apart."""
     rest = (*range(1, 17), bytes(4), b"", b"")
     for worker in range(2):
-        for ring, size in (
-            (Ring(region.ring(worker)), RING_RECORDS),
-            (Ring(region.knocks(worker), KNOCK_RECORDS), KNOCK_RECORDS),
-        ):
-            for number in range(size + 1 + worker):
-                ring.write(number, *rest)
-    assert value(families(region)["hkpguard_records_lost"]) == 6
+        ring, knocks = Ring(region.ring(worker)), Ring(region.knocks(worker), KNOCK_RECORDS)
+        for number in range(RING_RECORDS + 1 + worker):
+            ring.write(number, *rest)
+        for number in range(KNOCK_RECORDS + 2):
+            knocks.write(number, *rest)
+    found = families(region)
+    assert (value(found["hkpguard_records_lost"]), value(found["hkpguard_knocks_lost"])) == (3, 4)
 
 
 def test_sums_over_the_workers(region: Region) -> None:
