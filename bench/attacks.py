@@ -27,7 +27,7 @@ from rich.table import Table
 
 from bench import attackers, precedence, visitors
 from bench.attackers import AttackError, Force
-from bench.cpu import Meter, ProcessGoneError, busiest
+from bench.cpu import Meter, ProcessGoneError, busiest, snapshot
 from bench.defenders import DEFENDERS, KEYSERVER, prove
 from bench.load import Client
 from bench.memory import kernel_bytes, pss_bytes
@@ -187,8 +187,9 @@ def _case(scenario: Scenario, origin: Origin, name: str, siege: Siege) -> Outcom
         siege.connections, ATTEMPTS * siege.rounds * (siege.seconds + ROUND_SPARE_S) + ATTACK_SPARE_S, siege.cores.load
     )
     with _guarded(scenario, origin, name, siege.cores) as guard:
+        ran = snapshot(guard.pid)
         visitors.measure(guard.port, crowd, WARM_UP_S, core=siege.cores.load)
-        precedence.concede(guard.pid, but=busiest(guard.pid))
+        precedence.concede(guard.pid, but=busiest(ran, snapshot(guard.pid)))
         quiet = _rounds(guard, crowd, siege)
         rest_bytes, kernel_before = pss_bytes(guard.pid), kernel_bytes()
         with attackers.attacking(scenario, origin, guard.port, force) as attack:

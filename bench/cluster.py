@@ -11,7 +11,7 @@ node run beside the load generator, for they would be on other machines. In turn
 Beside it, at a rate that it can stand, a limiter that asks Redis about each request (`bench.asking`), in the same three
 states. The filter is in this command's own network (`bench.seclusion`). All go before the machine's other programs
 (`bench.precedence`): after a pause that those make, calm clients come so fast that others are told of them. Redis and
-the other node go behind, and so does what the guard nices.
+the other node go on as everybody does, and so do all processes of the guard but its worker.
 """
 
 import secrets
@@ -195,8 +195,9 @@ def measure(cores: Cores, rounds: int, seconds: float) -> Iterator[Round]:
         for program in (bench.redis, nodes[1].running):
             precedence.concede(program.pid)
         for program, load in ((alone.running, rate), (node.running, rate), (plain, PEER_RATE), (asking, PEER_RATE)):
+            before = cpu.snapshot(program.pid)
             openloop.measure(program.port, load, WARM_UP_S, core=cores.load, crowd=True)
-            precedence.concede(program.pid, but=cpu.busiest(program.pid))
+            precedence.concede(program.pid, but=cpu.busiest(before, cpu.snapshot(program.pid)))
         for _ in range(rounds):
             yield bench.round(GUARD, State.WITHOUT, alone.running, rate, seconds)
             yield bench.round(GUARD, State.WITH, node.running, rate, seconds)

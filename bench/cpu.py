@@ -64,10 +64,12 @@ def snapshot(pid: int, proc: Path = PROC) -> dict[int, int]:
     return {member: run_ns(member, proc) for member in tree(pid, proc)}
 
 
-def busiest(pid: int, proc: Path = PROC) -> int:
-    """Return who of the tree of `pid` has run longest: the worker, as each proxy has one."""
-    ran = snapshot(pid, proc)
-    return max(ran, key=ran.__getitem__)
+def busiest(before: Mapping[int, int], after: Mapping[int, int]) -> int:
+    """Return who of a tree has run longest between two snapshots: under load the worker, as each proxy has one.
+
+    Not since its start: to load a program takes longer than to answer some thousand requests.
+    """
+    return max(after, key=lambda member: after[member] - before.get(member, 0))
 
 
 def spent(before: Mapping[int, int], after: Mapping[int, int]) -> Spent:

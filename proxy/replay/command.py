@@ -57,7 +57,7 @@ def replay(  # noqa: PLR0913 - each is an option
     present = config_of(context.obj)
     changes = dict(map(_pair, settings or []))
     configs = [present, *([config_of({**context.obj, **changes})] if changes else [])]
-    for name in configs[-1].plugins.keys() - present.plugins.keys() - BUILT_IN.keys():
+    for name in sorted(dict(configs[-1].plugins.items() - present.plugins.items()).keys() - BUILT_IN.keys()):
         typer.echo(f"warning: --set changes nothing for {name}: plugins that are not built in are not played", err=True)
     worlds = [_world(config, patient=pace == "wait", models=models) for config in configs]
     try:

@@ -96,12 +96,12 @@ def warnings(config: "Config") -> list[str]:
 
 def _files(config: "Config") -> Iterator[str]:
     """Tell of files without which a guard starts all the same: what somebody else writes keeps no node down."""
-    databases = {kind: getattr(config, f"geoip_{kind}") for kind in ("city", "country", "asn", "anonymous")}
-    for kind, path in [(kind, path) for kind, paths in databases.items() for path in paths]:
-        try:
-            Path(path).open("rb").close()
-        except OSError as error:
-            yield f"HKPGUARD_GEOIP_{kind.upper()}={path} would not be in use: {error}."
+    for kind in ("city", "country", "asn", "anonymous"):
+        for path in getattr(config, f"geoip_{kind}"):
+            try:
+                Path(path).open("rb").close()
+            except OSError as error:
+                yield f"HKPGUARD_GEOIP_{kind.upper()}={path} would not be in use: {error}."
     if config.shared_exits_file is None:
         return
     try:

@@ -29,6 +29,12 @@ def test_spent_gives_the_tree_and_its_busiest_process() -> None:
     assert cpu.spent({1: 10, 2: 100}, {1: 15, 2: 400}) == cpu.Spent(tree_ns=305, busiest_ns=300)
 
 
+def test_the_busiest_is_who_ran_longest_meanwhile() -> None:
+    """Not who has run longest since its start, nor who was there before."""
+    assert cpu.busiest({1: 900, 2: 10}, {1: 910, 2: 50}) == 2
+    assert cpu.busiest({1: 900}, {1: 910, 2: 50}) == 2
+
+
 @pytest.mark.parametrize("after", [{1: 20}, {1: 20, 2: 30, 3: 1}, {1: 20, 3: 5}])
 def test_a_tree_that_changed_is_no_figure(after: dict[int, int]) -> None:
     """A worker that died took its run time with it, and one that was born did part of the work."""

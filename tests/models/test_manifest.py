@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.features import BEHAVIOUR, NAMES, VERSION
-from models.manifest import MOST_MODEL_BYTES, BadModel, Calibration, Manifest, load, read_manifest, text_of
+from models.manifest import MOST_MODEL_BYTES, MOST_WEIGHT, BadModel, Calibration, Manifest, load, read_manifest, text_of
 from models.scorer import SHIPPED, Scorer
+from proxy.policy import fusion
 from tests.models.models_for_tests import model, written
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ def test_what_does_not_fit(path: Path, fields: dict[str, Any], said: str) -> Non
     change(path, **fields)
     with pytest.raises(BadModel, match=said):
         Scorer(path)
+
+
+def test_weights_are_those_of_evidence() -> None:
+    """A model may say of itself that it is worth as much as any evidence, and no more."""
+    assert MOST_WEIGHT == fusion.MOST_WEIGHT
 
 
 def test_of_before_networks(path: Path) -> None:
